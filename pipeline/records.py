@@ -1,0 +1,179 @@
+"""The rows between stages.
+
+`prompts → traces → conversations → rendered → masked → audits → publication`; a row that leaves on the way is a `Reject`.
+Frozen structs. Columns of one number a token are numpy arrays; everything else is plain JSON data.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from renderers.messages import Message
+from renderers.segments import Kind
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What every stage's rows have."""
+
+    id: str
+    """Stable: derived from what the row is made of, never from when or where."""
+
+    def measures(self) -> Mapping[str, int]:
+        """Numbers that the store adds up over a partition (tokens, trained tokens by kind, …)."""
+        return {}
+
+
+class Prompt(Row):
+    """One task of a batch file. Everything that makes a run differ is in its id."""
+
+    prompt: str
+    agent: str = "replay"
+    """Who runs it: a row of `collecting.AGENTS`. `replay` imports a session that is already there."""
+    format: str | None = None
+    """For `replay`: the trace format, a row of `converting.FORMATS`."""
+    session: str | None = None
+    """For `replay`: session file or folder, relative to the batch file."""
+    system: str | None = None
+    model: str | None = None
+    metadata: dict[str, Any] = {}
+    line: int = 0
+    """Where it stands in the batch file, from 1. Not part of the id."""
+
+
+class TraceFile(msgspec.Struct, frozen=True):
+    """A file that an agent wrote, byte for byte."""
+
+    name: str
+    data: bytes
+
+
+Status = Literal["complete", "length", "aborted", "error", "killed", "unknown"]
+
+
+class Trace(Row):
+    """What an agent logged, untouched. `files[0]` is the session; others are what it points into (fork parents)."""
+
+    prompt_id: str
+    prompt: str
+    agent: str
+    format: str
+    files: tuple[TraceFile, ...]
+    metadata: dict[str, Any] = {}
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a message stands in the raw trace."""
+
+    file: str
+    line: int
+    """From 1."""
+
+
+class Conversation(Row):
+    """Messages and tools of one context window."""
+
+    trace_id: str
+    prompt_id: str
+    window: int
+    """Which context window of the trace: 0 until its first compaction."""
+    messages: tuple[Message, ...]
+    places: tuple[Place, ...] = ()
+    """One for each message."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """OpenAI-style tool specs, in the order they were offered."""
+    tools_recorded: bool = False
+    """Whether the trace says which tools were offered. If not, an empty `tools` means unknown."""
+    format: str
+    agent_version: str | None = None
+    model: str | None = None
+    status: Status = "unknown"
+    uncounted: dict[str, int] = {}
+    """Trace entries that are not conversation and that the converter does not know, by type."""
+    metadata: dict[str, Any] = {}
+
+    def measures(self) -> Mapping[str, int]:
+        return {"messages": len(self.messages), **{f"unknown {key}": n for key, n in self.uncounted.items()}}
+
+
+class RowSpan(msgspec.Struct, frozen=True, array_like=True):
+    """A stretch of tokens with one kind and one message; it ends where the next begins."""
+
+    start: int
+    kind: Kind
+    message: int
+    """-1: the whole conversation."""
+
+
+class RowProof(msgspec.Struct, frozen=True):
+    """The verdict on one assistant message, as `renderers.segments.Proof`."""
+
+    message: int
+    verdict: str
+    note: str = ""
+
+
+class RenderedRow(Row):
+    """A conversation as token ids, and what each of them is."""
+
+    conversation_id: str
+    input_ids: np.ndarray
+    """int32, (tokens,)"""
+    spans: tuple[RowSpan, ...]
+    proofs: tuple[RowProof, ...]
+    lost: tuple[str, ...] = ()
+    """Fields that hold something and are nowhere in the text, as `messages/3/reasoning`."""
+    trainable: tuple[int, ...] = ()
+    """Assistant messages that are proved, and of which nothing is lost."""
+
+    def measures(self) -> Mapping[str, int]:
+        return {"tokens": len(self.input_ids)}
+
+
+class MaskedRow(Row):
+    """What a trainer reads."""
+
+    conversation_id: str
+    input_ids: np.ndarray
+    """int32, (tokens,)"""
+    labels: np.ndarray
+    """int32, (tokens,): the id where it is learned, -100 where it is not."""
+    attention_mask: np.ndarray
+    """int8, (tokens,): ones; rows are not padded here."""
+    trained: dict[str, int]
+    """Trained tokens by kind."""
+    cut: int = 0
+    """Tokens that `max_length` cut away."""
+
+    def measures(self) -> Mapping[str, int]:
+        kinds = {f"trained {kind}": n for kind, n in self.trained.items()}
+        return {"tokens": len(self.input_ids), "trained": sum(self.trained.values()), **kinds}
+
+
+Severity = Literal["error", "warning"]
+
+
+class Finding(Row):
+    """What an audit has to say of one row."""
+
+    audit: str
+    """A row of `auditing.AUDITS`."""
+    severity: Severity
+    row: str
+    """The id of the rendered row."""
+    message: int = -1
+    detail: str
+
+
+class Reject(Row):
+    """A row that left the pipeline, with its reason."""
+
+    stage: str
+    reason: str
+    """A short code that can be counted: `invalid_json`, `no_target`, `too_long`."""
+    detail: str
+    """File, line, field and cure, for people."""
+
+
+Rows = Prompt | Trace | Conversation | RenderedRow | MaskedRow | Finding

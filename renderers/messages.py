@@ -1,0 +1,161 @@
+"""The conversation that a renderer reads: messages, tool calls, and what is asked of a template.
+
+Frozen structs, decoded and validated from JSON in one step. `from_hub` and `to_hub` speak the OpenAI-style dicts of the
+Hugging Face ecosystem: `reasoning_content`, `tool_calls[].function.{name, arguments}`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""Where reasoning is found in the wild, by preference."""
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of content: text, or a medium that the template has its own words for."""
+
+    type: str
+    text: str = ""
+
+
+Content = str | tuple[Part, ...]
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the model asks of a tool."""
+
+    name: str
+    arguments: str
+    """JSON, byte for byte as the model wrote it (it may be broken)."""
+    id: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation."""
+
+    role: Role
+    content: Content = ""
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    def but(self, **changes: Any) -> "Message":
+        """This message with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is rendered: messages, the tools on offer, template flags, and whether the model is to go on."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    generating: bool = False
+    """Ends with the generation prompt."""
+    facts: dict[Callable, Any] = field(default_factory=dict, init=False, repr=False)
+
+
+class Turn:
+    """A request seen from one of its messages, or from its end (`index` is None)."""
+
+    __slots__ = ("flags", "index", "messages", "request", "tools")
+
+    def __init__(self, request: Request, index: int | None = None):
+        self.request, self.index = request, index
+        self.messages, self.tools, self.flags = request.messages, request.tools, request.flags
+
+    @property
+    def message(self) -> Message:
+        assert self.index is not None, "a turn at the end has no message"
+        return self.messages[self.index]
+
+    @property
+    def last(self) -> bool:
+        return self.index == len(self.messages) - 1
+
+    @property
+    def first(self) -> str | None:
+        """The role of the first message."""
+        return self.messages[0].role if self.messages else None
+
+    def role(self, step: int) -> str | None:
+        """The role of the message so many steps away."""
+        at = (len(self.messages) if self.index is None else self.index) + step
+        return self.messages[at].role if 0 <= at < len(self.messages) else None
+
+    def at(self, index: int | None) -> "Turn":
+        return Turn(self.request, index)
+
+
+def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
+    """Something true of a whole request, found once however many messages ask."""
+
+    @wraps(found)
+    def known(turn: Turn) -> T:
+        facts = turn.request.facts
+        if found not in facts:
+            facts[found] = found(turn.at(None))
+        return facts[found]
+
+    return known
+
+
+def text(content: Content) -> str:
+    """The text of content, its media left out."""
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
+def tojson(value: Any) -> str:
+    """JSON spaced as Python and Jinja's `tojson` space it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def from_hub(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """OpenAI-style dicts as messages. Raises msgspec.ValidationError naming the field that does not fit."""
+    return tuple(msgspec.convert(_hub_fields(dict(message)), Message) for message in messages)
+
+
+def _hub_fields(raw: dict[str, Any]) -> dict[str, Any]:
+    reasoning = next((raw[name] for name in REASONING_FIELDS if raw.get(name) is not None), None)
+    content = raw.get("content")
+    if isinstance(content, Mapping):
+        content = tojson(content)
+    fields = {key: raw[key] for key in ("role", "tool_call_id", "name") if raw.get(key) is not None}
+    calls = [_hub_call(call) for call in raw.get("tool_calls") or ()]
+    return {**fields, "content": "" if content is None else content, "reasoning": reasoning, "tool_calls": calls}
+
+
+def _hub_call(raw: Mapping[str, Any]) -> dict[str, Any]:
+    function = raw.get("function", raw)
+    arguments = function["arguments"]
+    spelled = arguments if isinstance(arguments, str) else tojson(arguments)
+    return {"name": function["name"], "arguments": spelled, "id": raw.get("id")}
+
+
+def to_hub(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as OpenAI-style dicts; absent fields are absent, arguments stay the raw JSON text."""
+    return [_hub_message(message) for message in messages]
+
+
+def _hub_message(message: Message) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": message.role, "content": msgspec.to_builtins(message.content)}
+    if message.reasoning is not None:
+        told["reasoning_content"] = message.reasoning
+    if message.tool_calls:
+        told["tool_calls"] = [
+            {"type": "function", **({"id": c.id} if c.id else {}), "function": {"name": c.name, "arguments": c.arguments}}
+            for c in message.tool_calls
+        ]
+    for key in ("tool_call_id", "name"):
+        if getattr(message, key) is not None:
+            told[key] = getattr(message, key)
+    return told

@@ -1,0 +1,92 @@
+"""The words of the stream: what a renderer says, who said it, and whether inference would see it so."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Origin = tuple[str | int, ...]
+"""A path into the input: ("messages", 3, "content") or ("tools", 0, "function", "name")."""
+
+
+class Kind(StrEnum):
+    """What a run of text is."""
+
+    SCAFFOLD = "scaffold"
+    TOOLS = "tools"
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    TOOL_RESULT = "tool_result"
+    REASONING = "reasoning"
+    ANSWER = "answer"
+    TOOL_CALL = "tool_call"
+    STOP = "stop"
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the model itself writes this at inference."""
+        return self in SAMPLED
+
+
+SAMPLED = frozenset({Kind.REASONING, Kind.ANSWER, Kind.TOOL_CALL, Kind.STOP})
+KIND_OF = {"system": Kind.SYSTEM, "developer": Kind.DEVELOPER, "user": Kind.USER, "tool": Kind.TOOL_RESULT}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of text with one meaning."""
+
+    text: str
+    kind: Kind = Kind.SCAFFOLD
+    message: int | None = None
+    """The message it belongs to; None for what belongs to the whole conversation."""
+    literal: bool = True
+    """Words of the template: a control token spelled in them is one. Data (False) never holds a control token."""
+    origin: Origin | None = None
+    """Where data came from; None for the template's own words."""
+
+
+class Verdict(StrEnum):
+    """Is a turn, as rendered, what inference would see and the model would write?"""
+
+    PROVED = "proved"
+    HISTORY_REWRITTEN = "history rewritten"
+    """Something before the turn is told differently than it was when the turn was sampled."""
+    PROMPT_ABSENT = "generation prompt not in the render"
+    """The prompt opens what the example does not show (`<think>\\n` is prompted, history has none)."""
+    PROMPT_REFUSED = "prompt refused"
+    """The template cannot tell the messages before this turn alone."""
+    TURN_REWRITTEN = "turn rewritten by what follows"
+    """The same turn reads differently as the last message than it does here."""
+    SCATTERED = "told in two places"
+    INVISIBLE = "no output"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The verdict on one assistant message."""
+
+    message: int
+    verdict: Verdict
+    note: str = ""
+    """What differs and where; or, where it is proved, the switches that inference must set (`enable_thinking=False`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One conversation as told by one witness."""
+
+    segments: tuple[Segment, ...]
+    proofs: tuple[Proof, ...] = ()
+    """One for each assistant message, in order."""
+    lost: tuple[Origin, ...] = ()
+    """Fields of the input that hold something and are nowhere in the text."""
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+    @property
+    def trainable(self) -> frozenset[int]:
+        """Assistant messages that are proved, and of which nothing is lost."""
+        lost = {origin[1] for origin in self.lost if origin[0] == "messages"}
+        return frozenset(p.message for p in self.proofs if p.verdict is Verdict.PROVED and p.message not in lost)
