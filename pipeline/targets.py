@@ -1,0 +1,140 @@
+"""The project's settings: `tracemill.yaml`, and the targets it names.
+
+A project is a folder with `tracemill.yaml`, `prompts/` (one batch a file) and what the pipeline makes of them. It is found
+through `TRACEMILL_PROJECT`, else the working folder, else `demo/` below it with the settings of the shipped example.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import SettingsError
+from renderers.masking import POLICIES
+from renderers.segments import SAMPLED, Kind
+
+EXAMPLE = Path(__file__).parent / "example"
+"""The project that ships with the package: sessions, batch files, a small tokenizer, `tracemill.yaml`."""
+SETTINGS = "tracemill.yaml"
+
+
+class Settings(BaseModel):
+    """Base of everything read from `tracemill.yaml`: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _written_by_model(kinds: tuple[Kind, ...] | None) -> tuple[Kind, ...] | None:
+    if kinds is not None and not set(kinds) <= SAMPLED:
+        told = ", ".join(sorted(set(kinds) - SAMPLED))
+        raise ValueError(f"{told}: told to the model, never trained; train_on takes {', '.join(sorted(SAMPLED))}")
+    return kinds
+
+
+class Target(Settings):
+    """(model, policy, length) that conversations are rendered for."""
+
+    model: str
+    """`example`, a local folder, or a Hub id."""
+    revision: str | None = None
+    """A commit of the Hub repository; a branch name moves, and is refused."""
+    renderer: str = "auto"
+    """`auto`, `traced`, or the name of a family."""
+    flags: dict[str, Any] = {}
+    """Template flags: `enable_thinking`, `reasoning_effort`, …"""
+    policy: str = "assistant"
+    """A row of `renderers.masking.POLICIES`."""
+    train_on: Annotated[tuple[Kind, ...] | None, AfterValidator(_written_by_model)] = None
+    """Kinds to learn, instead of the policy's."""
+    last_turn_only: bool | None = None
+    """Instead of the policy's."""
+    max_length: Annotated[int, Field(gt=0)] | None = None
+    """Tokens."""
+    over_length: Literal["drop", "error", "truncate"] = "drop"
+    """What becomes of a longer row: a reject, a failed run, or a cut at the end (a reject if no target is left)."""
+
+
+class Publication(Settings):
+    """Where the dataset goes."""
+
+    to: Literal["folder", "hub"] = "folder"
+    folder: str = "dataset"
+    """For `folder`: relative to the project."""
+    repo: str | None = None
+    """For `hub`: `owner/name`. The token comes from HF_TOKEN."""
+    private: bool = True
+    license: str | None = None
+
+
+class ProjectSettings(Settings):
+    """The whole of `tracemill.yaml`."""
+
+    targets: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], Target], Field(min_length=1)]
+    publish: Publication = Publication()
+    prompts: str = "prompts"
+    """Folder of batch files, relative to the project."""
+    data: str = "data"
+    """Folder of the partitions, relative to the project."""
+
+
+class Project:
+    """A folder and its settings."""
+
+    def __init__(self, folder: Path, settings: ProjectSettings):
+        self.folder, self.settings = folder, settings
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        return self.settings.targets
+
+    @property
+    def prompts(self) -> Path:
+        return self.folder / self.settings.prompts
+
+    @property
+    def data(self) -> Path:
+        return self.folder / self.settings.data
+
+
+def load_project(folder: Path) -> Project:
+    """The project in this folder. Raises SettingsError naming file, key and cure."""
+    path = folder / SETTINGS
+    if not path.is_file():
+        raise SettingsError(f"{path} does not exist; `tracemill init {folder}` writes one")
+    return Project(folder, parse_settings(path))
+
+
+def parse_settings(path: Path) -> ProjectSettings:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = ProjectSettings.model_validate(raw or {})
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{path}: {told}") from error
+    for name, target in settings.targets.items():
+        if target.policy not in POLICIES:
+            raise SettingsError(f"{path}: targets.{name}.policy: {target.policy!r} is none of {', '.join(POLICIES)}")
+    return settings
+
+
+def find_project(folder: Path | None = None) -> Project:
+    """The project that is meant: `folder`, else TRACEMILL_PROJECT, else the working folder, else the demo."""
+    named = folder or os.environ.get("TRACEMILL_PROJECT")
+    if named:
+        return load_project(Path(named).resolve())
+    here = Path.cwd()
+    if (here / SETTINGS).is_file():
+        return load_project(here)
+    demo = here / "demo"
+    return load_project(demo) if (demo / SETTINGS).is_file() else Project(demo, example_settings())
+
+
+@cache
+def example_settings() -> ProjectSettings:
+    return parse_settings(EXAMPLE / SETTINGS)
