@@ -1,16 +1,62 @@
-"""What every test may use."""
+"""What every test may use: the reference folder, and the official tokenizers in it."""
 
 import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+ROOT = Path(__file__).resolve().parents[1]
+HUB = {"qwen3": "Qwen/Qwen3-8B", "qwen2.5": "Qwen/Qwen2.5-7B-Instruct", "smollm3": "HuggingFaceTB/SmolLM3-3B"}
+"""Where an official tokenizer is had when there is no reference folder."""
+
+
+def reference() -> Path | None:
+    """Official tokenizers, goldens and recorded traces: TRACEMILL_REFERENCE, else beside the checkout."""
+    folder = Path(os.environ.get("TRACEMILL_REFERENCE", ROOT.parent / "shared"))
+    return folder if (folder / "goldens").is_dir() else None
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The reference folder: official tokenizers, goldens, recorded traces. Found by TRACEMILL_REFERENCE, else beside the checkout."""
-    named = os.environ.get("TRACEMILL_REFERENCE")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
-    if not (folder / "goldens").is_dir():
+    folder = reference()
+    if folder is None:
         pytest.skip("no reference folder: set TRACEMILL_REFERENCE")
     return folder
+
+
+@pytest.fixture(scope="session")
+def official() -> Callable[[str], Path]:
+    """family -> folder with its tokenizer.json, tokenizer_config.json and chat_template.jinja; skips where it cannot be had."""
+    folder = reference()
+    unpacked = _unpacked(folder / "tokenizers.tar.xz") if folder else None
+
+    def find(family: str) -> Path:
+        if unpacked:
+            return unpacked / family
+        try:
+            return Path(snapshot_download(HUB[family], allow_patterns=["*token*.json", "*.jinja"]))
+        except (KeyError, OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+            pytest.skip(f"{family}: no reference folder, and the Hub does not answer ({type(error).__name__})")
+
+    return find
+
+
+def _unpacked(archive: Path) -> Path:
+    """The archive's content, unpacked once: workers may race, the first rename wins."""
+    place = ROOT / ".cache" / f"tokenizers-{archive.stat().st_size}"
+    if not place.is_dir():
+        place.parent.mkdir(exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=place.parent))
+        with tarfile.open(archive) as packed:
+            packed.extractall(fresh, filter="data")
+        try:
+            fresh.rename(place)
+        except OSError:
+            shutil.rmtree(fresh)
+    return place / "tokenizers"
