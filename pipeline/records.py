@@ -1,17 +1,20 @@
 """The rows between stages.
 
-`prompts → traces → conversations → rendered → masked → audits → publication`; a row that leaves on the way is a `Reject`.
+`prompts → traces → conversations → rendered → masked → audits → publication`; a row that leaves is a `Reject`.
 Frozen structs. Columns of one number a token are numpy arrays; everything else is plain JSON data.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
 from renderers.messages import Message
 from renderers.segments import Kind
+
+Ids = Annotated[np.ndarray, "int32"]
+Ones = Annotated[np.ndarray, "int8"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return {}
 
 
-class Prompt(Row):
+class Prompt(Row, frozen=True, kw_only=True):
     """One task of a batch file. Everything that makes a run differ is in its id."""
 
     prompt: str
@@ -52,7 +55,7 @@ class TraceFile(msgspec.Struct, frozen=True):
 Status = Literal["complete", "length", "aborted", "error", "killed", "unknown"]
 
 
-class Trace(Row):
+class Trace(Row, frozen=True, kw_only=True):
     """What an agent logged, untouched. `files[0]` is the session; others are what it points into (fork parents)."""
 
     prompt_id: str
@@ -71,7 +74,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """From 1."""
 
 
-class Conversation(Row):
+class Conversation(Row, frozen=True, kw_only=True):
     """Messages and tools of one context window."""
 
     trace_id: str
@@ -114,11 +117,11 @@ class RowProof(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class RenderedRow(Row):
+class RenderedRow(Row, frozen=True, kw_only=True):
     """A conversation as token ids, and what each of them is."""
 
     conversation_id: str
-    input_ids: np.ndarray
+    input_ids: Ids
     """int32, (tokens,)"""
     spans: tuple[RowSpan, ...]
     proofs: tuple[RowProof, ...]
@@ -131,15 +134,15 @@ class RenderedRow(Row):
         return {"tokens": len(self.input_ids)}
 
 
-class MaskedRow(Row):
+class MaskedRow(Row, frozen=True, kw_only=True):
     """What a trainer reads."""
 
     conversation_id: str
-    input_ids: np.ndarray
+    input_ids: Ids
     """int32, (tokens,)"""
-    labels: np.ndarray
+    labels: Ids
     """int32, (tokens,): the id where it is learned, -100 where it is not."""
-    attention_mask: np.ndarray
+    attention_mask: Ones
     """int8, (tokens,): ones; rows are not padded here."""
     trained: dict[str, int]
     """Trained tokens by kind."""
@@ -154,7 +157,7 @@ class MaskedRow(Row):
 Severity = Literal["error", "warning"]
 
 
-class Finding(Row):
+class Finding(Row, frozen=True, kw_only=True):
     """What an audit has to say of one row."""
 
     audit: str
@@ -166,7 +169,7 @@ class Finding(Row):
     detail: str
 
 
-class Reject(Row):
+class Reject(Row, frozen=True, kw_only=True):
     """A row that left the pipeline, with its reason."""
 
     stage: str
@@ -176,4 +179,44 @@ class Reject(Row):
     """File, line, field and cure, for people."""
 
 
-Rows = Prompt | Trace | Conversation | RenderedRow | MaskedRow | Finding
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a stored partition: what it holds, and what it was made from."""
+
+    asset: str
+    batch: str
+    code_version: str
+    data_version: str
+    """`<code version>.<hash of the logical rows and rejects>`"""
+    inputs: dict[str, str] = {}
+    """Upstream asset -> the data version it had. `file` -> the hash of the batch file, for prompts."""
+    rows_in: int | None = None
+    """Upstream rows, where each must be kept or rejected."""
+    rows: int
+    rejects: dict[str, int] = {}
+    """By reason."""
+    measures: dict[str, int] = {}
+    """Sums of the rows' own."""
+    rows_file: str
+    rejects_file: str
+    bytes: int
+
+
+class Shard(Row, frozen=True, kw_only=True):
+    """A file of the dataset, as published. `id` is its path in the dataset."""
+
+    config: str
+    rows: int
+    digest: str
+    """Of the logical rows."""
+    source: str
+    """The data version it was made from."""
+    measured: dict[str, int] = {}
+    """What its rows measure: messages, tokens, trained tokens by kind."""
+    rejects: dict[str, int] = {}
+    """Rows that left on the way to this shard, by stage and reason."""
+
+    def measures(self) -> Mapping[str, int]:
+        return {"shards": 1}
+
+
+Rows = Prompt | Trace | Conversation | RenderedRow | MaskedRow | Finding | Shard

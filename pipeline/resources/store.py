@@ -1,0 +1,241 @@
+"""Partitions on disk: `<data>/<asset>/<batch>/manifest.json` names a file of rows and a file of rejects.
+
+Files are named by what they hold, and the manifest is replaced last: whenever a writer dies, the partition is the old
+one or the new one. Writing the same rows again changes no file but the manifest.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.columns import RowWriter, open_rows, read_rows, schema_of
+from pipeline.errors import StoreError
+from pipeline.records import (
+    Conversation,
+    Finding,
+    Manifest,
+    MaskedRow,
+    Prompt,
+    Reject,
+    RenderedRow,
+    Row,
+    Shard,
+    Trace,
+)
+
+R = TypeVar("R", bound=Row)
+ROWS: Mapping[str, type[Row]] = {
+    "prompts": Prompt,
+    "traces": Trace,
+    "conversations": Conversation,
+    "rendered": RenderedRow,
+    "masked": MaskedRow,
+    "audits": Finding,
+    "publication": Shard,
+}
+"""What each asset holds; `rendered/<target>` is under `rendered`."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Store:
+    """The partitions of a project."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def write(
+        self,
+        asset: str,
+        batch: str,
+        rows: Iterable[Row | Reject],
+        *,
+        code_version: str,
+        inputs: Mapping[str, str] = NOTHING,
+        rows_in: int | None = None,
+    ) -> Manifest:
+        """Replace a partition, streaming. With `rows_in`, raises StoreError unless each was kept or rejected."""
+        place = self.place(asset, batch)
+        place.mkdir(parents=True, exist_ok=True)
+        with _alone(place), _workplace(place) as work:
+            fresh = Fresh(work, asset)
+            with fresh:
+                for row in rows:
+                    fresh.add(row)
+            if rows_in is not None and rows_in != fresh.kept.rows + fresh.rejected:
+                gone = f"{rows_in} rows in, {fresh.kept.rows} kept, {fresh.rejected} rejected"
+                raise StoreError(f"{asset}/{batch}: {gone}: every row must be kept or rejected; nothing was written")
+            rows_file, rejects_file = fresh.name_files(place)
+            manifest = Manifest(
+                asset=asset,
+                batch=batch,
+                code_version=code_version,
+                data_version=f"{code_version}.{fresh.digest}",
+                inputs=dict(inputs),
+                rows_in=rows_in,
+                rows=fresh.kept.rows,
+                rejects=dict(sorted(fresh.reasons.items())),
+                measures=dict(fresh.measures),
+                rows_file=rows_file,
+                rejects_file=rejects_file,
+                bytes=(place / rows_file).stat().st_size,
+            )
+            (work / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+            _rename(work / "manifest.json", place / "manifest.json")
+        return manifest
+
+    def manifest(self, asset: str, batch: str) -> Manifest | None:
+        """What is known of a partition; None if it was never written."""
+        try:
+            told = (self.place(asset, batch) / "manifest.json").read_bytes()
+            return msgspec.json.decode(told, type=Manifest)
+        except FileNotFoundError:
+            return None
+        except msgspec.ValidationError as error:
+            raise _of_another_version(asset, batch) from error
+
+    def read(self, asset: str, batch: str, row: type[R]) -> Iterator[R]:
+        """The rows of a partition as they are now: a write that comes later does not change what is read."""
+        path = self.file(asset, batch, "rows_file")
+        file = open_rows(path)
+        if not file.schema_arrow.equals(schema_of(row)):
+            file.close()
+            raise _of_another_version(asset, batch)
+        return read_rows(file, row)
+
+    def rejects(self, asset: str, batch: str) -> Iterator[Reject]:
+        """The rows that left in this partition, with their reasons."""
+        decoder = msgspec.json.Decoder(Reject)
+        with self.file(asset, batch, "rejects_file").open("rb") as lines:
+            yield from map(decoder.decode, lines)
+
+    def batches(self, asset: str) -> list[str]:
+        """The batches of which this asset has a partition."""
+        return sorted(path.parent.name for path in (self.folder / asset).glob("*/manifest.json"))
+
+    def place(self, asset: str, batch: str) -> Path:
+        """The folder of a partition."""
+        stage, _, target = asset.partition("/")
+        if stage not in ROWS or not all(NAME.fullmatch(name) for name in (batch, target or stage)):
+            raise StoreError(f"{asset}/{batch} cannot be a partition: names are letters, digits, `.`, `_` and `-`")
+        return self.folder / asset / batch
+
+    def file(self, asset: str, batch: str, which: str) -> Path:
+        manifest = self.manifest(asset, batch)
+        if manifest is None:
+            raise StoreError(f"{asset}/{batch} has not been materialized")
+        return self.place(asset, batch) / getattr(manifest, which)
+
+
+class Fresh:
+    """A partition being written: its files, and what is counted on the way."""
+
+    def __init__(self, work: Path, asset: str):
+        self.asset = asset
+        self.kept = RowWriter(work / "rows.parquet", ROWS[asset.partition("/")[0]])
+        self.rejects = (work / "rejects.jsonl").open("wb")
+        self.rejects_hash = blake2b(digest_size=10)
+        self.reasons: Counter[str] = Counter()
+        self.measures: Counter[str] = Counter()
+
+    @property
+    def rejected(self) -> int:
+        return self.reasons.total()
+
+    @property
+    def digest(self) -> str:
+        return blake2b(f"{self.kept.digest} {self.rejects_hash.hexdigest()}".encode(), digest_size=10).hexdigest()
+
+    def add(self, row: Row | Reject) -> None:
+        if isinstance(row, Reject):
+            self.reject(row)
+            return
+        try:
+            self.kept.add(row)
+        except UnicodeEncodeError as error:
+            detail = f"{self.asset}: half of a surrogate pair at {error.start} of a text: no UTF-8 file can hold it"
+            self.reject(Reject(id=row.id, stage=self.asset, reason="not_unicode", detail=detail))
+        else:
+            self.measures.update(row.measures())
+
+    def reject(self, row: Reject) -> None:
+        line = msgspec.json.encode(row) + b"\n"
+        self.rejects.write(line)
+        self.rejects_hash.update(line)
+        self.reasons[row.reason] += 1
+
+    def name_files(self, place: Path) -> tuple[str, str]:
+        """Give both files the names of what they hold. A file that is there already is the same one, and stays."""
+        rows_file, rejects_file = f"rows-{self.kept.digest}.parquet", f"rejects-{self.rejects_hash.hexdigest()}.jsonl"
+        work = Path(self.rejects.name).parent
+        if not (place / rows_file).exists() or not open_rows(place / rows_file).schema_arrow.equals(self.kept.schema):
+            _rename(work / "rows.parquet", place / rows_file)
+        if not (place / rejects_file).exists():
+            _rename(work / "rejects.jsonl", place / rejects_file)
+        return rows_file, rejects_file
+
+    def __enter__(self) -> None:
+        self.kept.__enter__()
+
+    def __exit__(self, *failed: object) -> None:
+        self.kept.__exit__(*failed)
+        self.rejects.close()
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Hold the partition: the lock dies with the process that has it."""
+    with (place / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"{place} is being written by another process; wait for it") from error
+        yield
+
+
+@contextmanager
+def _workplace(place: Path) -> Iterator[Path]:
+    """A folder for new files, beside the old. What dead writers and superseded versions left is swept first."""
+    _sweep(place)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=place) as work:
+        yield Path(work)
+
+
+def _sweep(place: Path) -> None:
+    manifest = place / "manifest.json"
+    named = manifest.read_text() if manifest.exists() else ""
+    for path in place.iterdir():
+        if path.name.startswith(".new-"):
+            shutil.rmtree(path)
+        elif path.name.startswith(("rows-", "rejects-")) and path.name not in named:
+            path.unlink()
+
+
+def _rename(path: Path, name: Path) -> None:
+    """Rename, once the content has reached the disk."""
+    _sync(path)
+    os.replace(path, name)
+    _sync(name.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _of_another_version(asset: str, batch: str) -> StoreError:
+    return StoreError(f"{asset}/{batch} was written by another version of Tracemill; materialize it again")
