@@ -1,0 +1,201 @@
+"""Streams in, token ids out, every token owned by one segment. The only place where text becomes ids.
+
+All texts of a batch lie end to end on one line of bytes. Segments cut the line by meaning. Pieces cut it by what is encoded
+together: at control tokens, and at the *seam*, where what was told meets what was sampled, because inference cuts there.
+Tokens have fixed byte lengths, so each token's first byte is a cumulative sum away and its owner one binary search.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import Literal
+
+import numpy as np
+
+from renderers.errors import TokenizerError
+from renderers.segments import Kind, Segment, Stream
+from renderers.tokenizer import Part, Tokenizer
+
+SpecialText = Literal["text", "parse", "reject"]
+"""Data that spells a control token: stays text; becomes one, as upstream has it; is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of tokens with one kind and one message, half open."""
+
+    start: int
+    end: int
+    kind: Kind
+    message: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """A stream and its ids."""
+
+    stream: Stream
+    ids: np.ndarray
+    """int32, (tokens,)"""
+    owners: np.ndarray
+    """int32, (tokens,): the segment in which each token's first byte lies."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return self.stream.segments
+
+    @property
+    def text(self) -> str:
+        return self.stream.text
+
+    def spans(self) -> list[Span]:
+        """What the tokens are, run by run."""
+        starts = np.flatnonzero(np.diff(self.owners, prepend=-1)).tolist()
+        owned = [(start, self.segments[self.owners[start]]) for start in starts]
+        runs = [(key, next(run)[0]) for key, run in groupby(owned, lambda o: (o[1].kind, o[1].message))]
+        ends = [*(start for _, start in runs[1:]), len(self.ids)]
+        return [Span(start, end, kind, message) for ((kind, message), start), end in zip(runs, ends, strict=True)]
+
+
+def encode(
+    streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool = True, special_text: SpecialText = "text"
+) -> list[Rendered]:
+    """Encode a batch of streams: one engine call, however many.
+
+    Template text (`literal`) may spell control tokens; data may not, and stays text (`special_text="text"`). "parse" reads
+    control tokens wherever they are spelled: with `seam=False`, upstream's joint ids. "reject" raises TokenizerError naming
+    the data that spells one. So does, in every mode, text that is not Unicode (a lone surrogate).
+    """
+    sizes = [_segment_sizes(number, stream) for number, stream in enumerate(streams)]
+    pieces = _pieces(streams, tokenizer, seam=seam, parse=special_text == "parse")
+    if special_text == "reject":
+        _refuse(streams, pieces, _pieces(streams, tokenizer, seam=seam, parse=True))
+    first = np.cumsum([0, *map(len, sizes)])
+    bounds = np.cumsum(np.fromiter(chain((0,), *sizes), np.int64))
+    ids, places = _encode(list(chain.from_iterable(pieces)), bounds, tokenizer)
+    owners = np.searchsorted(bounds[:-1], places, side="right") - 1
+    cuts = np.searchsorted(places, bounds[first])
+    return [
+        Rendered(stream, ids[start:end], (owners[start:end] - zero).astype(np.int32))
+        for stream, zero, start, end in zip(streams, first, cuts, cuts[1:], strict=False)
+    ]
+
+
+def _encode(pieces: Sequence[Part], bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all pieces, and the byte on the line at which each token begins. `bounds`: where segments begin, and the end."""
+    ends = np.cumsum(np.fromiter((_size(piece.text) for piece in pieces), np.int64, len(pieces)))
+    starts = np.append(0, ends[:-1]) if len(ends) else ends
+    mixed = np.searchsorted(bounds, ends, side="left") > np.searchsorted(bounds, starts, side="right")
+    measured = {k: pieces[k].text for k in np.flatnonzero(mixed) if not _measurable(pieces[k], tokenizer)}
+    plain = list({p.text: None for k, p in enumerate(pieces) if p.id is None and k not in measured})
+    known = dict(zip(plain, tokenizer.encode_batch(plain), strict=True))
+    found = dict(zip(measured, tokenizer.measure_batch(list(measured.values())), strict=True))
+    told = [found[k][0] if k in found else known[p.text] if p.id is None else (p.id,) for k, p in enumerate(pieces)]
+    counts = np.fromiter(map(len, told), np.int64, len(told))
+    ids = np.fromiter(chain.from_iterable(told), np.int32, counts.sum())
+    opening = np.cumsum(counts) - counts
+    places = np.repeat(starts, counts)
+    if tokenizer.nbytes is not None:
+        width = tokenizer.nbytes[ids]
+        before = np.cumsum(width) - width
+        places += before - np.repeat(before[opening[counts > 0]], counts[counts > 0])
+    for k, (_, at) in found.items():
+        places[opening[k] : opening[k] + counts[k]] = starts[k] + at
+    return ids, places
+
+
+def _measurable(piece: Part, tokenizer: Tokenizer) -> bool:
+    return piece.id is not None or tokenizer.measurable(piece.text)
+
+
+def _pieces(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, parse: bool) -> list[list[Part]]:
+    """What is encoded together, stream by stream: the text between two cuts, and the control tokens that cut it."""
+    told = [_stretches(stream.segments, seam=seam, parse=parse) for stream in streams]
+    literals = list({text: None for stretches in told for text, literal, _ in stretches if literal})
+    parts = dict(zip(literals, tokenizer.split_batch(literals), strict=True))
+    return [_joined(stretches, parts) for stretches in told]
+
+
+def _stretches(segments: Iterable[Segment], *, seam: bool, parse: bool) -> list[tuple[str, bool, bool]]:
+    """Neighbouring segments as (text, may spell control tokens, begins at a seam)."""
+    runs: list[tuple[list[str], bool, bool]] = []
+    after_told = literal_before = False
+    for segment in segments:
+        if not segment.text:
+            continue
+        sampled, literal = segment.kind.sampled, parse or segment.literal
+        at_seam = seam and sampled and after_told
+        if not runs or at_seam or literal != literal_before:
+            runs.append(([], literal, at_seam))
+        runs[-1][0].append(segment.text)
+        after_told, literal_before = not sampled, literal
+    return [("".join(texts), literal, at_seam) for texts, literal, at_seam in runs]
+
+
+def _joined(stretches: Iterable[tuple[str, bool, bool]], parts: dict[str, list[Part]]) -> list[Part]:
+    pieces: list[Part] = []
+    pending: list[str] = []
+
+    def cut() -> None:
+        if pending:
+            pieces.append(Part("".join(pending), None))
+            pending.clear()
+
+    for text, literal, at_seam in stretches:
+        if at_seam:
+            cut()
+        for part in parts[text] if literal else (Part(text, None),):
+            if part.id is None:
+                pending.append(part.text)
+            else:
+                cut()
+                pieces.append(part)
+    cut()
+    return pieces
+
+
+def _refuse(streams: Sequence[Stream], pieces: Sequence[Sequence[Part]], parsed: Sequence[Sequence[Part]]) -> None:
+    """Raise for the first control token that upstream would read and that no template wrote."""
+    for number, (stream, ours, upstream) in enumerate(zip(streams, pieces, parsed, strict=True)):
+        for start, end, text in sorted(_controls(upstream) - _controls(ours)):
+            at = 0
+            for segment in stream.segments:
+                at, begins = at + len(segment.text), at
+                if not segment.literal and begins < end and start < at:
+                    raise TokenizerError(f"stream {number}: {_where(segment)} spells the control token {text!r}")
+
+
+def _controls(pieces: Iterable[Part]) -> set[tuple[int, int, str]]:
+    """Control tokens with the characters they cover."""
+    found, at = set(), 0
+    for piece in pieces:
+        if piece.id is not None:
+            found.add((at, at + len(piece.text), piece.text))
+        at += len(piece.text)
+    return found
+
+
+def _segment_sizes(number: int, stream: Stream) -> list[int]:
+    try:
+        return [_size(segment.text) for segment in stream.segments]
+    except UnicodeEncodeError:
+        bad = next(segment for segment in stream.segments if not _is_unicode(segment.text))
+        raise TokenizerError(
+            f"stream {number}: {_where(bad)} holds a lone surrogate, which is no Unicode text"
+        ) from None
+
+
+def _size(text: str) -> int:
+    """Bytes of this text."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _where(segment: Segment) -> str:
+    """A segment's place in the input, for people."""
+    if segment.origin is not None:
+        return "/".join(map(str, segment.origin))
+    return "the template" if segment.message is None else f"message {segment.message} ({segment.kind})"
