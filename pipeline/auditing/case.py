@@ -1,0 +1,123 @@
+"""One row as an audit sees it: what was said, what was rendered of it, what is learned."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.records import Conversation, MaskedRow, RenderedRow, Severity
+from pipeline.targets import Target
+from renderers.masking import IGNORED, POLICIES, LossPolicy
+from renderers.messages import Message
+from renderers.segments import SAMPLED, Kind
+from renderers.tokenizer import Tokenizer
+
+KINDS = tuple(Kind)
+WRITTEN = np.array([kind in SAMPLED for kind in KINDS])
+"""By index into KINDS: does the model write this?"""
+
+
+class Remark(NamedTuple):
+    """What an audit says of a case; `audit()` gives it its name and its row."""
+
+    severity: Severity
+    detail: str
+    message: int = -1
+
+
+def error(detail: str, message: int = -1) -> Remark:
+    """The row cannot be trusted in training."""
+    return Remark("error", detail, message)
+
+
+def warning(detail: str, message: int = -1) -> Remark:
+    """Worth knowing."""
+    return Remark("warning", detail, message)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stored row, its conversation, and what it takes to read them. Nothing here asks a renderer."""
+
+    conversation: Conversation
+    rendered: RenderedRow
+    masked: MaskedRow | None
+    """None: masking rejected the row, so nothing of it is learned."""
+    tokenizer: Tokenizer
+    target: Target
+
+    @cached_property
+    def policy(self) -> LossPolicy:
+        """What this target wants to learn."""
+        return POLICIES[self.target.policy].but(kinds=self.target.train_on, last_turn_only=self.target.last_turn_only)
+
+    def message(self, index: int) -> Message | None:
+        """A message of the conversation, if it has so many."""
+        messages = self.conversation.messages
+        return messages[index] if 0 <= index < len(messages) else None
+
+    @cached_property
+    def spans(self) -> np.ndarray:
+        """int, (tokens,): the span of each token. Broken spans give wrong ones, not an exception; `lengths` tells."""
+        starts = np.fromiter((span.start for span in self.rendered.spans), int, len(self.rendered.spans))
+        return np.maximum(np.searchsorted(starts, np.arange(len(self.rendered.input_ids)), side="right") - 1, 0)
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """int, (tokens,): the kind of each token, as index into KINDS."""
+        return self._by_span([KINDS.index(Kind(span.kind)) for span in self.rendered.spans])
+
+    @cached_property
+    def messages(self) -> np.ndarray:
+        """int, (tokens,): the message of each token; -1 for the whole conversation."""
+        return self._by_span([span.message for span in self.rendered.spans])
+
+    def _by_span(self, values: list[int]) -> np.ndarray:
+        return np.array(values or [0])[self.spans]
+
+    @cached_property
+    def trained(self) -> np.ndarray:
+        """bool, (tokens,): is this token of the rendered row learned?"""
+        mask = np.zeros(len(self.rendered.input_ids), bool)
+        if self.masked is not None:
+            labels = self.masked.labels[: len(mask)]
+            mask[: len(labels)] = labels != IGNORED
+        return mask
+
+    @cached_property
+    def trained_messages(self) -> tuple[int, ...]:
+        """Messages of which at least one token is learned."""
+        return tuple(np.unique(self.messages[self.trained]).tolist())
+
+    @cached_property
+    def is_control(self) -> np.ndarray:
+        """bool, (tokens,): is this a control token, which no data can spell?"""
+        return np.isin(self.rendered.input_ids, np.fromiter(self.tokenizer.control.values(), int))
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        """Ids that can be decoded: no engine takes a negative one; `lengths` tells of it."""
+        return np.maximum(self.rendered.input_ids, 0)
+
+    def decode(self, start: int, end: int) -> str:
+        """The text of these tokens."""
+        return self.tokenizer.decode(self._ids[start:end].tolist())
+
+    def text(self, where: np.ndarray) -> str:
+        """What stands where the mask is set, and one token around it: a token may reach over a border."""
+        near = where.copy()
+        near[1:] |= where[:-1]
+        near[:-1] |= where[1:]
+        return self.tokenizer.decode(self._ids[near].tolist())
+
+
+def stretches(where: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and end of each unbroken run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], where, [False])).astype(np.int8)))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+Audit = Callable[[Case], Iterator[Remark]]
+"""Says what is wrong with a case, or nothing."""
