@@ -1,0 +1,101 @@
+"""Patterns: the wire text of a template as it is, with places for data::
+
+    say("<|im_start|>user\\n{content}<|im_end|>\\n")
+
+Words of a pattern are literal: a control token spelled in them is one. What fills a place is data, and never is one. A
+pattern is one declaration with two faces: `fill` writes it, `take` reads it back. What is told with them is a *brick*: a
+function from a turn to segments.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+
+from renderers.messages import Message, Turn
+from renderers.segments import KIND_OF, Kind, Origin, Segment
+
+PLACE = re.compile(r"\{([a-z]+)\}")
+Data = tuple[tuple[str, Origin], ...]
+"""What fills a place: texts, and where in the input each came from."""
+Brick = Callable[[Turn], Iterator[Segment]]
+
+
+@cache
+def pieces(pattern: str) -> tuple[str, ...]:
+    """Words and names of places by turns: words first, words last."""
+    return tuple(PLACE.split(pattern))
+
+
+def given(text: str, *origin: str | int) -> Data:
+    """One text and its origin, to fill a place with."""
+    return ((text, origin),)
+
+
+def content(turn: Turn, message: Message | None = None) -> Data:
+    """What a turn's message says (or what the template made of it): one text a part."""
+    said, origin = (message or turn.message).content, ("messages", turn.index or 0, "content")
+    if isinstance(said, str):
+        return ((said, origin),)
+    return tuple((part.text, (*origin, position, "text")) for position, part in enumerate(said))
+
+
+def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFFOLD, **data: Data) -> Iterator[Segment]:
+    """A pattern written out: its words, and data in its places."""
+    for position, piece in enumerate(pieces(pattern)):
+        if position % 2:
+            for text, origin in data[piece]:
+                if text:
+                    yield Segment(text, kind, message, literal=False, origin=origin)
+        elif piece:
+            yield Segment(piece, words, message)
+
+
+def take(pattern: str, text: str, at: int = 0) -> tuple[dict[str, str], int] | None:
+    """What stands in a pattern's places, and where the pattern ends; None where it does not stand.
+
+    A place ends where the words after it first stand. Linear: no regular expression, so nothing to backtrack.
+    """
+    first, *rest = pieces(pattern)
+    if not text.startswith(first, at):
+        return None
+    at, found = at + len(first), {}
+    for place, words in zip(rest[::2], rest[1::2], strict=True):
+        end = text.find(words, at) if words else len(text)
+        if end < 0:
+            return None
+        found[place], at = text[at:end], end + len(words)
+    return found, at
+
+
+def say(pattern: str, kind: Kind | None = None, **data: Data) -> Brick:
+    """A message's `{content}`, or words, or other `data`, told. The kind is the role's unless given."""
+    unknown = set(pieces(pattern)[1::2]) - {"content", *data}
+    assert not unknown, f"{pattern!r} has places that nothing fills: {unknown}"
+    words = Kind.TOOLS if kind is Kind.TOOLS else Kind.SCAFFOLD
+
+    def brick(turn: Turn) -> Iterator[Segment]:
+        if turn.index is None:
+            return fill(pattern, None, kind or Kind.SCAFFOLD, words, **data)
+        return fill(pattern, turn.index, kind or KIND_OF[turn.message.role], words, content=content(turn), **data)
+
+    return brick
+
+
+def run(open: str, each: str, close: str) -> Brick:  # noqa: A002
+    """Messages of one role in a row, told as one turn: `open` before the first, `close` after the last."""
+    opening, told, closing = say(open), say(each), say(close)
+
+    def brick(turn: Turn) -> Iterator[Segment]:
+        role = turn.message.role
+        if turn.role(-1) != role:
+            yield from opening(turn)
+        yield from told(turn)
+        if turn.role(1) != role:
+            yield from closing(turn)
+
+    return brick
+
+
+def nothing(turn: Turn) -> Iterator[Segment]:
+    """A role that a template passes over in silence."""
+    return iter(())

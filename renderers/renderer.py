@@ -1,0 +1,138 @@
+"""A witness and a tokenizer behind one face: messages in, token ids that know what they are out.
+
+`Family` is the declared witness: models that share one template, written in patterns. `tracing.witness.TracedTemplate` is the
+other: the vendor's own template, run on strings that remember where they came from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from renderers.errors import TemplateError, UnknownFlag
+from renderers.messages import Message, Request, Turn, from_hub
+from renderers.parsing import Parsed, parse
+from renderers.proving import lost_fields, prove, seamed, settings
+from renderers.rendered import Rendered, SpecialText, encode
+from renderers.segments import Segment, Stream
+from renderers.template import Template
+from renderers.tokenizer import Tokenizer
+
+
+class Witness(Protocol):
+    """What tells a conversation."""
+
+    @property
+    def name(self) -> str: ...
+
+    def tell(self, request: Request) -> Stream:
+        """The conversation as segments, a proof for every assistant message, and the fields that are lost.
+
+        Raises TemplateError for a conversation that cannot be told, UnknownFlag for a flag that means nothing here.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that share one template: the declared witness. A row of `registry.FAMILIES`."""
+
+    name: str
+    template: Template
+    models: tuple[str, ...] = ()
+    """Exact names on the Hub."""
+    fingerprints: tuple[str, ...] = ()
+    """sha256 of the official chat templates that this one tells the same as."""
+    flags: Mapping[str, type] = field(default_factory=dict)
+    """What the template can be asked for, and the type of the answer."""
+    switches: tuple[str, ...] = ()
+    """Flags of type bool that may be flipped to prove a turn, because serving offers them too."""
+
+    def tell(self, request: Request) -> Stream:
+        self.check(request.flags)
+        opening, *turns = told = self.template.told(request)
+        segments = list(opening)
+        prompt, asked = self.template.prompt, [setting for setting, _ in settings(request, self.switches)]
+        for index, turn in enumerate(turns):
+            own = request.messages[index].role == "assistant"
+            segments += seamed(turn, [prompt(Turn(setting, index)) for setting in asked]) if own else turn
+        if request.generating:
+            segments.append(Segment(prompt(Turn(request))))
+        proofs = prove(self.template, request, told, switches=self.switches)
+        return Stream(tuple(segments), proofs, lost_fields(request, segments))
+
+    def check(self, flags: Mapping[str, Any]) -> None:
+        """Raise UnknownFlag for a flag that this family does not have, or a value that it does not take."""
+        for name, value in flags.items():
+            if name not in self.flags:
+                known = ", ".join(self.flags) or "none"
+                raise UnknownFlag(f"{self.name} has no flag {name!r}; it has: {known}")
+            if not isinstance(value, self.flags[name]):
+                raise UnknownFlag(f"{self.name}: {name} takes a {self.flags[name].__name__}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Messages to token ids, and back."""
+
+    witness: Witness
+    tokenizer: Tokenizer
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.witness.name
+
+    def request(
+        self,
+        messages: Sequence[Message] | Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        add_generation_prompt: bool = False,
+    ) -> Request:
+        """What is asked of the witness. Messages may be OpenAI-style dicts."""
+        told = tuple(m for m in messages if isinstance(m, Message))
+        if len(told) < len(messages):
+            told = from_hub(m for m in messages if not isinstance(m, Message))
+        return Request(told, tuple(tools or ()), self.flags, add_generation_prompt)
+
+    def stream(self, request: Request) -> Stream:
+        """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
+        return self.witness.tell(replace(request, flags={**self.flags, **request.flags}))
+
+    def render_batch(
+        self, requests: Sequence[Request], *, seam: bool = True, special_text: SpecialText = "text"
+    ) -> list[Rendered]:
+        """Many conversations, encoded in one call of the engine."""
+        return encode([self.stream(r) for r in requests], self.tokenizer, seam=seam, special_text=special_text)
+
+    def render(
+        self,
+        messages: Sequence[Message] | Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        add_generation_prompt: bool = False,
+        seam: bool = True,
+        special_text: SpecialText = "text",
+    ) -> Rendered:
+        """One conversation: ids, what each of them is, and which turns can be trained."""
+        request = self.request(messages, tools, add_generation_prompt=add_generation_prompt)
+        return self.render_batch([request], seam=seam, special_text=special_text)[0]
+
+    def render_ids(
+        self,
+        messages: Sequence[Message] | Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        add_generation_prompt: bool = False,
+    ) -> list[int]:
+        """One conversation as ids."""
+        return self.render(messages, tools, add_generation_prompt=add_generation_prompt).ids.tolist()
+
+    def parse(self, completion: Sequence[int] | np.ndarray | str, request: Request) -> Parsed:
+        """The message that a completion tells after this conversation. Raises TemplateError where the witness cannot read."""
+        if not isinstance(self.witness, Family):
+            raise TemplateError(f"{self.name}: a traced template only writes; reading back needs a declared family")
+        asked = replace(request, flags={**self.flags, **request.flags})
+        return parse(self.witness.template, self.tokenizer, completion, asked)

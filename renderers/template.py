@@ -1,0 +1,108 @@
+"""A template, declared: how each role is told, and what the model itself writes.
+
+What the model is *told* is bricks, never read back. What it *writes* is one `Assistant`, and all of it is. A brick sees its own
+message, the roles one step away, whether it is first or last, tools, flags, and facts of the whole conversation (`@fact`);
+never other messages directly: `proving` relies on it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from renderers.errors import TemplateError
+from renderers.messages import Message, Request, Turn
+from renderers.patterns import Brick, content, fill, given
+from renderers.segments import Kind, Segment
+from renderers.toolcalls import Calls
+
+Told = tuple[Segment, ...]
+
+
+def never(turn: Turn) -> bool:
+    return False
+
+
+def as_it_is(turn: Turn) -> Message:
+    return turn.message
+
+
+def first_is_system(turn: Turn) -> bool:
+    return turn.first == "system"
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """What the model writes, in the order it writes it: reasoning, content, calls, stop."""
+
+    open: str
+    stop: str
+    think: str = ""
+    """A pattern with the place `{reasoning}`, written where `thinks` holds."""
+    thinks: Callable[[Turn], bool] = never
+    calls: Calls | None = None
+    after: str = ""
+    """What the template puts behind the stop."""
+    prepare: Callable[[Turn], Message] = as_it_is
+    """What this template makes of a message before telling it: trims it, splits inline reasoning off."""
+
+    def write(self, turn: Turn) -> Iterator[Segment]:
+        message, index = self.prepare(turn), turn.index or 0
+        yield Segment(self.open, Kind.SCAFFOLD, index)
+        if self.thinks(turn):
+            origin = "content" if turn.message.reasoning is None else "reasoning_content"
+            reasoning = given(message.reasoning or "", "messages", index, origin)
+            yield from fill(self.think, index, Kind.REASONING, Kind.REASONING, reasoning=reasoning)
+        yield from fill("{content}", index, Kind.ANSWER, content=content(turn, message))
+        if self.calls:
+            yield from self.calls.write(turn, message)
+        yield Segment(self.stop, Kind.STOP, index)
+        if self.after:
+            yield Segment(self.after, Kind.SCAFFOLD, index)
+
+    def worded(self, change: Callable[[str], str]) -> "Assistant":
+        """The same with every pattern changed."""
+        calls = self.calls and self.calls.worded(change)
+        return replace(self, open=change(self.open), stop=change(self.stop), think=change(self.think), calls=calls)
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a conversation is told."""
+
+    turns: Mapping[str, Brick]
+    """How every role but the assistant's is told."""
+    assistant: Assistant
+    prompt: Callable[[Turn], str]
+    """The generation prompt that stands before a turn (at the end: before the next one)."""
+    start: tuple[Brick, ...] = ()
+    """What stands before the first turn: the tools, a system turn that is always there."""
+    head: Callable[[Turn], bool] = first_is_system
+    """Whether `start` tells the first message."""
+
+    def told(self, request: Request) -> list[Told]:
+        """What stands before the first message, then every message; generation prompts are not cut off yet.
+
+        Raises TemplateError for a conversation that this template has no words for.
+        """
+        for index, message in enumerate(request.messages):
+            media = () if isinstance(message.content, str) else {part.type for part in message.content} - {"text"}
+            if media:
+                raise TemplateError(f"message {index}, content: this template has no words for {sorted(media)}")
+        return [self.opening(request), *(self.turn(Turn(request, i)) for i in range(len(request.messages)))]
+
+    def opening(self, request: Request) -> Told:
+        """What stands before the first message that is not told in it."""
+        if not request.messages:
+            raise TemplateError("an empty conversation: there is no message to tell")
+        end = Turn(request)
+        return tuple(segment for brick in self.start for segment in brick(end))
+
+    def turn(self, turn: Turn) -> Told:
+        """One message, its generation prompt not cut off yet."""
+        role = turn.message.role
+        if role == "assistant":
+            return tuple(self.assistant.write(turn))
+        if turn.index == 0 and self.start and self.head(turn):
+            return ()
+        if role not in self.turns:
+            raise TemplateError(f"message {turn.index}: this template has no turn for role {role!r}")
+        return tuple(self.turns[role](turn))
