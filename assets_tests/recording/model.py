@@ -1,0 +1,179 @@
+"""A scripted model: says what a script says, in order, to whoever asks over HTTP.
+
+`ScriptedModel(replies)` serves OpenAI's Responses and Chat Completions as server-sent events on a port of the loopback,
+one reply a request, whichever of the two is asked. What was asked is kept in `requests`: what an agent really sent.
+
+    with ScriptedModel((Reply(text="Hello."),)) as model:
+        run_agent(base_url=model.url)
+    assert model.requests[0]["input"]
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import msgspec
+
+Event = Mapping[str, Any]
+CREATED = 1_700_000_000
+PIECE = 64
+"""Characters of text in one event."""
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the model says to one request."""
+
+    reasoning: str = ""
+    text: str = ""
+    calls: tuple[dict[str, dict[str, Any] | str], ...] = ()
+    """Parallel tool calls, `{name: arguments}` each, the name with its namespace if it has one (`functions.exec`). Text
+    instead of arguments is the input of a custom tool."""
+    cut: bool = False
+    """It stopped at the output limit."""
+    tokens: int = 1000
+    """Input tokens that it says it has read: what makes an agent compact its history."""
+
+
+class ScriptedModel:
+    """The server. Asked once more than it has replies, it answers 410, and the agent gives up."""
+
+    def __init__(self, replies: Sequence[Reply]):
+        self.replies = replies
+        self.requests: list[dict[str, Any]] = []
+        self.spoken = threading.Event()
+        """Set when the last reply has been sent."""
+        self._turn = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, request: dict[str, Any]) -> tuple[int, Reply] | None:
+        """The number of this request, from 1, and the reply to it; None when the script is at its end."""
+        with self._turn:
+            self.requests.append(request)
+            asked = len(self.requests)
+        return (asked, self.replies[asked - 1]) if asked <= len(self.replies) else None
+
+
+def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *said: object) -> None:
+            """Nothing on the terminal."""
+
+        def do_POST(self) -> None:
+            apis = {"/v1/responses": responses, "/v1/chat/completions": chat}
+            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            answered = model.answer(request) if self.path in apis else None
+            if answered is None:
+                self.send_error(HTTPStatus.GONE, "the script is at its end")
+                return
+            self.send_response(HTTPStatus.OK)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            asked, reply = answered
+            for event in apis[self.path](reply, asked, request["model"]):
+                kind = f"event: {event['type']}\n" if "type" in event else ""
+                self.wfile.write(f"{kind}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
+            if self.path.endswith("completions"):
+                self.wfile.write(b"data: [DONE]\n\n")
+            if asked == len(model.replies):
+                model.spoken.set()
+
+    return Handler
+
+
+def chat(reply: Reply, asked: int, model: str) -> Iterator[Event]:
+    """The reply as Chat Completions stream it."""
+
+    def chunk(delta: Event, finish: str | None = None) -> Event:
+        return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+    head = {"id": f"chatcmpl-{asked}", "object": "chat.completion.chunk", "created": CREATED, "model": model}
+    yield chunk({"role": "assistant", "content": ""})
+    for field, value in (("reasoning_content", reply.reasoning), ("content", reply.text)):
+        yield from (chunk({field: piece}) for piece in _pieces(value))
+    for index, (name, arguments) in enumerate(_calls(reply)):
+        call = {"index": index, "id": f"call_{asked}_{index}", "type": "function"}
+        yield chunk({"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]})
+        for piece in _pieces(_json(arguments)):
+            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield chunk({}, "length" if reply.cut else "tool_calls" if reply.calls else "stop")
+    told, said = reply.tokens, _tokens(reply)
+    usage = {"prompt_tokens": told, "completion_tokens": said, "total_tokens": told + said}
+    yield {**head, "choices": [], "usage": usage}
+
+
+def responses(reply: Reply, asked: int, model: str) -> Iterator[Event]:
+    """The reply as the Responses API streams it: each item announced, its text in pieces, then whole."""
+    whole = {"id": f"resp_{asked}", "object": "response", "created_at": CREATED, "model": model}
+    yield {"type": "response.created", "response": {**whole, "status": "in_progress", "output": []}}
+    items = list(_items(reply, asked))
+    for index, item in enumerate(items):
+        blank = {key: [] if isinstance(value, list) else value for key, value in item.items()}
+        yield {"type": "response.output_item.added", "output_index": index, "item": {**blank, "status": "in_progress"}}
+        for at, part in enumerate(item.get("content", ())):
+            place = {"item_id": item["id"], "output_index": index, "content_index": at}
+            yield {"type": "response.content_part.added", **place, "part": {**part, "text": ""}}
+            for piece in _pieces(part["text"]):
+                yield {"type": f"response.{part['type']}.delta", **place, "delta": piece}
+            yield {"type": f"response.{part['type']}.done", **place, "text": part["text"]}
+            yield {"type": "response.content_part.done", **place, "part": part}
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
+    status, why = ("incomplete", {"reason": "max_output_tokens"}) if reply.cut else ("completed", None)
+    told, said = reply.tokens, _tokens(reply)
+    usage = {"input_tokens": told, "output_tokens": said, "total_tokens": told + said}
+    end = {**whole, "status": status, "incomplete_details": why, "output": items, "usage": usage}
+    yield {"type": f"response.{status}", "response": end}
+
+
+def _items(reply: Reply, asked: int) -> Iterator[dict[str, Any]]:
+    if reply.reasoning:
+        thought = [{"type": "reasoning_text", "text": reply.reasoning}]
+        yield {"type": "reasoning", "id": f"rs_{asked}", "summary": [], "content": thought}
+    if reply.text:
+        said = [{"type": "output_text", "text": reply.text, "annotations": []}]
+        yield {"type": "message", "id": f"msg_{asked}", "role": "assistant", "status": "completed", "content": said}
+    for index, (name, arguments) in enumerate(_calls(reply)):
+        namespace, _, bare = name.rpartition(".")
+        call = {"id": f"fc_{asked}_{index}", "call_id": f"call_{asked}_{index}", "name": bare, "status": "completed"}
+        if namespace:
+            call["namespace"] = namespace
+        if isinstance(arguments, str):
+            yield {"type": "custom_tool_call", **call, "input": arguments}
+        else:
+            yield {"type": "function_call", **call, "arguments": _json(arguments)}
+
+
+def _calls(reply: Reply) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    for call in reply.calls:
+        yield from call.items()
+
+
+def _json(arguments: dict[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+
+
+def _tokens(reply: Reply) -> int:
+    """About as many as a tokenizer would count."""
+    said = [reply.reasoning, reply.text, *(_json(arguments) for _, arguments in _calls(reply))]
+    return 1 + sum(map(len, said)) // 4
