@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-INSTRUCTIONS = """You are a coding agent. You work in a git repository on the user's machine, with the tools you are given.
+INSTRUCTIONS = """\
+You are a coding agent. You work in a git repository on the user's machine, with the tools you are given.
 Look before you change anything, change only what the task needs, and run the tests when there are any.
 When you are done, say in a few words what you found and what you changed."""
 MODEL = "scripted-model"

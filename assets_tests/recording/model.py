@@ -57,9 +57,7 @@ class ScriptedModel:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -73,7 +71,7 @@ class ScriptedModel:
 
 def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *said: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002, the name is the base class's
             """Nothing on the terminal."""
 
         def do_POST(self) -> None:

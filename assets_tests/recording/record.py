@@ -1,15 +1,15 @@
-"""Records the example's sessions: real Codex and Pi at work on small tasks, with a model that says what a script says.
+"""Records the example's sessions: real Codex and Pi at work on small tasks; the model says what a script says.
 
-What is real: the agents, their session files, every tool result. What we wrote: the tasks, the repositories they work in
-(`repositories.yaml`), and every word of the model (`cases/`). A case is one file; its folder is the batch it belongs to.
+What is real: the agents, their session files, every tool result. What we wrote: the tasks, the repositories they work
+in (`repositories.yaml`), and every word of the model (`cases/`). A case is one file; its folder is its batch.
 
     python assets_tests/recording/record.py                       # all, into pipeline/example/prompts
     python assets_tests/recording/record.py --only code_mode      # these cases; others keep the sessions they have
     python assets_tests/recording/record.py --cache ~/.cache/x    # keep the installed agents (half a gigabyte)
 
-Needs npm, git and Linux; takes half a minute, and as long again to install the agents. The sessions are stored byte for
-byte as the agents wrote them. One more in each batch is cut on purpose, and its row says so: the demo shows what becomes
-of a trace that cannot be read.
+Needs npm, git and Linux; takes half a minute, and about as long again to install the agents. The sessions are stored
+byte for byte as the agents wrote them. One more in each batch is cut on purpose, and its row says so: the demo shows
+what becomes of a trace that cannot be read.
 
 Other people's words in the sessions: what Codex (Apache-2.0) tells a model about its sandbox, its surroundings, an
 interruption and a compaction, and its specification of the code-mode tools; Pi's (MIT) tool specifications. The system
