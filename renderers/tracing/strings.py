@@ -1,0 +1,213 @@
+"""Text that remembers where each of its characters came from.
+
+A `Text` is a `str` with runs: ((end, place), ...). Every method behaves as that of `str`. Where characters are only cut
+and put together the places go with them; where text is built anew, all of it belongs to its first source, data before
+the template's own words: data may gain a few words, it never becomes the template's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Any, SupportsIndex
+
+from renderers.tracing.places import UNKNOWN, WALK, Place, is_data
+
+Runs = tuple[tuple[int, Place], ...]
+
+
+class Text(str):
+    """A str whose runs say where it came from."""
+
+    __slots__ = ("_runs",)  # underscored: a template's `x.runs` must not find it
+    _runs: Runs
+
+    def __new__(cls, text: str, runs: Runs) -> "Text":
+        made = str.__new__(cls, text)
+        made._runs = runs
+        return made
+
+    def __str__(self) -> str:
+        return self
+
+    def __repr__(self) -> str:
+        return whole(str.__repr__(self), self)
+
+    def __add__(self, other: Any) -> "Text":
+        if isinstance(other, str):
+            return cat((self, other))
+        reflected = getattr(type(other), "__radd__", None)
+        made = reflected(other, self) if reflected else NotImplemented  # an Undefined raises its own words here
+        return str.__add__(self, other) if made is NotImplemented else made  # raises what a plain text raises
+
+    def __radd__(self, other: str) -> "Text":
+        return cat((other, self)) if isinstance(other, str) else NotImplemented
+
+    def __mul__(self, times: SupportsIndex) -> "Text":
+        str.__mul__(self, times)  # raises what a plain text raises
+        return cat((self,) * times)
+
+    __rmul__ = __mul__  # type: ignore[assignment]
+
+    def __mod__(self, args: Any) -> "Text":
+        return whole(str.__mod__(self, args), self, *(args if isinstance(args, tuple) else (args,)))
+
+    def __rmod__(self, template: Any) -> "Text":
+        return whole(str.__mod__(template, self), self) if isinstance(template, str) else NotImplemented
+
+    def __iter__(self) -> Iterator[str]:
+        return (cut(self, at, at + 1) for at in range(len(self)))
+
+    def __getitem__(self, key: SupportsIndex | slice) -> "Text":
+        found = str.__getitem__(self, key)
+        if not isinstance(key, slice):
+            at = range(len(self))[key]
+            return cut(self, at, at + 1)
+        start, stop, step = key.indices(len(self))
+        if step == 1:
+            return cut(self, start, start + len(found))
+        return cat([cut(self, at, at + 1) for at in range(start, stop, step)])
+
+    def lstrip(self, chars: str | None = None, /) -> "Text":
+        return cut(self, len(self) - len(str.lstrip(self, chars)), len(self))
+
+    def rstrip(self, chars: str | None = None, /) -> "Text":
+        return cut(self, 0, len(str.rstrip(self, chars)))
+
+    def strip(self, chars: str | None = None, /) -> "Text":
+        return self.lstrip(chars).rstrip(chars)
+
+    def removeprefix(self, prefix: str, /) -> "Text":
+        return cut(self, len(self) - len(str.removeprefix(self, prefix)), len(self))
+
+    def removesuffix(self, suffix: str, /) -> "Text":
+        return cut(self, 0, len(str.removesuffix(self, suffix)))
+
+    def split(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
+        return pieces(self, str.split(self, sep, maxsplit), gap=None if sep is None else len(sep))
+
+    def rsplit(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
+        parts = str.rsplit(self, sep, maxsplit)
+        if sep is not None:
+            return pieces(self, parts, gap=len(sep))
+        # The first piece may hold spaces inside: found from the left it would be right, its left neighbours may not.
+        out, end = [], len(self)
+        for part in reversed(parts):
+            at = str.rindex(self, part, 0, end)
+            out.append(cut(self, at, at + len(part)))
+            end = at
+        return out[::-1]
+
+    def splitlines(self, keepends: bool = False) -> list[str]:
+        ends = [0]
+        for line in str.splitlines(self, True):
+            ends.append(ends[-1] + len(line))
+        lines = str.splitlines(self, keepends)
+        return [cut(self, start, start + len(line)) for (start, _), line in zip(pairwise(ends), lines, strict=True)]
+
+    def partition(self, sep: str, /) -> tuple[str, str, str]:
+        return tuple(pieces(self, str.partition(self, sep), gap=0))  # type: ignore[return-value]
+
+    def rpartition(self, sep: str, /) -> tuple[str, str, str]:
+        return tuple(pieces(self, str.rpartition(self, sep), gap=0))  # type: ignore[return-value]
+
+    def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> "Text":
+        if not old:
+            return whole(str.replace(self, old, new, count), self, new)
+        return join(new, self.split(old, count))
+
+    def join(self, parts: Iterable[str], /) -> "Text":
+        return join(self, parts)
+
+
+def _rebuilt(name: str) -> Callable[..., Text]:
+    """A method that writes new text. Where no character moved (case), the runs stay; case never shortens a text."""
+    plain = getattr(str, name)
+
+    def method(self: Text, *args: Any, **kwargs: Any) -> Text:
+        made = plain(self, *args, **kwargs)
+        if name in CASES and len(made) == len(self):
+            return Text(made, self._runs)
+        return whole(made, self, *args, *kwargs.values())
+
+    method.__name__ = name
+    return method
+
+
+CASES = ("capitalize", "casefold", "lower", "swapcase", "title", "upper")
+for _name in (*CASES, "center", "expandtabs", "format", "format_map", "ljust", "rjust", "translate", "zfill"):
+    setattr(Text, _name, _rebuilt(_name))
+
+
+def cut(text: Text, start: int, end: int) -> Text:
+    """text[start:end] with its runs; 0 <= start <= end <= len(text)."""
+    if start == 0 and end == len(text):
+        return text
+    out, before = [], 0
+    for stop, place in text._runs:
+        low, high = max(before, start), min(stop, end)
+        if high > low:
+            out.append((high - start, place))
+        if stop >= end:
+            break
+        before = stop
+    return Text(str.__getitem__(text, slice(start, end)), tuple(out))
+
+
+def pieces(text: Text, parts: Iterable[str], *, gap: int | None) -> list[str]:
+    """These parts of the text, in order, with their runs; `gap` characters lie between two, None for any number."""
+    out, at = [], 0
+    for part in parts:
+        if gap is None:
+            at = str.index(text, part, at)
+        out.append(cut(text, at, at + len(part)))
+        at += len(part) + (gap or 0)
+    return out
+
+
+def cat(parts: Iterable[str]) -> Text:
+    """Everything in one. The template's own words get their place here, the moment they are written."""
+    texts: list[str] = []
+    runs: list[tuple[int, Place]] = []
+    walk, end = WALK.get(), 0
+    for part in parts:
+        if not part:
+            continue
+        here = walk.here if walk else None
+        if isinstance(part, Text):
+            runs += [(end + stop, here if place is None else place) for stop, place in part._runs]
+        else:
+            runs.append((end + len(part), here))
+        end += len(part)
+        texts.append(part)
+    return Text("".join(texts), tuple(runs))
+
+
+def join(separator: str, parts: Iterable[str]) -> Text:
+    """`separator.join(parts)`, with runs."""
+    parts = list(parts)
+    str.join(separator, parts)  # raises what a plain join raises
+    between = [separator] * (2 * len(parts) - 1) if parts else []
+    between[::2] = parts
+    return cat(between)
+
+
+def own(text: str) -> Text:
+    """The template's own words, not yet written anywhere."""
+    return Text(text, ((len(text), None),) if text else ())
+
+
+def whole(text: str, *sources: Any) -> Text:
+    """New text made of these sources; a container among them is data that no one field can claim."""
+    return Text(text, ((len(text), _first(sources)),) if text else ())
+
+
+def _first(sources: Iterable[Any]) -> Place:
+    places = [place for source in sources if isinstance(source, Text) for _, place in source._runs]
+    if any(isinstance(source, (bytes, dict, list, tuple)) and source for source in sources):
+        places.append(UNKNOWN)
+    data = next((place for place in places if is_data(place)), None)
+    return data if data is not None else next((place for place in places if place is not None), None)
+
+
+# A template prints the names of types in its errors, and asks for them: this one is called as what it stands for.
+Text.__name__ = Text.__qualname__ = "str"
+Text.__module__ = "builtins"

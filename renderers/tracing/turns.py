@@ -1,0 +1,216 @@
+"""What did the model write, and would inference have seen the same before it?
+
+For the assistant message i: W is the whole render, P the render of the messages before i with the generation prompt,
+C that of the messages through i. The turn starts after P, if W starts with P. It reaches as far as C and W agree, and
+stops with the last control token there. Only W is traced: P and C are plain renders, needed as text alone.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from renderers.messages import REASONING_FIELDS
+from renderers.segments import Verdict
+from renderers.tracing.places import Place, is_data, message_of
+from renderers.tracing.strings import Text
+
+LONGEST = 64
+"""No added token is longer, in characters."""
+
+
+class Run(NamedTuple):
+    """A stretch of text of one place."""
+
+    start: int
+    end: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the model writes of one assistant message: text[start:end], the stop token included."""
+
+    message: int
+    start: int
+    end: int
+    stop: tuple[int, int] | None
+    verdict: Verdict
+    note: str = ""
+
+
+class Tokens:
+    """The added tokens of a vocabulary, found in text."""
+
+    def __init__(self, added: Mapping[str, bool]):
+        self.any = _any_of(added)
+        self.control = _any_of(token for token, special in added.items() if special)
+
+    def whole(self, text: str, at: int) -> int:
+        """`at`, moved back to the start of the token that it would cut."""
+        around = self.any.finditer(text, max(at - LONGEST, 0), at + LONGEST)
+        return next((found.start() for found in around if found.start() < at < found.end()), at)
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def common(one: str, other: str) -> int:
+    """The length of the common prefix, by bisection: comparing slices is fast, comparing characters is not."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+    return low
+
+
+def runs_of(text: Text) -> list[Run]:
+    """The runs of a render, neighbours of one place in one."""
+    runs: list[Run] = []
+    start = 0
+    for end, place in text._runs:
+        if runs and runs[-1].place == place:
+            runs[-1] = Run(runs[-1].start, end, place)
+        else:
+            runs.append(Run(start, end, place))
+        start = end
+    return runs
+
+
+@dataclass(eq=False)
+class Prover:
+    """One conversation as the template tells it: whole, and, through `render`, in part."""
+
+    text: str
+    runs: Sequence[Run]
+    messages: Sequence[Mapping[str, Any]]
+    render: Callable[[Sequence[Mapping[str, Any]], bool, Mapping[str, Any]], str | None]
+    """The plain text of these messages, with the generation prompt or not, under other switches; None where refused."""
+    tokens: Tokens
+    switches: Sequence[Mapping[str, Any]]
+    generating: bool = False
+    """The whole render ends with the generation prompt."""
+    near: dict[int, list[Run]] = field(default_factory=dict, init=False)
+    """Every run of a message, by message."""
+    data: dict[int, list[Run]] = field(default_factory=dict, init=False)
+    """The runs among them that are its own fields."""
+
+    def __post_init__(self) -> None:
+        self.starts = [run.start for run in self.runs]
+        for run in self.runs:
+            owner = message_of(run.place)
+            if owner is not None:
+                self.near.setdefault(owner, []).append(run)
+                if is_data(run.place):
+                    self.data.setdefault(owner, []).append(run)
+
+    def turns(self) -> list[Turn]:
+        """A turn for each assistant message."""
+        return [self.turn(i) for i, message in enumerate(self.messages) if message.get("role") == "assistant"]
+
+    def turn(self, i: int) -> Turn:
+        opening = self._opening(i)
+        if opening is None:
+            return Turn(i, 0, 0, None, Verdict.INVISIBLE)
+        start, verdict, note = opening
+        last = i + 1 == len(self.messages)
+        closed = self.text if last and not self.generating else self.render(self.messages[: i + 1], False, {}) or ""
+        reach, walked = common(closed, self.text), self._walked(i, start)
+        reach = min(self.tokens.whole(self.text, reach), self.tokens.whole(closed, reach))
+        if verdict is not Verdict.PROVED or any(reach < run.end <= walked for run in self.data.get(i, ())):
+            verdict = Verdict.TURN_REWRITTEN if verdict is Verdict.PROVED else verdict
+            reach = walked + self._rest_of_closing(i, start, walked, closed)
+        stop = self._stop(min(self._quiet(i, start, reach), reach), reach)
+        end = stop[1] if stop else max(reach, start)
+        if verdict is Verdict.PROVED and any(run.start >= end and _spoken(run.place) for run in self.data.get(i, ())):
+            verdict = Verdict.SCATTERED
+        return Turn(i, start, end, stop, verdict, note)
+
+    def _opening(self, i: int) -> tuple[int, Verdict, str] | None:
+        """Where the turn starts, and whether inference would see what is before; None where nothing is told of it."""
+        prompt = self.render(self.messages[:i], True, {})
+        if prompt and self.text.startswith(prompt):
+            return len(prompt), Verdict.PROVED, ""
+        if i not in self.near:
+            return None
+        told = self.render(self.messages[:i], False, {}) if prompt else None
+        if not prompt or told is None:
+            return self._after(self._header(), i), Verdict.PROMPT_REFUSED, ""
+        same, opened = common(prompt, self.text), common(told, prompt)
+        if i and same >= opened:  # the history is as it was: the generation prompt itself differs
+            return self._switched(i) or self._absent(prompt, same)
+        who = message_of(self.runs[bisect_right(self.starts, same) - 1].place)
+        note = "before the first message" if who is None else f"at message {who}"
+        return self._after((prompt[opened:] if i else "") or self._header(), i), Verdict.HISTORY_REWRITTEN, note
+
+    def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
+        """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first."""
+        for switch in self.switches:
+            prompt = self.render(self.messages[:i], True, switch)
+            if prompt and self.text.startswith(prompt):
+                self.switches = [switch, *(other for other in self.switches if other is not switch)]
+                return len(prompt), Verdict.PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
+        return None
+
+    def _absent(self, prompt: str, same: int) -> tuple[int, Verdict, str]:
+        start = min(self.tokens.whole(self.text, same), self.tokens.whole(prompt, same))
+        return start, Verdict.PROMPT_ABSENT, repr(prompt[start:][:40])
+
+    def _header(self) -> str:
+        """What the generation prompt adds after a user message."""
+        ask = [{"role": "user", "content": "x"}]
+        told, prompt = self.render(ask, False, {}), self.render(ask, True, {})
+        return prompt[len(told) :] if prompt and told is not None else ""
+
+    def _after(self, header: str, i: int) -> int:
+        """Where the turn goes on after its header, of which the render may hold a part only."""
+        first, data = self.near[i][0].start, self.data.get(i)
+        before = max(data[0].start if data else len(self.text), first)
+        at = self.text.find(header, first, before) if header else -1
+        if at >= 0:
+            return at + len(header)
+        return self.tokens.whole(self.text, first + common(header, self.text[first : first + len(header)]))
+
+    def _walked(self, i: int, start: int) -> int:
+        """Where the runs of this message end, read on from the start of its turn."""
+        end = start
+        for at in range(max(bisect_right(self.starts, start) - 1, 0), len(self.runs)):
+            run = self.runs[at]
+            if run.end <= start:
+                continue
+            apart = run.place is None and run.start > start and end > start
+            if apart or message_of(run.place) not in (i, None):
+                break
+            end = run.end
+        return end
+
+    def _rest_of_closing(self, i: int, start: int, walked: int, closed: str) -> int:
+        """How much the message, told last, still writes after its own end (an opening of the tool's answer)."""
+        tail = self.text[self._quiet(i, start, walked) : walked]
+        at = closed.rfind(tail) if tail else -1
+        rest = closed[at + len(tail) :] if at >= 0 else ""
+        return len(rest) if rest and self.text.startswith(rest, walked) else 0
+
+    def _quiet(self, i: int, start: int, reach: int) -> int:
+        """The end of the turn's last own data."""
+        return max((run.end for run in self.data.get(i, ()) if start <= run.start < reach), default=start)
+
+    def _stop(self, quiet: int, reach: int) -> tuple[int, int] | None:
+        """The last control token of the turn; else the one that begins where it ends (the next role, in GLM)."""
+        found = self.tokens.control.finditer(self.text, quiet, reach + LONGEST)
+        marks = [mark.span() for mark in found if mark.start() <= reach and not self._in_data(mark.start())]
+        inside = [mark for mark in marks if mark[0] < reach]
+        return inside[-1] if inside else marks[-1] if marks else None
+
+    def _in_data(self, at: int) -> bool:
+        return is_data(self.runs[bisect_right(self.starts, at) - 1].place)
+
+
+def _spoken(place: Place) -> bool:
+    """Content or reasoning. Calls are told again by others: tool results name their tool."""
+    return place is not None and len(place) > 2 and place[2] in ("content", *REASONING_FIELDS)

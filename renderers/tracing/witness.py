@@ -1,0 +1,213 @@
+"""`TracedTemplate`: any Jinja chat template as a witness, run as it is on strings that remember."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import jinja2
+
+from renderers.errors import TemplateError, UnknownFlag
+from renderers.messages import Message, Request, to_hub
+from renderers.segments import Proof, Stream
+from renderers.tracing.environment import compiled, rebuilding
+from renderers.tracing.owners import segments
+from renderers.tracing.places import WALK, Walk
+from renderers.tracing.strings import Text, own
+from renderers.tracing.turns import Prover, Tokens, runs_of
+from renderers.tracing.values import Dict, wrap
+
+GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
+"""Variables that every template is given."""
+REFUSALS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a template raises on messages that it was not written for: its own words, or whatever Python says."""
+TRANSFORMERS_REASONING = ("reasoning_content", "thinking", "reasoning")
+"""The names of reasoning, in the order in which transformers prefers them."""
+PROBE = '{"probe":  "\\u00e9"}'
+"""Tool arguments that no encoder writes so."""
+
+HubMessage = Mapping[str, Any]
+
+
+class TracedTemplate:
+    """One chat template; `tell` may be called by many threads.
+
+    special_tokens: {"bos_token": "<s>", ...}, as the template reads them.
+    added: the added tokens of the vocabulary, and whether each is special.
+    now: the clock of templates that print the date.
+    switches: the settings that serving offers, which may be flipped to prove a turn; by default every variable of the
+    template, as True and as False.
+    bare: leave hub messages as they are, where transformers edits them.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        special_tokens: Mapping[str, str] | None = None,
+        added: Mapping[str, bool] | None = None,
+        now: datetime | None = None,
+        name: str = "traced",
+        switches: Sequence[Mapping[str, Any]] | None = None,
+        bare: bool = False,
+    ):
+        self.name, self.now, self.bare = name, now, bare
+        self.special_tokens = dict(special_tokens or {})
+        try:
+            self.compiled = compiled(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(f"{name}: no chat template: line {error.lineno}: {error.message}") from error
+        self.flags = tuple(sorted(self.compiled.variables - GIVEN - self.special_tokens.keys()))
+        """The flags that this template knows."""
+        self.tokens = Tokens(added or {})
+        self.switches = switches
+
+    def tell(self, request: Request) -> Stream:
+        """The request as a stream, with a proof for each assistant message. Raises TemplateError, UnknownFlag."""
+        for flag in request.flags:
+            if flag not in self.flags:
+                raise UnknownFlag(f"{self.name} has no flag {flag!r}; it has: {', '.join(self.flags) or 'none'}")
+        return self.tell_hub(
+            self._hub(request.messages),
+            [dict(tool) for tool in request.tools] or None,
+            flags=request.flags,
+            generating=request.generating,
+        )
+
+    def tell_hub(
+        self,
+        messages: Sequence[HubMessage],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        generating: bool = False,
+    ) -> Stream:
+        """As `tell`, of messages in the Hub's shape, handed to the template as they are."""
+        if not messages:
+            raise TemplateError(f"{self.name}: no messages: a conversation has at least one")
+        flags, now = dict(flags or {}), self.now or datetime.now()
+        traced = self.trace_hub(messages, tools, flags=flags, generating=generating, now=now)
+
+        def render(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> str | None:
+            try:
+                return self.text_hub(part, tools, flags={**flags, **switch}, generating=prompt, now=now)
+            except TemplateError:
+                return None
+
+        text = str.__str__(traced)
+        if text != render(messages, generating, {}):
+            raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
+        runs = runs_of(traced)
+        prover = Prover(text, runs, messages, render, self.tokens, self._switches(flags), generating)
+        turns = prover.turns()
+        proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
+        return Stream(segments(text, runs, turns, messages), proofs)
+
+    def trace_hub(
+        self,
+        messages: Sequence[HubMessage],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        generating: bool = False,
+        now: datetime | None = None,
+    ) -> Text:
+        """The text, with the place of each character."""
+        clock = rebuilding((now or self.now or datetime.now()).strftime)
+        told = self._edited([wrap(message, ("messages", i)) for i, message in enumerate(messages)])
+        offered = None if tools is None else wrap(tools, ("tools",))
+        set_ = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
+        walking = WALK.set(Walk())
+        try:
+            made = self._run(self.compiled.traced, told, offered, generating, {"strftime_now": clock, **set_})
+        finally:
+            WALK.reset(walking)
+        return made if isinstance(made, Text) else own(made)
+
+    def text_hub(
+        self,
+        messages: Sequence[HubMessage],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        generating: bool = False,
+        now: datetime | None = None,
+    ) -> str:
+        """The text alone, as `apply_chat_template` writes it."""
+        clock = (now or self.now or datetime.now()).strftime
+        told = self._edited(messages)
+        return self._run(self.compiled.plain, told, tools, generating, {"strftime_now": clock, **(flags or {})})
+
+    def _run(
+        self, template: jinja2.Template, messages: Any, tools: Any, generating: bool, variables: Mapping[str, Any]
+    ) -> str:
+        given = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": generating}
+        with refusing(self.name):
+            return template.render({**self.special_tokens, **given, **variables})
+
+    def _edited(self, messages: Sequence[HubMessage]) -> list[HubMessage]:
+        return list(messages) if self.bare else [_as_transformers(message) for message in messages]
+
+    def _switches(self, flags: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        if self.switches is not None:
+            return self.switches
+        names = [flag for flag in self.flags if not flag.endswith("_token")]
+        return [{name: value} for name in names for value in (False, True) if flags.get(name) is not value]
+
+    def _hub(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """Messages as the template wants them: arguments stay text where it writes text as it is."""
+        told = to_hub(messages)
+        if not self.writes_raw_arguments:
+            for i, message in enumerate(told):
+                for call in message.get("tool_calls", ()):
+                    call["function"]["arguments"] = self._object(call["function"]["arguments"], i)
+        return told
+
+    def _object(self, arguments: str, message: int) -> dict[str, Any]:
+        try:
+            value = json.loads(arguments)
+        except ValueError as error:
+            raise TemplateError(f"{self.name}: message {message}: tool arguments are broken JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise TemplateError(
+                f"{self.name}: message {message}: tool arguments must be an object, not {arguments[:40]!r}"
+            )
+        return value
+
+    @cached_property
+    def writes_raw_arguments(self) -> bool:
+        """Whether arguments given as text are written as they are: found by asking."""
+        call = {"type": "function", "id": "probe0000", "function": {"name": "probe", "arguments": PROBE}}
+        asked = {"role": "user", "content": "x"}
+        for content in ({"content": ""}, {}):
+            try:
+                said = self.text_hub([asked, {"role": "assistant", **content, "tool_calls": [call]}])
+            except TemplateError:
+                continue
+            if PROBE in said:
+                return True
+        return False
+
+
+def _as_transformers(message: HubMessage) -> dict[str, Any]:
+    """What transformers 5 does to a message first: no key whose value is None, reasoning under all of its names."""
+    edited: dict[str, Any] = {key: value for key, value in message.items() if value is not None}
+    reasoning = next((edited[name] for name in TRANSFORMERS_REASONING if name in edited), None)
+    if reasoning is not None:
+        edited = {"thinking": reasoning, **edited, "reasoning_content": reasoning}
+    if not isinstance(message, Dict):
+        return edited
+    made = Dict(edited)
+    made._at = message._at
+    return made
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Whatever the template raises, as a TemplateError with its own words."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise TemplateError(f"{name}: {error or type(error).__name__}") from error
