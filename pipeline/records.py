@@ -131,7 +131,8 @@ class RenderedRow(Row, frozen=True, kw_only=True):
     """Assistant messages that are proved, and of which nothing is lost."""
 
     def measures(self) -> Mapping[str, int]:
-        return {"tokens": len(self.input_ids)}
+        turns = {"assistant messages": len(self.proofs), "trainable messages": len(self.trainable)}
+        return {"tokens": len(self.input_ids), **turns}
 
 
 class MaskedRow(Row, frozen=True, kw_only=True):
@@ -208,10 +209,10 @@ class Shard(Row, frozen=True, kw_only=True):
     rows: int
     digest: str
     """Of the logical rows."""
-    source: str
-    """The data version it was made from."""
+    sources: dict[str, str]
+    """The data version of every partition on the way to it."""
     measured: dict[str, int] = {}
-    """What its rows measure: messages, tokens, trained tokens by kind."""
+    """What these partitions measure: messages, tokens, trained tokens by kind."""
     rejects: dict[str, int] = {}
     """Rows that left on the way to this shard, by stage and reason."""
 

@@ -1,10 +1,12 @@
 """The project's settings: `tracemill.yaml`, and the targets it names.
 
-A project is a folder with `tracemill.yaml`, `prompts/` (one batch a file) and what the pipeline makes of them. It is found
-through `TRACEMILL_PROJECT`, else the working folder, else `demo/` below it with the settings of the shipped example.
+A project is a folder with `tracemill.yaml`, `prompts/` (one batch a file) and what the pipeline makes of them. It is
+found through `TRACEMILL_PROJECT`, else the working folder, else `demo/` below it with the settings of the shipped
+example.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,8 @@ from renderers.segments import SAMPLED, Kind
 EXAMPLE = Path(__file__).parent / "example"
 """The project that ships with the package: sessions, batch files, a small tokenizer, `tracemill.yaml`."""
 SETTINGS = "tracemill.yaml"
+BATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+"""What a batch may be called: it names a partition, a folder and a file of the dataset."""
 
 
 class Settings(BaseModel):
@@ -98,6 +102,16 @@ class Project:
     @property
     def data(self) -> Path:
         return self.folder / self.settings.data
+
+    def batch_files(self) -> dict[str, Path]:
+        """Batch -> its file. A file whose name cannot name a partition is left out: `misnamed_files` has it."""
+        return {path.stem: path for path in self._prompt_files() if BATCH_NAME.fullmatch(path.stem)}
+
+    def misnamed_files(self) -> list[str]:
+        return [path.name for path in self._prompt_files() if not BATCH_NAME.fullmatch(path.stem)]
+
+    def _prompt_files(self) -> list[Path]:
+        return sorted(path for path in self.prompts.glob("*.jsonl") if not path.name.startswith("."))
 
 
 def load_project(folder: Path) -> Project:

@@ -6,7 +6,6 @@ one or the new one. Writing the same rows again changes no file but the manifest
 
 import fcntl
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -33,6 +32,7 @@ from pipeline.records import (
     Shard,
     Trace,
 )
+from pipeline.targets import BATCH_NAME
 
 R = TypeVar("R", bound=Row)
 ROWS: Mapping[str, type[Row]] = {
@@ -45,7 +45,6 @@ ROWS: Mapping[str, type[Row]] = {
     "publication": Shard,
 }
 """What each asset holds; `rendered/<target>` is under `rendered`."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -127,7 +126,7 @@ class Store:
     def place(self, asset: str, batch: str) -> Path:
         """The folder of a partition."""
         stage, _, target = asset.partition("/")
-        if stage not in ROWS or not all(NAME.fullmatch(name) for name in (batch, target or stage)):
+        if stage not in ROWS or not all(BATCH_NAME.fullmatch(name) for name in (batch, target or stage)):
             raise StoreError(f"{asset}/{batch} cannot be a partition: names are letters, digits, `.`, `_` and `-`")
         return self.folder / asset / batch
 

@@ -1,0 +1,177 @@
+"""Conversations -> rendered rows, for one target; and where a target's tokenizer comes from.
+
+A conversation that its template refuses, or would tell without its tools, its system message or a tool result, is a
+reject. What is lost of an assistant message only makes that message untrainable: the row keeps it in `lost`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from renderers.registry import create_renderer
+
+from pipeline.errors import SettingsError, TokenizerUnavailable
+from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
+from pipeline.targets import EXAMPLE, SETTINGS, Target
+from renderers.errors import RendererError
+from renderers.messages import Request
+from renderers.rendered import Rendered, encode
+from renderers.renderer import Renderer
+from renderers.segments import Origin, Stream
+from renderers.tokenizer import Tokenizer
+
+AT_ONCE = 64
+"""Conversations a call of the tokenizer."""
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
+"""Only the first must be there."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def render(conversations: Iterable[Conversation], renderer: Renderer) -> Iterator[RenderedRow | Reject]:
+    """Each conversation as ids and what they are, or as a reject: `refused`, `lost_fields`, `not_encodable`, …"""
+    waiting = iter(conversations)
+    while batch := list(islice(waiting, AT_ONCE)):
+        yield from _render_batch(batch, renderer)
+
+
+def _render_batch(batch: Sequence[Conversation], renderer: Renderer) -> Iterator[RenderedRow | Reject]:
+    told = [_tell(conversation, renderer) for conversation in batch]
+    pairs = [(c, stream) for c, stream in zip(batch, told, strict=True) if isinstance(stream, Stream)]
+    encoded = iter(_encode(pairs, renderer.tokenizer))
+    for conversation, stream in zip(batch, told, strict=True):
+        rendered = stream if isinstance(stream, Reject) else next(encoded)
+        yield rendered if isinstance(rendered, Reject) else _row(conversation, rendered)
+
+
+def _tell(conversation: Conversation, renderer: Renderer) -> Stream | Reject:
+    if broken := _broken_arguments(conversation):
+        return _reject(conversation, "broken_arguments", broken)
+    try:
+        stream = renderer.stream(Request(conversation.messages, conversation.tools))
+    except RendererError as error:
+        return _reject(conversation, "refused", f"{renderer.name}: {error}")
+    lost = [_spell(origin) for origin in stream.lost if not _assistants(conversation, origin)]
+    if lost:
+        why = f"{renderer.name} does not tell {', '.join(lost)}: the model would be trained as if it were not there"
+        return _reject(conversation, "lost_fields", why)
+    return stream
+
+
+def _broken_arguments(conversation: Conversation) -> str:
+    """Where a tool call's arguments are no JSON, and why."""
+    for index, message in enumerate(conversation.messages):
+        for number, call in enumerate(message.tool_calls):
+            try:
+                json.loads(call.arguments)
+            except ValueError as error:
+                return f"messages/{index}/tool_calls/{number}/arguments of {call.name!r}: {error}"
+    return ""
+
+
+def _assistants(conversation: Conversation, origin: Origin) -> bool:
+    """Whether a field is of an assistant message."""
+    where, index = origin[0], origin[1]
+    return where == "messages" and conversation.messages[int(index)].role == "assistant"
+
+
+def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) -> Iterable[Rendered | Reject]:
+    """One engine call; where that fails, a call each, to find the row that cannot be encoded."""
+    try:
+        return encode([stream for _, stream in pairs], tokenizer)
+    except RendererError as error:
+        if len(pairs) == 1:
+            return [_reject(pairs[0][0], "not_encodable", str(error))]
+        return chain.from_iterable(_encode([pair], tokenizer) for pair in pairs)
+
+
+def _row(conversation: Conversation, rendered: Rendered) -> RenderedRow:
+    stream = rendered.stream
+    return RenderedRow(
+        id=conversation.id,
+        conversation_id=conversation.id,
+        input_ids=rendered.ids,
+        spans=tuple(RowSpan(s.start, s.kind, -1 if s.message is None else s.message) for s in rendered.spans()),
+        proofs=tuple(RowProof(proof.message, str(proof.verdict), proof.note) for proof in stream.proofs),
+        lost=tuple(map(_spell, stream.lost)),
+        trainable=tuple(sorted(stream.trainable)),
+    )
+
+
+def _spell(origin: Origin) -> str:
+    return "/".join(map(str, origin))
+
+
+def _reject(conversation: Conversation, reason: str, detail: str) -> Reject:
+    return Reject(id=conversation.id, stage="rendered", reason=reason, detail=detail)
+
+
+def load_renderer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Renderer:
+    """The renderer that a target names, with its tokenizer and flags."""
+    tokenizer = load_tokenizer(target, folder=folder, offline=offline)
+    return create_renderer(tokenizer, target.renderer, **target.flags)
+
+
+def load_tokenizer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Tokenizer:
+    """The tokenizer that a target names: `example`, a folder (relative to `folder`), or a commit of a Hub repository.
+
+    Raises SettingsError for a Hub id without a commit, TokenizerUnavailable where it cannot be had, with the cure.
+    """
+    files = tokenizer_files(target, folder=folder, offline=offline)
+    config = json.loads(files["tokenizer_config.json"].read_text("utf-8")) if "tokenizer_config.json" in files else {}
+    name = target.model if target.revision is None else f"{target.model}@{target.revision}"
+    return Tokenizer.from_json(
+        files["tokenizer.json"].read_text("utf-8"), config=config, chat_template=_template(files), name=name
+    )
+
+
+def _template(files: Mapping[str, Path]) -> str | None:
+    if "chat_template.jinja" in files:
+        return files["chat_template.jinja"].read_text("utf-8")
+    if "chat_template.json" in files:
+        return json.loads(files["chat_template.json"].read_text("utf-8"))["chat_template"]
+    return None
+
+
+def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = False) -> dict[str, Path]:
+    """The files that make the target's tokenizer, on this disk. `offline`: the Hub is not asked."""
+    place = EXAMPLE / "tokenizer" if target.model == "example" else folder / target.model
+    if not place.is_dir():
+        return _hub_files(target, offline=offline)
+    files = {name: place / name for name in FILES if (place / name).is_file()}
+    if "tokenizer.json" not in files:
+        raise TokenizerUnavailable(f"{place} holds no tokenizer.json; save the tokenizer there with `save_pretrained`")
+    return files
+
+
+def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
+    if not COMMIT.fullmatch(target.revision or ""):
+        cure = (
+            f"set `revision` to the commit you mean, 40 hex digits, from https://huggingface.co/{target.model}/commits"
+        )
+        raise SettingsError(f"{SETTINGS}: model {target.model}, revision {target.revision}: a branch moves; {cure}")
+    files: dict[str, Path] = {}
+    for name in FILES:
+        try:
+            path = hf_hub_download(target.model, name, revision=target.revision, local_files_only=offline)
+        except EntryNotFoundError as error:
+            if name == "tokenizer.json":
+                raise _unavailable(target, error) from error
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise _unavailable(target, error) from error
+        else:
+            files[name] = Path(path)
+    return files
+
+
+def _unavailable(target: Target, error: Exception) -> TokenizerUnavailable:
+    """With what to do about it."""
+    why = str(error).strip().splitlines()[0]
+    cure = (
+        f"go online, or `hf download {target.model} --revision {target.revision}`; a gated model needs HF_TOKEN; "
+        "or set `model` to a folder that holds tokenizer.json"
+    )
+    return TokenizerUnavailable(f"{target.model}@{target.revision}: {type(error).__name__}: {why}; {cure}")
