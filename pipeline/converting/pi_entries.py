@@ -1,0 +1,159 @@
+"""Entries of a Pi session file, and the texts that Pi makes of them for the model."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.converting.lines import unknown
+from pipeline.records import Place
+from renderers.messages import Content, Message, Part, ToolCall
+
+COMPACTED = (
+    "The conversation history before this point was compacted into the following summary:\n\n<summary>\n{}\n</summary>"
+)
+BRANCH = "The following is a summary of a branch that this conversation came back from:\n\n<summary>\n{}</summary>"
+ATTACHED = Part("text", "Attached image(s) from tool result:")
+IMAGE = Part("image_url")
+NOT_TOLD = frozenset(
+    ["session", "model_change", "thinking_level_change", "context_edit", "custom", "label", "session_info", "usage"]
+)
+"""Entries that say nothing to the model."""
+TOLD = frozenset(("message", "compaction", "branch_summary", "custom_message"))
+
+
+class Block(msgspec.Struct, frozen=True, rename="camel"):
+    """Text, a thought, a tool call or a picture."""
+
+    type: str
+    text: str = ""
+    thinking: str = ""
+    id: str = ""
+    name: str = ""
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    """As Pi spelled them again; the model's own spelling is lost, and broken JSON has become `{}`."""
+
+
+Blocks = str | list[Block] | None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Said(msgspec.Struct, frozen=True, rename="camel"):
+    """The message of a `message` entry, whatever its role."""
+
+    role: str
+    content: Blocks = None
+    sections: dict[str, str | None] | None = None
+    tools_added: list[Tool] | None = None
+    tools_removed: list[Named] | None = None
+    api: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    response_model: str | None = None
+    stop_reason: str | None = None
+    tool_call_id: str = ""
+    command: str = ""
+    output: str = ""
+    exit_code: int | None = None
+    cancelled: bool = False
+    truncated: bool = False
+    full_output_path: str | None = None
+    exclude_from_context: bool = False
+    summary: str = ""
+
+    @property
+    def speaker(self) -> tuple[str | None, ...]:
+        """Pi sends a thought back only to the model that had it."""
+        return self.provider, self.api, self.model
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    content: Blocks = None
+
+
+class Entry(msgspec.Struct, frozen=True, rename="camel"):
+    """A line of the file."""
+
+    type: str
+    id: str | None = None
+    parent_id: str | None = None
+    message: Said | None = None
+    content: Blocks = None
+    summary: str = ""
+    first_kept_entry_id: str | None = None
+    system_message: Said | None = None
+    target_id: str | None = None
+    replacement: Replacement | None = None
+
+
+class Node(NamedTuple):
+    """An entry in its place."""
+
+    place: Place
+    entry: Entry
+
+
+def blocks_of(content: Blocks, place: Place) -> list[Block]:
+    blocks = [Block("text", text=content)] if isinstance(content, str) else content or []
+    for block in blocks:
+        if block.type not in ("text", "image", "thinking", "toolCall"):
+            raise unknown(f"{block.type!r} block", place)
+    return blocks
+
+
+def content_of(content: Blocks, place: Place) -> Content:
+    """One text as it is, several blocks as parts; a picture is a placeholder, its bytes stay in the trace."""
+    blocks = blocks_of(content, place)
+    if len(blocks) == 1 and blocks[0].type == "text":
+        return blocks[0].text
+    return tuple(Part("text", block.text) if block.type == "text" else IMAGE for block in blocks)
+
+
+def answer(said: Said, place: Place, *, thinks: bool) -> Message:
+    blocks = blocks_of(said.content, place)
+    thought = "\n".join(block.thinking for block in blocks if block.type == "thinking" and block.thinking.strip())
+    calls = (block for block in blocks if block.type == "toolCall")
+    return Message(
+        "assistant",
+        "".join(block.text for block in blocks if block.type == "text"),
+        reasoning=(thought or None) if thinks else None,
+        tool_calls=tuple(ToolCall(call.name, bytes(call.arguments).decode(), call_id(call.id)) for call in calls),
+    )
+
+
+def result(said: Said, place: Place, *, pictures: bool) -> Message:
+    """A tool's texts by lines, with its pictures if there is room for them."""
+    blocks = blocks_of(said.content, place)
+    text = "\n".join(block.text for block in blocks if block.type == "text")
+    images = [IMAGE for block in blocks if block.type == "image"]
+    if pictures and images:
+        return Message(
+            "tool", (Part("text", text), *images) if text else tuple(images), tool_call_id=call_id(said.tool_call_id)
+        )
+    shown = text if text.strip() else "(see attached image)" if images else "(no tool output)"
+    return Message("tool", shown, tool_call_id=call_id(said.tool_call_id))
+
+
+def call_id(spelled: str) -> str:
+    """With the Responses API an id is `call|item`."""
+    return spelled.partition("|")[0]
+
+
+def shell(said: Said) -> str:
+    """A command that the user ran, as Pi tells the model of it."""
+    told = f"Ran `{said.command}`\n" + (f"```\n{said.output}\n```" if said.output else "(no output)")
+    if said.cancelled:
+        told += "\n\n(command cancelled)"
+    elif said.exit_code:
+        told += f"\n\nCommand exited with code {said.exit_code}"
+    if said.truncated and said.full_output_path:
+        told += f"\n\n[Output truncated. Full output: {said.full_output_path}]"
+    return told
