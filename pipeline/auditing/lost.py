@@ -1,4 +1,8 @@
-"""Everything that was said is in the text: read back from the stored ids, not asked of the renderer."""
+"""Everything that was said is in the text: read back from the stored ids, not asked of the renderer.
+
+What is lost of an assistant message makes its turn untrainable, no more: inference sees history without its reasoning too.
+What is lost of anything that the model was told should have been rejected by rendering.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,15 +17,15 @@ TOOLS = KINDS.index(Kind.TOOLS)
 
 def lost(case: Case) -> Iterator[Remark]:
     """Every field of every message and every tool spec is found in the decoded text."""
-    dropped: dict[str, list[int]] = {}
+    unlearned: dict[str, list[int]] = {}
     for index, message in enumerate(case.conversation.messages):
-        learned = index in case.trained_messages
+        harmless = index not in case.trained_messages if message.role == "assistant" else not case.trained.any()
         for field in missing(message, case.text(case.messages == index)):
-            if learned:
-                yield error(f"{field.path} is not in the text of this learned turn", index)
+            if harmless:
+                unlearned.setdefault(field.path, []).append(index)
             else:
-                dropped.setdefault(field.path, []).append(index)
-    for path, indices in dropped.items():
+                yield error(f"{field.path} of this {message.role} message is not in the text", index)
+    for path, indices in unlearned.items():
         yield warning(_untold(path, indices, case), indices[0])
     yield from _promised(case)
     yield from _specs(case)
@@ -55,17 +59,24 @@ def _promised(case: Case) -> Iterator[Remark]:
 def _specs(case: Case) -> Iterator[Remark]:
     specs = [function_of(spec) for spec in case.conversation.tools]
     text = case.text((case.messages == -1) | (case.kinds == TOOLS)) if specs else ""
-    untold = [str(spec.get("name")) for spec in specs if not _told(text, spec)]
+    untold = [spec for spec in specs if not says(text, str(spec.get("name", "")))]
     if untold:
-        yield warning(f"{len(untold)} of {len(specs)} tool specs are not in the text: {', '.join(untold[:8])}")
+        say = error if case.trained.any() else warning
+        yield say(f"{_counted(untold, specs)} are not in the text")
+    shortened = [spec for spec in specs if spec not in untold and not _whole(text, spec)]
+    if shortened:
+        yield warning(f"{_counted(shortened, specs)} are told in part")
 
 
-def _told(text: str, spec: dict[str, Any]) -> bool:
-    """As JSON; or, where a template writes specs its own way, its name, description and parameters."""
-    if holds(text, Field("tool", tojson(spec))):
-        return True
-    words = [spec.get("name"), spec.get("description"), *_below(_below(spec, "parameters"), "properties")]
-    return all(says(text, word) for word in words if isinstance(word, str))
+def _counted(some: list[dict[str, Any]], specs: list[dict[str, Any]], *, limit: int = 8) -> str:
+    names = ", ".join(str(spec.get("name")) for spec in some[:limit])
+    return f"{len(some)} of {len(specs)} tool specs ({names}{', …' if len(some) > limit else ''})"
+
+
+def _whole(text: str, spec: dict[str, Any]) -> bool:
+    """As JSON; or, where a template writes specs its own way, its description and the names of its parameters."""
+    words = [spec.get("description"), *_below(_below(spec, "parameters"), "properties")]
+    return holds(text, Field("tool", tojson(spec))) or all(says(text, word) for word in words if isinstance(word, str))
 
 
 def _below(data: dict[str, Any], key: str) -> dict[str, Any]:

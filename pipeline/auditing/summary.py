@@ -45,7 +45,7 @@ class Summary(msgspec.Struct, kw_only=True):
         """The partition in a line."""
         told = f"{self.proved_turns:,} of {self.trained_turns:,} trained turns: inference sees this exact prefix"
         errors = sum(self.errors.values())
-        return f"{told}; {errors:,} error{'s' if errors > 1 else ''} in {self.flawed:,} rows" if errors else told
+        return f"{told}; {_counted(errors, 'error')} in {_counted(self.flawed, 'row')}" if errors else told
 
     def add(self, case: Case, findings: Iterable[Finding]) -> None:
         """Count one row."""
@@ -75,3 +75,7 @@ def _add(counts: Counts, kinds: np.ndarray) -> None:
     for kind, found in zip(KINDS, np.bincount(kinds, minlength=len(KINDS)).tolist(), strict=True):
         if found:
             counts[kind] = counts.get(kind, 0) + found
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
