@@ -13,7 +13,11 @@ class Folder:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def put(self, files: Mapping[str, Path], *, message: str) -> str:
+    @property
+    def address(self) -> str:
+        return str(self.folder)
+
+    def put(self, files: Mapping[str, Path], *, message: str) -> None:
         for name, file in files.items():
             place = self.folder / name
             if not (place.exists() and filecmp.cmp(file, place, shallow=False)):
@@ -21,4 +25,3 @@ class Folder:
                 beside = place.with_name(f".{place.name}.new")
                 shutil.copyfile(file, beside)
                 os.replace(beside, place)
-        return str(self.folder)

@@ -15,16 +15,18 @@ class Hub:
     def __init__(self, api: HfApi, repo: str, *, private: bool):
         self.api, self.repo, self.private = api, repo, private
 
-    def put(self, files: Mapping[str, Path], *, message: str) -> str:
+    @property
+    def address(self) -> str:
+        return f"{self.api.endpoint}/datasets/{self.repo}"
+
+    def put(self, files: Mapping[str, Path], *, message: str) -> None:
+        operations = [CommitOperationAdd(name, file) for name, file in files.items()]
         try:
-            address = self.api.create_repo(self.repo, repo_type="dataset", private=self.private, exist_ok=True)
+            self.api.create_repo(self.repo, repo_type="dataset", private=self.private, exist_ok=True)
             before = self.api.dataset_info(self.repo).sha
-            operations = [CommitOperationAdd(name, file) for name, file in files.items()]
-            commit = self.api.create_commit(
+            self.api.create_commit(
                 self.repo, operations, commit_message=message, repo_type="dataset", parent_commit=before
             )
         except HfHubHTTPError as error:
-            raise PublicationRefused(
-                f"the Hub refuses {self.repo}: {error}; is HF_TOKEN set, with write access?"
-            ) from error
-        return getattr(commit, "commit_url", None) or str(address)
+            cure = "is HF_TOKEN set, with write access?"
+            raise PublicationRefused(f"the Hub refuses {self.repo}: {error}; {cure}") from error

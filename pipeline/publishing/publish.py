@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pipeline.errors import PublicationRefused
 from pipeline.publishing.card import card
@@ -15,20 +16,23 @@ BEFORE = ("prompts", "traces", "conversations")
 
 
 def publish(
-    store: Partitions, batch: str, settings: ProjectSettings, *, publisher: Publisher, work: Path
+    store: Partitions, batch: str, settings: ProjectSettings, *, publisher: Publisher, beside: Path
 ) -> Iterator[Shard]:
     """Publish a batch; its shards, once they are there. Raises PublicationRefused unless every target's audit passed.
 
-    `work`: an empty folder for the files. Other batches' shards are read from what was published of them.
+    `beside`: a folder for new files until they are put. The card says of other batches what was published of them.
     """
     for target in settings.targets:
         verify(store, batch, target)
-    shards = [_tensor_shard(store, batch, target, work) for target in settings.targets]
-    shards.append(_dialog_shard(store, batch, work))
-    others = [s for b in store.batches("publication") if b != batch for s in store.read("publication", b, Shard)]
-    whole = sorted([*others, *shards], key=lambda shard: shard.id)
-    (work / "README.md").write_text(card(whole, settings.targets, settings.publish), encoding="utf-8")
-    publisher.put({name: work / name for name in (*(s.id for s in shards), "README.md")}, message=f"Publish {batch}")
+    with TemporaryDirectory(prefix=".new-", dir=beside) as folder:
+        work = Path(folder)
+        shards = [_tensor_shard(store, batch, target, work) for target in settings.targets]
+        shards.append(_dialog_shard(store, batch, work))
+        others = [s for b in store.batches("publication") if b != batch for s in store.read("publication", b, Shard)]
+        whole = sorted([*others, *shards], key=lambda shard: shard.id)
+        (work / "README.md").write_text(card(whole, settings.targets, settings.publish), encoding="utf-8")
+        names = [*(shard.id for shard in shards), "README.md"]
+        publisher.put({name: work / name for name in names}, message=f"Publish {batch}")
     yield from shards
 
 

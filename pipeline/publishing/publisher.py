@@ -22,9 +22,9 @@ class Partitions(Protocol):
 class Publisher(Protocol):
     """A place where datasets are."""
 
-    def put(self, files: Mapping[str, Path], *, message: str) -> str:
-        """Put these files (path in the dataset -> file) there; others stay. Files that are there already are not sent.
+    @property
+    def address(self) -> str: ...
 
-        Returns the address of the dataset.
-        """
+    def put(self, files: Mapping[str, Path], *, message: str) -> None:
+        """Put these files (path in the dataset -> file) there; others stay. What is there already is not sent again."""
         ...

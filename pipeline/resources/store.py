@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -104,6 +104,13 @@ class Store:
         except msgspec.ValidationError as error:
             raise _of_another_version(asset, batch) from error
 
+    def known(self, asset: str, batch: str) -> Manifest:
+        """The manifest of a partition that must be there."""
+        manifest = self.manifest(asset, batch)
+        if manifest is None:
+            raise StoreError(f"{asset}/{batch} has not been materialized")
+        return manifest
+
     def read(self, asset: str, batch: str, row: type[R]) -> Iterator[R]:
         """The rows of a partition as they are now: a write that comes later does not change what is read."""
         path = self.file(asset, batch, "rows_file")
@@ -131,10 +138,12 @@ class Store:
         return self.folder / asset / batch
 
     def file(self, asset: str, batch: str, which: str) -> Path:
-        manifest = self.manifest(asset, batch)
-        if manifest is None:
-            raise StoreError(f"{asset}/{batch} has not been materialized")
-        return self.place(asset, batch) / getattr(manifest, which)
+        return self.place(asset, batch) / getattr(self.known(asset, batch), which)
+
+    def hold(self, asset: str) -> AbstractContextManager[None]:
+        """One process at a time: for what is shared by an asset's partitions. Waits."""
+        (self.folder / asset).mkdir(parents=True, exist_ok=True)
+        return _alone(self.folder / asset, wait=True)
 
 
 class Fresh:
@@ -193,11 +202,11 @@ class Fresh:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Hold the partition: the lock dies with the process that has it."""
+def _alone(place: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder: the lock dies with the process that has it."""
     with (place / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise StoreError(f"{place} is being written by another process; wait for it") from error
         yield

@@ -1,0 +1,22 @@
+"""Conversations: every agent's log in one shape."""
+
+import dagster as dg
+
+from pipeline.assets.stage import report, save, survived
+from pipeline.converting import convert
+from pipeline.partitions import BATCHES
+from pipeline.records import Trace
+from pipeline.resources.store import Store
+
+
+@dg.asset(
+    partitions_def=BATCHES,
+    deps=["traces"],
+    kinds={"python", "parquet"},
+    check_specs=[dg.AssetCheckSpec("some_row_survived", asset="conversations", blocking=True)],
+)
+def conversations(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
+    """Messages and tools, one conversation a context window; a trace that cannot be told is a reject."""
+    traces = store.read("traces", context.partition_key, Trace)
+    manifest = save(context, store, convert(traces))
+    return report(store, manifest, checks=[survived(manifest)])

@@ -1,0 +1,24 @@
+"""Rendered rows: one asset a target."""
+
+import dagster as dg
+
+from pipeline.assets.stage import report, save
+from pipeline.partitions import BATCHES
+from pipeline.records import Conversation
+from pipeline.rendering import load_renderer, render
+from pipeline.resources.store import Store
+from pipeline.targets import Project, Target
+
+
+def rendered_for(name: str, target: Target) -> dg.AssetsDefinition:
+    @dg.asset(key=["rendered", name], partitions_def=BATCHES, deps=["conversations"], kinds={"jinja", "parquet"})
+    def rendered(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
+    ) -> dg.MaterializeResult:
+        """Token ids, what each of them is, and which turns are proved to be what inference would see."""
+        conversations = store.read("conversations", context.partition_key, Conversation)
+        renderer = load_renderer(target, folder=project.folder)
+        manifest = save(context, store, render(conversations, renderer), each_of="conversations")
+        return report(store, manifest, renderer=renderer.name)
+
+    return rendered

@@ -1,0 +1,76 @@
+"""Where assets, jobs, the sensor, the schedule and the resources of a project meet."""
+
+import dagster as dg
+
+from pipeline.assets.audits import audits_for
+from pipeline.assets.conversations import conversations
+from pipeline.assets.masked import masked_for
+from pipeline.assets.prompts import prompts
+from pipeline.assets.publication import publication_of
+from pipeline.assets.rendered import rendered_for
+from pipeline.assets.traces import traces
+from pipeline.partitions import BATCHES
+from pipeline.resources.hub import publisher_of
+from pipeline.resources.store import Store
+from pipeline.schedules import nightly_rerender
+from pipeline.sensors import new_batches
+from pipeline.staleness import code_versions, upstream
+from pipeline.targets import Project, find_project
+
+GROUPS = {
+    "prompts": "1_collect",
+    "traces": "1_collect",
+    "conversations": "1_collect",
+    "rendered": "2_render",
+    "masked": "2_render",
+    "audits": "2_render",
+    "publication": "3_publish",
+}
+OWNERS = ["team:data"]
+
+
+def definitions_of(project: Project) -> dg.Definitions:
+    """The graph of a project: what is the same for all of its targets, and three assets for each of them."""
+    versions, graph = code_versions(project), upstream(project)
+    above = [dg.AssetKey(asset.split("/")) for asset in graph["publication"]]
+
+    def dressed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        stage, *target = spec.key.path
+        return spec.replace_attributes(
+            code_version=versions[spec.key.to_user_string()],
+            group_name=GROUPS[stage],
+            owners=OWNERS,
+            tags={"tracemill/stage": stage, **({"tracemill/target": target[0]} if target else {})},
+        )
+
+    per_target = [
+        made(name, target)
+        for name, target in project.targets.items()
+        for made in (rendered_for, masked_for, audits_for)
+    ]
+    return dg.Definitions(
+        assets=dg.map_asset_specs(dressed, [prompts, traces, conversations, *per_target, publication_of(above)]),
+        jobs=[PRODUCE, RERENDER],
+        sensors=[new_batches],
+        schedules=[nightly_rerender],
+        resources={"project": project, "store": Store(project.data), "publisher": publisher_of(project)},
+        executor=dg.in_process_executor,
+    )
+
+
+PRODUCE = dg.define_asset_job(
+    "produce",
+    selection=dg.AssetSelection.all(),
+    partitions_def=BATCHES,
+    executor_def=dg.in_process_executor,
+    description="Everything. The only job that may call a model.",
+    tags={"tracemill/paid": "true"},
+)
+RERENDER = dg.define_asset_job(
+    "rerender",
+    selection=dg.AssetSelection.assets("traces").downstream(include_self=False),
+    partitions_def=BATCHES,
+    executor_def=dg.in_process_executor,
+    description="Everything after the traces. Cannot call a model: it has no agents.",
+)
+defs = definitions_of(find_project())
