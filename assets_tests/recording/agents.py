@@ -65,7 +65,8 @@ def unpack(cache: Path, package: str) -> Path:
     folder = cache / package.removeprefix("@").replace("/", "-")
     if not (folder / "package").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "pack", "--silent", "--pack-destination", str(folder), package], check=True)
+        npm = ["npm", "pack", "--silent", "--pack-destination", str(folder), package]
+        subprocess.run(npm, check=True, stdout=subprocess.DEVNULL)
         with tarfile.open(next(folder.glob("*.tgz"))) as archive:
             archive.extractall(folder, filter="data")
     return folder / "package"
