@@ -13,11 +13,10 @@ from pipeline.converting.codex_items import Item, read_item
 from pipeline.converting.lines import NO_JSON, decode, read_lines, refused
 from pipeline.records import Place, Status, TraceFile
 
-KNOWN = frozenset(
-    ("session_meta", "response_item", "event_msg", "turn_context", "token_usage_record", "compacted", "world_state")
-    + ("retained_context", "dynamic_tools_updated", "inter_agent_communication", "inter_agent_communication_metadata")
-    + ("security_risk_score", "realtime_item")
-)
+HISTORY = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "token_usage_record", "compacted"})
+BESIDE = frozenset({"world_state", "retained_context", "security_risk_score", "realtime_item", "dynamic_tools_updated"})
+AGENTS = frozenset({"inter_agent_communication", "inter_agent_communication_metadata"})
+KNOWN = HISTORY | BESIDE | AGENTS
 """Every type of line there is; others are counted."""
 
 

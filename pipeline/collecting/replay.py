@@ -1,0 +1,109 @@
+"""`replay`: sessions that are already there, imported byte for byte.
+
+A session is a file, or a folder of `*.jsonl` files, below the batch file's folder and nowhere else. A session that goes
+on from another one (a Codex fork) brings that one along, if it lies in the same folder.
+"""
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.errors import TraceError
+from pipeline.records import Prompt, Reject, Trace, TraceFile
+
+
+class Format(Protocol):
+    """What is asked of a trace format here."""
+
+    def parent(self, first_line: bytes, /) -> str | None:
+        """The session that a session goes on from: its file's stem ends with that."""
+        ...
+
+
+def collect(prompt: Prompt, folder: Path, formats: Mapping[str, Format]) -> Iterator[Trace | Reject]:
+    """A trace for each session file, or the reason why there is none."""
+    try:
+        read = _format(prompt, formats)
+        sessions, beside = _sessions(prompt, folder)
+    except TraceError as error:
+        yield _reject(prompt, error.reason, str(error))
+        return
+    for session in sessions:
+        try:
+            yield _trace(prompt, folder.resolve(), _with_parents(session, beside, read))
+        except OSError as error:
+            yield _reject(prompt, "unreadable", f"session: {session}: {error.strerror}; make it readable")
+
+
+def _reject(prompt: Prompt, reason: str, why: str) -> Reject:
+    return Reject(id=prompt.id, stage="traces", reason=reason, detail=f"line {prompt.line}:{why}")
+
+
+def _format(prompt: Prompt, formats: Mapping[str, Format]) -> Format:
+    known = ", ".join(formats)
+    if prompt.format is None:
+        raise TraceError("no_format", f"format: nothing says how the session is written; set one of {known}")
+    if prompt.format not in formats:
+        raise TraceError("unknown_format", f"format: {prompt.format!r} is none of {known}; set one of them")
+    return formats[prompt.format]
+
+
+def _sessions(prompt: Prompt, folder: Path) -> tuple[list[Path], list[Path]]:
+    """The session files, and the files that their parents are looked for in."""
+    if not prompt.session:
+        raise TraceError("no_session", "session: nothing to replay; set a session file, or a folder of them")
+    path = _inside(folder.resolve(), prompt.session)
+    if path.is_file():
+        return [path], sorted(path.parent.glob("*.jsonl"))
+    found = [_inside(folder.resolve(), file) for file in sorted(path.rglob("*.jsonl"))]
+    files = [file for file in found if file.is_file()]
+    if not files:
+        raise TraceError("missing_session", f"session: {prompt.session} holds no *.jsonl file; put the session there")
+    return files, files
+
+
+def _inside(folder: Path, session: str | Path) -> Path:
+    """The file that is meant, links followed: a batch file may name what is below it, nothing else of this machine."""
+    try:
+        path = (folder / session).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise TraceError(
+            "missing_session", f"session: {error}; put the session below the batch file's folder"
+        ) from error
+    if not path.is_relative_to(folder):
+        raise TraceError("outside", f"session: {session} is outside the batch file's folder; copy it there")
+    return path
+
+
+def _with_parents(session: Path, beside: list[Path], read: Format) -> list[Path]:
+    """The session, and those that it goes on from, nearest first; what is missing is the converter's to tell."""
+    files = [session]
+    while parent := read.parent(_first_line(files[-1])):
+        before = next((file for file in beside if file.stem.endswith(parent)), None)
+        if before is None or before in files:
+            break
+        files.append(before)
+    return files
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline()
+
+
+def _trace(prompt: Prompt, folder: Path, paths: list[Path]) -> Trace:
+    files = tuple(TraceFile(path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
+    digest = blake2b(prompt.id.encode(), digest_size=6)
+    for file in files:
+        digest.update(f"\n{file.name}\n{len(file.data)}\n".encode())
+        digest.update(file.data)
+    return Trace(
+        id=f"t-{digest.hexdigest()}",
+        prompt_id=prompt.id,
+        prompt=prompt.prompt,
+        agent=prompt.agent,
+        format=prompt.format or "",
+        files=files,
+        metadata=prompt.metadata,
+    )
