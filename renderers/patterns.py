@@ -3,8 +3,8 @@
     say("<|im_start|>user\\n{content}<|im_end|>\\n")
 
 Words of a pattern are literal: a control token spelled in them is one. What fills a place is data, and never is one. A
-pattern is one declaration with two faces: `fill` writes it, `take` reads it back. What is told with them is a *brick*: a
-function from a turn to segments.
+pattern is one declaration with two faces: `fill` writes it, `take` reads it back. What is told with them is a *brick*:
+a function from a turn to segments.
 """
 
 import re
@@ -31,9 +31,9 @@ def given(text: str, *origin: str | int) -> Data:
     return ((text, origin),)
 
 
-def content(turn: Turn, message: Message | None = None) -> Data:
-    """What a turn's message says (or what the template made of it): one text a part."""
-    said, origin = (message or turn.message).content, ("messages", turn.index or 0, "content")
+def content(index: int, message: Message) -> Data:
+    """What a message says: one text a part."""
+    said, origin = message.content, ("messages", index, "content")
     if isinstance(said, str):
         return ((said, origin),)
     return tuple((part.text, (*origin, position, "text")) for position, part in enumerate(said))
@@ -76,7 +76,8 @@ def say(pattern: str, kind: Kind | None = None, **data: Data) -> Brick:
     def brick(turn: Turn) -> Iterator[Segment]:
         if turn.index is None:
             return fill(pattern, None, kind or Kind.SCAFFOLD, words, **data)
-        return fill(pattern, turn.index, kind or KIND_OF[turn.message.role], words, content=content(turn), **data)
+        told = {"content": content(turn.index, turn.message), **data}
+        return fill(pattern, turn.index, kind or KIND_OF[turn.message.role], words, **told)
 
     return brick
 

@@ -1,15 +1,18 @@
 """Is each assistant message, as rendered, what inference would see and the model would write?
 
-Three questions to a message. Is everything before it told the same while nothing follows yet? Does it open with the generation
-prompt? Does it read the same as the last message? A no is a verdict that names what differs. With a *switch* flipped, a flag
-that serving offers too, the answer may be yes: then the proof notes the switch.
+Three questions to a message. Is everything before it told the same while nothing follows yet? Does it open with the
+generation prompt? Does it read the same as the last message? A no is a verdict that names what differs. With a *switch*
+flipped, a flag that serving offers too, the answer may be yes: then the proof notes the switch.
 
-What a template tells of a message depends on the roles beside it and on facts of the conversation (`messages.fact`), so
-messages are told again only where a fact has changed: a long agent trace is proved in linear time.
+No prefix is rendered again. Of all that follows a message, its telling sees no more than the role of the next one and,
+if it is the assistant's, the template's `view`. So views are compared, and those only where a fact has changed
+(`messages.fact`): a long agent trace is proved in nearly linear time.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 from typing import Protocol
 
@@ -18,51 +21,54 @@ from renderers.messages import Content, Request, Turn
 from renderers.segments import Kind, Origin, Proof, Segment, Verdict
 
 Told = tuple[Segment, ...]
-OPENING = -1
-"""The number of what stands before the first message."""
 
 
 class Teller(Protocol):
     """How a template tells a conversation, piece by piece."""
 
-    def opening(self, request: Request) -> Told: ...
+    def told(self, request: Request) -> Sequence[Told]:
+        """What stands before the first message, then every message."""
+        ...
 
     def turn(self, turn: Turn) -> Told: ...
+
+    def view(self, turn: Turn) -> Hashable:
+        """All that telling an assistant message depends on beside the message."""
+        ...
 
     @property
     def prompt(self) -> Callable[[Turn], str]: ...
 
 
-def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: Iterable[str] = ()) -> tuple[Proof, ...]:
-    """A proof for each assistant message. `told`: what stands before the first message, then every message."""
+def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: Mapping[str, bool]) -> tuple[Proof, ...]:
+    """A proof for each assistant message of a conversation that is `told` so. `switches`: name -> default."""
     asked, *flipped = [_Serving(teller, setting, told, note) for setting, note in settings(request, switches)]
     proofs = []
-    for index, message in enumerate(request.messages):
-        if message.role == "assistant":
-            proof = asked.proof(index)
-            if proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
-                others = (serving.proof(index) for serving in flipped)
-                proof = next((other for other in others if other.verdict is Verdict.PROVED), proof)
-            proofs.append(proof)
+    for index in asked.assistants:
+        proof = asked.proof(index)
+        if proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
+            others = (serving.proof(index) for serving in flipped)
+            proof = next((other for other in others if other.verdict is Verdict.PROVED), proof)
+        proofs.append(proof)
     return tuple(proofs)
 
 
-def settings(request: Request, switches: Iterable[str]) -> list[tuple[Request, str]]:
+def settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
     """The request as asked, then with each switch flipped; and how to say so."""
-    flips = [
-        (switch, value) for switch in switches for value in (True, False) if request.flags.get(switch) is not value
-    ]
+    flips = [(switch, not request.flags.get(switch, default)) for switch, default in switches.items()]
     return [(request, ""), *((replace(request, flags={**request.flags, s: v}), f"{s}={v}") for s, v in flips)]
 
 
 class _Serving:
-    """One setting of the flags, and what a model served so sees before each turn."""
+    """One setting of the flags, and what a model that is served so sees before each turn."""
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
+        self.assistants = [i for i, message in enumerate(request.messages) if message.role == "assistant"]
         self.facts: dict[Callable[[Turn], Hashable], None] = {}
-        self.compared: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
-        """For the facts of some history: how far it was compared with the whole, and the first message that differs."""
+        """All that views have asked for so far."""
+        self.viewed: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
+        """For the facts of a history: how many of its assistant messages were viewed, and the first that differs."""
 
     def proof(self, index: int) -> Proof:
         return Proof(index, *self.verdict(index))
@@ -71,14 +77,16 @@ class _Serving:
         own, messages = self.told[index + 1], self.request.messages
         if not own:
             return Verdict.INVISIBLE, ""
+        if not index:
+            return Verdict.PROMPT_REFUSED, "no message stands before it, and no template prompts from nothing"
         before = replace(self.request, messages=messages[:index], generating=True)
         try:
-            changed, prompt = self.first_change(before), self.teller.prompt(Turn(before))
+            change, prompt = self.first_change(before), self.teller.prompt(Turn(before))
         except TemplateError as error:
             return Verdict.PROMPT_REFUSED, str(error)
-        if changed is not None:
-            place = "what stands before the first message" if changed == OPENING else f"message {changed}"
-            return Verdict.HISTORY_REWRITTEN, f"{place} reads differently before this turn was written"
+        if change is not None:
+            place = f"message {change}" if change >= 0 else "what stands before the first message"
+            return Verdict.HISTORY_REWRITTEN, f"{place} reads differently when this turn is written"
         if not holds(own, prompt):
             shown = "".join(segment.text for segment in own)[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
@@ -88,27 +96,39 @@ class _Serving:
         return Verdict.PROVED, self.note
 
     def first_change(self, before: Request) -> int | None:
-        """The first message that is told otherwise while nothing follows `before`.
+        """The first message that is told otherwise while nothing follows `before`; -1 for what precedes them all."""
+        last = len(before.messages) - 1
+        if self.unsteady is not None and self.unsteady < last:
+            return self.unsteady
+        change = self.first_view_change(before)
+        if change is None and not _same(self.teller.turn(Turn(before, last)), self.told[last + 1]):
+            return last
+        return change
 
-        All but the last one see what they see in the whole conversation, unless a fact differs.
-        """
-        opening, last = self.teller.opening(before), len(before.messages) - 1
-        if not _same(opening, self.told[0]):
-            return OPENING
-        self.facts.update(dict.fromkeys(before.facts))
-        facts = tuple(before.facts.setdefault(fact, fact(Turn(before))) for fact in self.facts)
-        reached, change = self.compared.get(facts, (0, None))
-        while change is None and reached < last:
-            change = None if self.unchanged(before, reached) else reached
+    def first_view_change(self, before: Request) -> int | None:
+        """The first assistant message but the last that is viewed otherwise. Where facts are equal, so are views."""
+        known = tuple((fact, before.facts.setdefault(fact, fact(Turn(before)))) for fact in self.facts)
+        reached, change = self.viewed.get(known, (0, None))
+        earlier = bisect_left(self.assistants, len(before.messages) - 1)
+        while change is None and reached < earlier:
+            index = self.assistants[reached]
+            change = None if self.teller.view(Turn(before, index)) == self.views[index] else index
             reached += 1
-        self.compared[facts] = reached, change
-        if change is None and not self.unchanged(before, last):
-            change = last
+        self.viewed[known] = reached, change
         self.facts.update(dict.fromkeys(before.facts))
         return change
 
-    def unchanged(self, before: Request, index: int) -> bool:
-        return _same(self.teller.turn(Turn(before, index)), self.told[index + 1])
+    @cached_property
+    def unsteady(self) -> int | None:
+        """The first message that these flags alone tell otherwise."""
+        if not self.note:
+            return None
+        told = zip(self.teller.told(self.request), self.told, strict=True)
+        return next((number - 1 for number, (one, other) in enumerate(told) if not _same(one, other)), None)
+
+    @cached_property
+    def views(self) -> dict[int, Hashable]:
+        return {index: self.teller.view(Turn(self.request, index)) for index in self.assistants}
 
 
 def _same(one: Told, other: Told) -> bool:
@@ -144,7 +164,7 @@ def seamed(told: Told, prompts: Iterable[str]) -> Iterator[Segment]:
 
 
 def lost_fields(request: Request, segments: Iterable[Segment]) -> tuple[Origin, ...]:
-    """Fields that hold something and are nowhere in the text: the origin of no segment is the field, in it, or around it.
+    """Fields that hold something and are nowhere in the text: no segment's origin is the field, in it, or around it.
 
     Paths have the Hub's dict shape: ("messages", 2, "tool_calls", 0, "function", "arguments").
     """

@@ -1,10 +1,10 @@
 """A witness and a tokenizer behind one face: messages in, token ids that know what they are out.
 
-`Family` is the declared witness: models that share one template, written in patterns. `tracing.witness.TracedTemplate` is the
-other: the vendor's own template, run on strings that remember where they came from.
+`Family` is the declared witness: models that share one template, written in patterns. `tracing.witness.TracedTemplate`
+is the other: the vendor's own template, run on strings that remember where they came from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -26,6 +26,11 @@ class Witness(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def flags(self) -> Collection[str]:
+        """What it can be asked for."""
+        ...
+
     def tell(self, request: Request) -> Stream:
         """The conversation as segments, a proof for every assistant message, and the fields that are lost.
 
@@ -46,8 +51,8 @@ class Family:
     """sha256 of the official chat templates that this one tells the same as."""
     flags: Mapping[str, type] = field(default_factory=dict)
     """What the template can be asked for, and the type of the answer."""
-    switches: tuple[str, ...] = ()
-    """Flags of type bool that may be flipped to prove a turn, because serving offers them too."""
+    switches: Mapping[str, bool] = field(default_factory=dict)
+    """Flags that may be flipped to prove a turn, because serving offers them too; and what they are when not given."""
 
     def tell(self, request: Request) -> Stream:
         self.check(request.flags)
@@ -131,8 +136,12 @@ class Renderer:
         return self.render(messages, tools, add_generation_prompt=add_generation_prompt).ids.tolist()
 
     def parse(self, completion: Sequence[int] | np.ndarray | str, request: Request) -> Parsed:
-        """The message that a completion tells after this conversation. Raises TemplateError where the witness cannot read."""
+        """The message that a completion tells after this conversation.
+
+        Raises TemplateError where the witness only writes.
+        """
         if not isinstance(self.witness, Family):
-            raise TemplateError(f"{self.name}: a traced template only writes; reading back needs a declared family")
+            raise TemplateError(f"{self.name} is traced, and only writes: reading back needs a declared family")
         asked = replace(request, flags={**self.flags, **request.flags})
-        return parse(self.witness.template, self.tokenizer, completion, asked)
+        ids = completion if isinstance(completion, str) else list(completion)
+        return parse(self.witness.template, self.tokenizer, ids, asked)

@@ -1,8 +1,8 @@
 """A template, declared: how each role is told, and what the model itself writes.
 
-What the model is *told* is bricks, never read back. What it *writes* is one `Assistant`, and all of it is. A brick sees its own
-message, the roles one step away, whether it is first or last, tools, flags, and facts of the whole conversation (`@fact`);
-never other messages directly: `proving` relies on it.
+What the model is *told* is bricks, never read back: a brick sees its own message, the roles beside it, tools and flags.
+What the model *writes* is one `Assistant`, and all of it is read back: it sees its own message and whether it `thinks`,
+which may hang on facts of the whole conversation. `proving` relies on both.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +21,8 @@ def never(turn: Turn) -> bool:
     return False
 
 
-def as_it_is(turn: Turn) -> Message:
-    return turn.message
+def as_it_is(message: Message, thinks: bool) -> Message:
+    return message
 
 
 def first_is_system(turn: Turn) -> bool:
@@ -41,19 +41,19 @@ class Assistant:
     calls: Calls | None = None
     after: str = ""
     """What the template puts behind the stop."""
-    prepare: Callable[[Turn], Message] = as_it_is
-    """What this template makes of a message before telling it: trims it, splits inline reasoning off."""
+    prepare: Callable[[Message, bool], Message] = as_it_is
+    """What this template makes of a message that thinks or does not: trims it, splits inline reasoning off."""
 
-    def write(self, turn: Turn) -> Iterator[Segment]:
-        message, index = self.prepare(turn), turn.index or 0
+    def write(self, index: int, message: Message, *, thinks: bool) -> Iterator[Segment]:
+        told = self.prepare(message, thinks)
         yield Segment(self.open, Kind.SCAFFOLD, index)
-        if self.thinks(turn):
-            origin = "content" if turn.message.reasoning is None else "reasoning_content"
-            reasoning = given(message.reasoning or "", "messages", index, origin)
+        if thinks:
+            origin = "content" if message.reasoning is None else "reasoning_content"
+            reasoning = given(told.reasoning or "", "messages", index, origin)
             yield from fill(self.think, index, Kind.REASONING, Kind.REASONING, reasoning=reasoning)
-        yield from fill("{content}", index, Kind.ANSWER, content=content(turn, message))
+        yield from fill("{content}", index, Kind.ANSWER, content=content(index, told))
         if self.calls:
-            yield from self.calls.write(turn, message)
+            yield from self.calls.write(index, told)
         yield Segment(self.stop, Kind.STOP, index)
         if self.after:
             yield Segment(self.after, Kind.SCAFFOLD, index)
@@ -87,7 +87,11 @@ class Template:
             media = () if isinstance(message.content, str) else {part.type for part in message.content} - {"text"}
             if media:
                 raise TemplateError(f"message {index}, content: this template has no words for {sorted(media)}")
-        return [self.opening(request), *(self.turn(Turn(request, i)) for i in range(len(request.messages)))]
+        plain = replace(request)
+        seen = [request if message.role == "assistant" else plain for message in request.messages]
+        told = [self.opening(plain), *(self.turn(Turn(shown, index)) for index, shown in enumerate(seen))]
+        assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
+        return told
 
     def opening(self, request: Request) -> Told:
         """What stands before the first message that is not told in it."""
@@ -96,11 +100,15 @@ class Template:
         end = Turn(request)
         return tuple(segment for brick in self.start for segment in brick(end))
 
+    def view(self, turn: Turn) -> bool:
+        """All that telling an assistant message depends on beside the message."""
+        return self.assistant.thinks(turn)
+
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
         role = turn.message.role
         if role == "assistant":
-            return tuple(self.assistant.write(turn))
+            return tuple(self.assistant.write(turn.index or 0, turn.message, thinks=self.view(turn)))
         if turn.index == 0 and self.start and self.head(turn):
             return ()
         if role not in self.turns:

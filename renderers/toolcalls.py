@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from renderers.messages import Message, ToolCall, Turn, text
+from renderers.messages import Message, ToolCall, text
 from renderers.patterns import fill, given, pieces, take
 from renderers.segments import Kind, Segment
 
@@ -14,10 +14,10 @@ class Call:
 
     pattern: str
 
-    def write(self, turn: Turn, position: int, call: ToolCall) -> Iterator[Segment]:
-        origin = ("messages", turn.index or 0, "tool_calls", position, "function")
+    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
+        origin = ("messages", index, "tool_calls", position, "function")
         data = {"name": given(call.name, *origin, "name"), "arguments": given(call.arguments, *origin, "arguments")}
-        return fill(self.pattern, turn.index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
+        return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
 
     def read(self, text: str) -> tuple[ToolCall, int] | None:
         """The call at the start of a text, and where it ends."""
@@ -38,15 +38,18 @@ class Calls:
     after_content: str = ""
     between: str = ""
 
-    def write(self, turn: Turn, message: Message) -> Iterator[Segment]:
+    def write(self, index: int, message: Message) -> Iterator[Segment]:
         for position, call in enumerate(message.tool_calls):
             lead = self.between if position else self.after_content * bool(text(message.content))
             if lead:
-                yield Segment(lead, Kind.TOOL_CALL, turn.index)
-            yield from self.call.write(turn, position, call)
+                yield Segment(lead, Kind.TOOL_CALL, index)
+            yield from self.call.write(index, position, call)
 
     def read(self, text: str, mark: str) -> tuple[str, list[ToolCall], list[str]]:
-        """What stands before the calls, the calls, and what cannot be read as one. `mark`: what every call begins with."""
+        """What stands before the calls, the calls, and what cannot be read as one.
+
+        `mark` is what surely begins a call.
+        """
         before, *chunks = text.split(mark)
         if not chunks:
             return text, [], []

@@ -12,12 +12,13 @@
     {"name": "{name}", "arguments": {arguments}}
     </tool_call><|im_end|>
 
-Reasoning stands only in messages after the last query: always in the last message (even if there is none), else where there is
-some. Reasoning written inline in the content (`<think>…</think>`) is split off. Messages of an unknown role say nothing.
+Reasoning stands only in messages after the last query: always in the last message (even if there is none), else where
+there is some. Reasoning written inline in the content (`<think>…</think>`) is split off. Messages of an unknown role
+say nothing.
 
 Differs from the official template, on purpose:
-- content in parts is told as their joined text; upstream tells nothing of it
-- content that is a mapping or a medium: a mapping is told as JSON, a medium is refused; upstream tells nothing of either
+- content in parts is told as their joined text, and content that is a mapping as JSON; upstream tells nothing of either
+- media are refused: there are no words for them; upstream tells nothing of them
 """
 
 from collections.abc import Iterator
@@ -70,9 +71,10 @@ def last_query(turn: Turn) -> int:
 
 
 def is_query(message: Message) -> bool:
+    if message.role != "user":
+        return False
     said = text(message.content)
-    dressed = said.startswith("<tool_response>") and said.endswith("</tool_response>")
-    return message.role == "user" and not dressed
+    return not (said.startswith("<tool_response>") and said.endswith("</tool_response>"))
 
 
 def thinks(turn: Turn) -> bool:
@@ -88,9 +90,9 @@ def split(message: Message) -> Message:
     return message.but(reasoning=reasoning, content=said.rpartition("</think>")[2].lstrip("\n"))
 
 
-def prepare(turn: Turn) -> Message:
-    message = split(turn.message)
-    if not thinks(turn):
+def prepare(message: Message, thinks: bool) -> Message:
+    message = split(message)
+    if not thinks:
         return message
     return message.but(reasoning=(message.reasoning or "").strip("\n"), content=text(message.content).lstrip("\n"))
 

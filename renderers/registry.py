@@ -1,0 +1,79 @@
+"""Families, a row each, and the choice of a witness for a tokenizer."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from renderers.errors import UnknownFlag, UnknownModel
+from renderers.families import qwen3
+from renderers.renderer import Family, Renderer, Witness
+from renderers.tokenizer import Tokenizer
+from renderers.tracing.witness import TracedTemplate
+
+FAMILIES = {
+    row.name: row
+    for row in (
+        Family(
+            "qwen3",
+            qwen3.TEMPLATE,
+            models=(
+                "Qwen/Qwen3-0.6B",
+                "Qwen/Qwen3-1.7B",
+                "Qwen/Qwen3-4B",
+                "Qwen/Qwen3-8B",
+                "Qwen/Qwen3-14B",
+                "Qwen/Qwen3-32B",
+                "Qwen/Qwen3-30B-A3B",
+                "Qwen/Qwen3-235B-A22B",
+            ),
+            fingerprints=("a55ee1b1660128b7098723e0abcd92caa0788061051c62d51cbe87d9cf1974d8",),
+            flags={"enable_thinking": bool},
+            switches={"enable_thinking": True},
+        ),
+    )
+}
+
+
+def create_renderer(
+    tokenizer: Tokenizer, renderer: str = "auto", *, now: datetime | None = None, **flags: Any
+) -> Renderer:
+    """A renderer for a tokenizer. `flags` are the template's own, as `enable_thinking=False`.
+
+    renderer: "auto", "traced" (the tokenizer's own chat template, whatever it is), or a family's name. "auto" is the
+    family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does; the
+    family of the model's name where there is no template. `now`: the clock of traced templates that print the date.
+
+    Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing to it.
+    """
+    witness = _witness(tokenizer, renderer, now)
+    if isinstance(witness, Family):
+        witness.check(flags)
+    elif unknown := sorted(flags.keys() - set(witness.flags)):
+        known = ", ".join(witness.flags) or "none"
+        raise UnknownFlag(f"{witness.name}: its chat template has no flag {unknown[0]!r}; it has: {known}")
+    return Renderer(witness, tokenizer, flags)
+
+
+def fingerprint(chat_template: str) -> str:
+    """What a chat template is known by."""
+    return hashlib.sha256(chat_template.encode()).hexdigest()
+
+
+def _witness(tokenizer: Tokenizer, renderer: str, now: datetime | None) -> Witness:
+    if renderer in FAMILIES:
+        return FAMILIES[renderer]
+    if renderer not in ("auto", "traced"):
+        raise UnknownModel(f"no renderer {renderer!r}; there are: auto, traced, {', '.join(FAMILIES)}")
+    source = tokenizer.chat_template
+    known = {print_: row for row in FAMILIES.values() for print_ in row.fingerprints}
+    named = {model: row for row in FAMILIES.values() for model in row.models}
+    family = named.get(tokenizer.name) if source is None else known.get(fingerprint(source))
+    if renderer == "auto" and family:
+        return family
+    if source is None:
+        raise UnknownModel(
+            f"{tokenizer.name or 'this tokenizer'} brings no chat template, and no family knows it: "
+            f"give the tokenizer a chat_template, or name its family: {', '.join(FAMILIES)}"
+        )
+    added = {token: token in tokenizer.special for token in tokenizer.added}
+    return TracedTemplate(source, special_tokens=tokenizer.special_tokens, added=added, now=now)
