@@ -1,0 +1,330 @@
+"""Whatever happens to a writer, a partition is the old one or the new one."""
+
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import columns
+from pipeline.errors import StoreError
+from pipeline.records import (
+    Conversation,
+    Finding,
+    MaskedRow,
+    Place,
+    Prompt,
+    Reject,
+    RenderedRow,
+    RowProof,
+    RowSpan,
+    Shard,
+    Trace,
+    TraceFile,
+)
+from pipeline.resources.store import ROWS, Store
+from renderers.messages import Message, Part, ToolCall
+from renderers.segments import Kind
+
+CALL = ToolCall("shell", '{"cmd": 1e3,\n "x":"\\u00e9"}', "c1")
+ROW = {
+    "prompts": Prompt(id="p", prompt="Do\0 it.\u2028", metadata={"a": [1, None, {"b": 2.5}]}, line=3),
+    "traces": Trace(
+        id="t", prompt_id="p", prompt="x", agent="replay", format="pi", files=(TraceFile("a", b"\x00\xff"),)
+    ),
+    "conversations": Conversation(
+        id="c",
+        trace_id="t",
+        prompt_id="p",
+        window=0,
+        messages=(
+            Message("user", (Part("text", "é"), Part("image"))),
+            Message("assistant", "", reasoning="", tool_calls=(CALL, CALL)),
+            Message("tool", "[]", tool_call_id="c1"),
+        ),
+        places=(Place("a", 1), Place("a", 2), Place("a", 9)),
+        tools=({"type": "function", "function": {"name": "shell", "parameters": {"x": None, "z": 1, "a": 2}}},),
+        format="pi",
+        uncounted={"weird": 2},
+    ),
+    "rendered": RenderedRow(
+        id="r",
+        conversation_id="c",
+        input_ids=np.arange(7, dtype=np.int32),
+        spans=(RowSpan(0, Kind.USER, 0), RowSpan(3, Kind.TOOL_CALL, -1)),
+        proofs=(RowProof(1, "proved", "a note"),),
+        lost=("messages/1/reasoning",),
+        trainable=(1, 3),
+    ),
+    "masked": MaskedRow(
+        id="m",
+        conversation_id="c",
+        input_ids=np.arange(3, dtype=np.int32),
+        labels=np.array([-100, 1, 2], np.int32),
+        attention_mask=np.ones(3, np.int8),
+        trained={"answer": 2},
+    ),
+    "audits": Finding(id="f", audit="stops", severity="error", row="r", detail="no stop"),
+    "publication": Shard(id="a/train/b.parquet", config="a", rows=1, digest="d", sources={"x": "y"}, measured={"n": 1}),
+}
+GONE = Reject(id="gone", stage="prompts", reason="invalid_json", detail="line 1:\nno JSON\u2028")
+
+
+def prompt(number: int, text: str = "x") -> Prompt:
+    return Prompt(id=str(number), prompt=text)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def write(store: Store, *rows: Prompt | Reject, **options) -> str:
+    return store.write("prompts", "b", rows, code_version="v1", **options).data_version
+
+
+def read(store: Store) -> list[Prompt]:
+    return list(store.read("prompts", "b", Prompt))
+
+
+@pytest.mark.parametrize("stage", ROWS)
+def test_a_row_of_every_stage_is_read_as_it_was_written(store: Store, stage: str):
+    row, asset = ROW[stage], stage if stage in ("prompts", "traces", "conversations", "publication") else f"{stage}/t"
+    store.write(asset, "b", [row, GONE, row], code_version="v1")
+    found = list(store.read(asset, "b", ROWS[stage]))
+    assert [columns.ENCODER.encode(one) for one in found] == [columns.ENCODER.encode(row)] * 2
+    assert type(found[0]) is ROWS[stage]
+    assert list(store.rejects(asset, "b")) == [GONE]
+
+
+def test_arrays_keep_their_types_and_hold_their_own_row_only(store: Store):
+    rows = [
+        MaskedRow(
+            id=str(n),
+            conversation_id="c",
+            input_ids=np.full(n, n, np.int32),
+            labels=np.full(n, -100, np.int32),
+            attention_mask=np.ones(n, np.int8),
+            trained={},
+        )
+        for n in (3, 0, 5)
+    ]
+    store.write("masked/t", "b", rows, code_version="v1")
+    found = list(store.read("masked/t", "b", MaskedRow))
+    assert [row.input_ids.tolist() for row in found] == [[3, 3, 3], [], [5] * 5]
+    assert {row.input_ids.dtype for row in found} == {np.dtype("int32")}
+    assert {row.attention_mask.dtype for row in found} == {np.dtype("int8")}
+
+
+def test_an_empty_partition_has_the_columns_of_a_full_one(store: Store):
+    empty = store.write("masked/t", "empty", [], code_version="v1")
+    full = store.write("masked/t", "full", [ROW["masked"]], code_version="v1")
+    schemas = [pq.read_schema(store.place("masked/t", m.batch) / m.rows_file) for m in (empty, full)]
+    assert schemas[0].equals(schemas[1])
+    assert list(store.read("masked/t", "empty", MaskedRow)) == []
+
+
+def test_the_manifest_counts_what_is_there(store: Store):
+    manifest = store.write(
+        "masked/t", "b", [ROW["masked"], GONE, ROW["masked"]], code_version="v1", inputs={"rendered/t": "v0.x"}
+    )
+    assert (manifest.rows, manifest.rejects, manifest.inputs) == (2, {"invalid_json": 1}, {"rendered/t": "v0.x"})
+    assert manifest.measures == {"tokens": 6, "trained": 4, "trained answer": 4}
+    assert store.manifest("masked/t", "b") == manifest
+    assert manifest.data_version.startswith("v1.")
+
+
+def test_a_row_that_is_neither_kept_nor_rejected_stops_the_write(store: Store):
+    write(store, prompt(1))
+    with pytest.raises(StoreError, match="3 rows in, 1 kept, 1 rejected"):
+        write(store, prompt(2), GONE, rows_in=3)
+    assert read(store) == [prompt(1)]
+    write(store, prompt(2), GONE, rows_in=2)
+
+
+def test_the_same_rows_again_write_no_file(store: Store):
+    first = write(store, prompt(1), GONE)
+    before = {path: path.stat().st_mtime_ns for path in store.place("prompts", "b").glob("r*")}
+    assert write(store, prompt(1), GONE) == first
+    assert {path: path.stat().st_mtime_ns for path in store.place("prompts", "b").glob("r*")} == before
+
+
+def test_the_data_version_is_of_rows_and_rejects_in_their_order(store: Store):
+    rows = [(prompt(1), prompt(2)), (prompt(2), prompt(1)), (prompt(1),), (prompt(1), prompt(2), GONE), ()]
+    assert len({write(store, *some) for some in rows}) == len(rows)
+
+
+def test_what_is_being_read_stays_readable_when_it_is_replaced(store: Store):
+    write(store, *(prompt(n) for n in range(3)))
+    reading = store.read("prompts", "b", Prompt)
+    next(reading)
+    write(store, prompt(9))
+    write(store, prompt(10))
+    assert [row.id for row in reading] == ["1", "2"]
+
+
+def test_a_stage_that_raises_leaves_the_old_partition(store: Store):
+    def rows() -> Iterator[Prompt]:
+        yield prompt(2)
+        raise RuntimeError("a bug")
+
+    write(store, prompt(1))
+    with pytest.raises(RuntimeError, match="a bug"):
+        store.write("prompts", "b", rows(), code_version="v2")
+    assert read(store) == [prompt(1)]
+    assert not list(store.place("prompts", "b").glob(".new-*"))
+
+
+def test_two_writers_of_one_partition_do_not_meet(store: Store):
+    def rows() -> Iterator[Prompt]:
+        with pytest.raises(StoreError, match="another process"):
+            write(store, prompt(2))
+        yield prompt(1)
+
+    store.write("prompts", "b", rows(), code_version="v1")
+    assert read(store) == [prompt(1)]
+
+
+def test_text_that_no_file_can_hold_is_a_reject_not_a_crash(store: Store):
+    manifest = store.write("prompts", "b", [prompt(1), prompt(2, "half \ud83d"), prompt(3)], code_version="v1")
+    assert (manifest.rows, manifest.rejects) == (2, {"not_unicode": 1})
+
+
+def test_superseded_files_are_swept_by_the_next_write(store: Store):
+    for number in range(5):
+        write(store, prompt(number))
+    assert len(list(store.place("prompts", "b").glob("rows-*"))) <= 2
+
+
+@pytest.mark.parametrize("batch", ["", ".", "..", "a/b", "../x", ".hidden", "a b", "a\0", "é", "a..b"])
+def test_a_batch_cannot_leave_its_folder(store: Store, batch: str):
+    with pytest.raises(StoreError, match="cannot be a partition"):
+        store.write("prompts", batch, [], code_version="v1")
+    with pytest.raises(StoreError, match="cannot be a partition"):
+        store.manifest(f"rendered/{batch or '.'}", "b")
+
+
+def test_a_partition_that_is_not_there_says_so(store: Store):
+    assert store.manifest("prompts", "b") is None
+    assert store.batches("prompts") == []
+    with pytest.raises(StoreError, match="prompts/b has not been materialized"):
+        read(store)
+
+
+def test_a_partition_of_another_version_says_so(store: Store):
+    write(store, prompt(1))
+    with pytest.raises(StoreError, match="another version"):
+        store.read("prompts", "b", Trace)
+    manifest = store.place("prompts", "b") / "manifest.json"
+    manifest.write_text("{}")
+    with pytest.raises(StoreError, match="another version"):
+        store.manifest("prompts", "b")
+
+
+def test_columns_of_another_version_are_written_anew(store: Store):
+    path = store.place("prompts", "b") / store.write("prompts", "b", [prompt(1)], code_version="v1").rows_file
+    pq.write_table(pq.read_table(path).drop_columns(["line"]), path)
+    with pytest.raises(StoreError, match="another version"):
+        read(store)
+    write(store, prompt(1))
+    assert read(store) == [prompt(1)]
+
+
+def test_memory_does_not_grow_with_the_partition(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(columns, "GROUP_BYTES", 1 << 20)
+
+    def rows(count: int) -> Iterator[RenderedRow]:
+        for n in range(count):
+            ids = np.full(100_000, n, np.int32)
+            yield RenderedRow(id=str(n), conversation_id="c", input_ids=ids, spans=(), proofs=())
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        store.write("rendered/t", "b", rows(count), code_version="v1")
+        assert sum(len(row.input_ids) for row in store.read("rendered/t", "b", RenderedRow)) == count * 100_000
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(200) < 1.5 * peak(40)
+
+
+WRITERS = """
+import os, random, signal, sys, time
+from pathlib import Path
+from pipeline.records import Prompt, Reject
+from pipeline.resources.store import Store
+
+store, how, seed = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+
+def rows(word, many):
+    for n in range(many):
+        yield Prompt(id=str(n), prompt=f"{word} {n}")
+        if n % 10 == 0:
+            yield Reject(id=str(n), stage="prompts", reason=word, detail="-")
+
+def write(word):
+    store.write("prompts", "b", rows(word, 300 if word == "old" else 500), code_version=word)
+
+def check():
+    word = store.manifest("prompts", "b").code_version
+    found, gone = list(store.read("prompts", "b", Prompt)), list(store.rejects("prompts", "b"))
+    assert (len(found), len(gone)) == {"old": (300, 30), "new": (500, 50)}[word]
+    assert {row.prompt.split()[0] for row in found} == {row.reason for row in gone} == {word}
+    return word
+
+def die_at(step):
+    count = 0
+    def hook(event, arguments):
+        nonlocal count
+        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock", "shutil.rmtree"):
+            count += 1
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+def child(body):
+    pid = os.fork()
+    if pid == 0:
+        body()
+        os._exit(0)
+    return pid
+
+def steps():
+    found, step, died = [], 1, True
+    while died:
+        write("old")
+        pid = child(lambda: (die_at(step), write("new")))
+        died = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        found.append(check())
+        step += 1
+    return found
+
+def moments():
+    found, chance = [], random.Random(seed)
+    write("old")
+    for _ in range(60):
+        pid = child(lambda: [write(word) for _ in range(100) for word in ("new", "old")])
+        time.sleep(chance.uniform(0, 0.05))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        found.append(check())
+    return found
+
+print(*{"steps": steps, "moments": moments}[how]())
+"""
+
+
+@pytest.mark.parametrize("how", ["steps", "moments"])
+def test_a_writer_killed_at_any_moment_leaves_the_old_partition_or_the_new_one(tmp_path: Path, how: str):
+    script = [sys.executable, "-c", WRITERS, str(tmp_path), how, "7"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = done.stdout.split()
+    assert set(found) == {"old", "new"}
+    assert len(found) > 15
+    assert how == "moments" or (found[0], found[-1]) == ("old", "new")
