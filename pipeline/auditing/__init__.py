@@ -64,15 +64,15 @@ def join(
 
     Raises StoreError where a row does not have the row that it was made from: the partitions are not of one run.
     """
-    said, learned = iter(conversations), iter(masked)
-    row = next(learned, None)
+    said, trained = iter(conversations), iter(masked)
+    row = next(trained, None)
     for told in rendered:
         conversation = next((one for one in said if one.id == told.conversation_id), None)
         if conversation is None:
             raise StoreError(f"rendered row {told.id}: conversation {told.conversation_id} is gone; render again")
         if row is not None and row.conversation_id == told.conversation_id:
             yield Case(conversation, told, row, tokenizer, target)
-            row = next(learned, None)
+            row = next(trained, None)
         else:
             yield Case(conversation, told, None, tokenizer, target)
     if row is not None:

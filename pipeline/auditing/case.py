@@ -1,4 +1,4 @@
-"""One row as an audit sees it: what was said, what was rendered of it, what is learned."""
+"""One row as an audit sees it: what was said, what was rendered of it, what is trained."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Case:
     conversation: Conversation
     rendered: RenderedRow
     masked: MaskedRow | None
-    """None: masking rejected the row, so nothing of it is learned."""
+    """None: masking rejected the row, so nothing of it is trained."""
     tokenizer: Tokenizer
     target: Target
 
@@ -79,7 +79,7 @@ class Case:
 
     @cached_property
     def trained(self) -> np.ndarray:
-        """bool, (tokens,): is this token of the rendered row learned?"""
+        """bool, (tokens,): is this token of the rendered row trained?"""
         mask = np.zeros(len(self.rendered.input_ids), bool)
         if self.masked is not None:
             labels = self.masked.labels[: len(mask)]
@@ -88,7 +88,7 @@ class Case:
 
     @cached_property
     def trained_messages(self) -> tuple[int, ...]:
-        """Messages of which at least one token is learned."""
+        """Messages of which at least one token is trained."""
         return tuple(np.unique(self.messages[self.trained]).tolist())
 
     @cached_property
@@ -97,20 +97,20 @@ class Case:
         return np.isin(self.rendered.input_ids, np.fromiter(self.tokenizer.control.values(), int))
 
     @cached_property
-    def _ids(self) -> np.ndarray:
+    def ids(self) -> np.ndarray:
         """Ids that can be decoded: no engine takes a negative one; `lengths` tells of it."""
         return np.maximum(self.rendered.input_ids, 0)
 
     def decode(self, start: int, end: int) -> str:
         """The text of these tokens."""
-        return self.tokenizer.decode(self._ids[start:end].tolist())
+        return self.tokenizer.decode(self.ids[start:end].tolist())
 
     def text(self, where: np.ndarray) -> str:
         """What stands where the mask is set, and one token around it: a token may reach over a border."""
         near = where.copy()
         near[1:] |= where[:-1]
         near[:-1] |= where[1:]
-        return self.tokenizer.decode(self._ids[near].tolist())
+        return self.tokenizer.decode(self.ids[near].tolist())
 
 
 def stretches(where: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -57,4 +57,4 @@ def _counts(case: Case, row: MaskedRow) -> Iterator[Remark]:
     counted = {str(kind): n for kind, n in zip(KINDS, found.tolist(), strict=True) if n}
     said = {str(kind): n for kind, n in row.trained.items() if n}
     if counted != said:
-        yield error(f"the row says it learns {said or 'nothing'}, its labels say {counted or 'nothing'}")
+        yield error(f"the row says it trains {said or 'nothing'}, its labels say {counted or 'nothing'}")

@@ -1,7 +1,7 @@
 """Everything that was said is in the text: read back from the stored ids, not asked of the renderer.
 
-What is lost of an assistant message makes its turn untrainable, no more: inference sees history without its reasoning too.
-What is lost of anything that the model was told should have been rejected by rendering.
+What is lost of an assistant message makes its turn untrainable, no more: inference sees history without its reasoning,
+too. What is lost of anything that the model was told should have been rejected by rendering.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ TOOLS = KINDS.index(Kind.TOOLS)
 
 def lost(case: Case) -> Iterator[Remark]:
     """Every field of every message and every tool spec is found in the decoded text."""
-    unlearned: dict[str, list[int]] = {}
+    untrained: dict[str, list[int]] = {}
     for index, message in enumerate(case.conversation.messages):
         harmless = index not in case.trained_messages if message.role == "assistant" else not case.trained.any()
         for field in missing(message, case.text(case.messages == index)):
             if harmless:
-                unlearned.setdefault(field.path, []).append(index)
+                untrained.setdefault(field.path, []).append(index)
             else:
                 yield error(f"{field.path} of this {message.role} message is not in the text", index)
-    for path, indices in unlearned.items():
+    for path, indices in untrained.items():
         yield warning(_untold(path, indices, case), indices[0])
     yield from _promised(case)
     yield from _specs(case)
@@ -47,13 +47,13 @@ def _named(indices: list[int], *, limit: int = 8) -> str:
 
 
 def _promised(case: Case) -> Iterator[Remark]:
-    """What the renderer itself says is lost is not learned."""
-    learned = set(map(str, case.trained_messages))
+    """What the renderer itself says is lost is not trained."""
+    trained = set(map(str, case.trained_messages))
     for place in case.rendered.lost:
         part, _, rest = place.partition("/")
         index = rest.partition("/")[0]
-        if part == "messages" and index in learned:
-            yield error(f"the renderer lost {place}, and its turn is learned", int(index))
+        if part == "messages" and index in trained:
+            yield error(f"the renderer lost {place}, and its turn is trained", int(index))
 
 
 def _specs(case: Case) -> Iterator[Remark]:

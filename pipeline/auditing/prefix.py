@@ -1,4 +1,4 @@
-"""Each learned turn is what inference would see: it is proved, and nothing of it is lost."""
+"""Each trained turn is what inference would see: it is proved, and nothing of it is lost."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from renderers.segments import Verdict
 
 
 def prefix(case: Case) -> Iterator[Remark]:
-    """Each assistant message has one verdict; learned turns are proved; the verdicts of the others are told."""
+    """Each assistant message has one verdict; trained turns are proved; the verdicts of the others are told."""
     assistants = [index for index, message in enumerate(case.conversation.messages) if message.role == "assistant"]
     if [proof.message for proof in case.rendered.proofs] != assistants:
         yield error(f"{len(case.rendered.proofs)} verdicts for {len(assistants)} assistant messages")
@@ -16,9 +16,9 @@ def prefix(case: Case) -> Iterator[Remark]:
     for index in case.trained_messages:
         verdict = verdicts.get(index, "no verdict")
         if verdict != Verdict.PROVED:
-            yield error(f"this turn is learned and not proved: {verdict}", index)
+            yield error(f"this turn is trained and not proved: {verdict}", index)
         elif index not in case.rendered.trainable:
-            yield error("this turn is learned, but the renderer does not call it trainable", index)
+            yield error("this turn is trained, but the renderer does not call it trainable", index)
     yield from _unproved(case)
 
 
@@ -27,4 +27,4 @@ def _unproved(case: Case) -> Iterator[Remark]:
     for verdict, count in Counter(proof.verdict for proof in silent).items():
         first = next(proof for proof in silent if proof.verdict == verdict)
         why = f"{verdict}: {first.note}" if first.note else verdict
-        yield warning(f"{count} turn{'s' if count > 1 else ''} not proved, so not learned ({why})", first.message)
+        yield warning(f"{count} turn{'s' if count > 1 else ''} not proved, so not trained ({why})", first.message)

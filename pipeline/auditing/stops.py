@@ -11,7 +11,7 @@ STOP = KINDS.index(Kind.STOP)
 
 
 def stops(case: Case) -> Iterator[Remark]:
-    """Every stop of a learned turn is learned, and every learned turn ends with its stop."""
+    """Every stop of a trained turn is trained, and every trained turn ends with its stop."""
     if case.masked is None:
         return
     if Kind.STOP not in case.policy.kinds:
@@ -23,18 +23,18 @@ def stops(case: Case) -> Iterator[Remark]:
 
 def _turn(case: Case, index: int, *, kept: int) -> Iterator[Remark]:
     turn = case.messages == index
-    learned = np.flatnonzero(turn & case.trained)
+    trained = np.flatnonzero(turn & case.trained)
     closing = np.flatnonzero(turn & (case.kinds == STOP))
     if not len(closing):
-        yield error("this learned turn has no stop", index)
+        yield error("this trained turn has no stop", index)
         return
     if closing[-1] >= kept:
-        yield warning(f"the length limit cut this turn after {len(learned):,} learned tokens: it has no stop", index)
+        yield warning(f"the length limit cut this turn after {len(trained):,} trained tokens: it has no stop", index)
         return
     silent = closing[~case.trained[closing]]
     if len(silent):
-        yield error(f"token {silent[0]:,}: the stop {case.decode(silent[0], silent[0] + 1)!r} is not learned", index)
-    elif learned[-1] != closing[-1]:
-        yield error(f"learned text goes on after the stop at token {closing[-1]:,}", index)
+        yield error(f"token {silent[0]:,}: the stop {case.decode(silent[0], silent[0] + 1)!r} is not trained", index)
+    elif trained[-1] != closing[-1]:
+        yield error(f"trained text goes on after the stop at token {closing[-1]:,}", index)
     if not case.is_control[closing].all():
         yield warning(f"the stop at token {closing[0]:,} is ordinary text, which data can spell", index)

@@ -17,7 +17,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
     rows: int = 0
     unmasked: int = 0
-    """Rows that masking rejected: nothing of them is learned."""
+    """Rows that masking rejected: nothing of them is trained."""
     flawed: int = 0
     """Rows with an error."""
     turns: int = 0

@@ -1,6 +1,6 @@
-"""Nothing that the model was told is learned.
+"""Nothing that the model was told is trained.
 
-Twice: by what the spans say of themselves, and by reading the learned text again without believing them.
+Twice: by what the spans say of themselves, and by reading the trained text again without believing them.
 """
 
 from collections.abc import Iterator
@@ -19,41 +19,41 @@ LONG = 24
 
 
 def told_trained(case: Case) -> Iterator[Remark]:
-    """No learned token is told, by its kind, by its role, or by what it reads."""
+    """No trained token is told, by its kind, by its role, or by what it reads."""
     yield from _by_kind(case)
     for index in case.trained_messages:
         message = case.message(index)
         if message is None or message.role != "assistant":
-            yield error(f"learned tokens belong to {message.role if message else 'no message'}", index)
+            yield error(f"trained tokens belong to {message.role if message else 'no message'}", index)
         else:
-            learned = case.trained & (case.messages == index)
+            trained = case.trained & (case.messages == index)
             own = "\n".join(field.value for field in fields(message))
-            yield from _foreign(case, index, learned, own)
-            yield from _stray(case, index, learned, own)
+            yield from _foreign(case, index, trained, own)
+            yield from _stray(case, index, trained, own)
 
 
 def _by_kind(case: Case) -> Iterator[Remark]:
     for start, end in stretches(case.trained & ~WRITTEN[case.kinds]):
-        told = f"tokens {start:,} to {end:,} are learned, and {KINDS[case.kinds[start]]} is told"
+        told = f"tokens {start:,} to {end:,} are trained, and {KINDS[case.kinds[start]]} is told"
         yield error(f"{told}: {quote(case.decode(start, end))}", int(case.messages[start]))
 
 
-def _foreign(case: Case, index: int, learned: np.ndarray, own: str) -> Iterator[Remark]:
-    """What somebody else said, in this turn's learned text."""
-    read = case.text(learned)
+def _foreign(case: Case, index: int, trained: np.ndarray, own: str) -> Iterator[Remark]:
+    """What somebody else said, in this turn's trained text."""
+    read = case.text(trained)
     for other, message in enumerate(case.conversation.messages):
         told = text(message.content).strip()
         if message.role != "assistant" and len(told) >= LONG and told in read and not says(own, told):
-            yield error(f"learned text holds what message {other} ({message.role}) says: {quote(told)}", index)
+            yield error(f"trained text holds what message {other} ({message.role}) says: {quote(told)}", index)
 
 
-def _stray(case: Case, index: int, learned: np.ndarray, own: str) -> Iterator[Remark]:
+def _stray(case: Case, index: int, trained: np.ndarray, own: str) -> Iterator[Remark]:
     """Prose that neither the message nor the template holds."""
     template = case.tokenizer.chat_template or ""
-    for start, end in stretches(learned & PROSE[case.kinds] & ~case.is_control):
+    for start, end in stretches(trained & PROSE[case.kinds] & ~case.is_control):
         for line in _lines(case.decode(start, end)):
             if line not in template and not says(own, line):
-                yield warning(f"learned near token {start:,}, and nobody said it: {quote(line)}", index)
+                yield warning(f"trained near token {start:,}, and nobody said it: {quote(line)}", index)
                 return
 
 

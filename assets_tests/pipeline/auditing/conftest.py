@@ -113,12 +113,12 @@ def case(tokenizer: Tokenizer, conversation: Conversation) -> Callable[..., Case
         trainable: Sequence[int] | None = None,
         rendered: dict[str, Any] | None = None,
         masked_row: dict[str, Any] | None = None,
-        learned: bool = True,
+        trained: bool = True,
         target: Target | None = None,
     ) -> Case:
         target = target or Target(model="example")
         row = _rendered(said, segments or tell(said), tokenizer, verdicts or {}, trainable)
-        mask = msgspec.structs.replace(_masked(row, target), **masked_row or {}) if learned else None
+        mask = msgspec.structs.replace(_masked(row, target), **masked_row or {}) if trained else None
         return Case(said, msgspec.structs.replace(row, **rendered or {}), mask, tokenizer, target)
 
     return make

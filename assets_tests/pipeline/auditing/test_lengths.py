@@ -67,7 +67,7 @@ def test_a_hidden_token_is_found(case: Make):
 
 
 def test_counts_that_labels_do_not_bear_out_are_found(case: Make):
-    assert "the row says it learns {'answer': 3}" in only(case(masked_row={"trained": {"answer": 3}}))
+    assert "the row says it trains {'answer': 3}" in only(case(masked_row={"trained": {"answer": 3}}))
 
 
 SPANS = {

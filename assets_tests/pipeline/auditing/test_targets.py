@@ -1,4 +1,4 @@
-"""What is learned: never what was told, always with its stop, only in proved turns, never nothing."""
+"""What is trained: never what was told, always with its stop, only in proved turns, never nothing."""
 
 from collections.abc import Callable, Iterable
 
@@ -47,7 +47,7 @@ def test_a_told_text_that_calls_itself_an_answer_is_read_anyway(case: Make, conv
         for s in segments(conversation)
     ]
     found = details(told_trained(case(segments=lying)), "error")
-    assert found == [("learned text holds what message 3 (tool) says: '1 failed: test_parse expected 3 but got 4'", 4)]
+    assert found == [("trained text holds what message 3 (tool) says: '1 failed: test_parse expected 3 but got 4'", 4)]
 
 
 def test_learned_tokens_of_a_user_message_are_found_whatever_their_kind(
@@ -58,7 +58,7 @@ def test_learned_tokens_of_a_user_message_are_found_whatever_their_kind(
         for s in segments(conversation)
     ]
     found = details(told_trained(case(segments=lying, trainable=(1, 2, 4))), "error")
-    assert found == [("learned tokens belong to user", 1)]
+    assert found == [("trained tokens belong to user", 1)]
 
 
 def test_an_answer_that_quotes_the_question_is_its_own(case: Make, conversation: Conversation):
@@ -83,12 +83,12 @@ def test_learned_prose_that_nobody_said_is_told(case: Make, conversation: Conver
 def test_a_stop_that_is_not_learned_is_found(case: Make):
     found = details(stops(relabelled(case, of_kind(Kind.STOP), learn=False)), "error")
     assert [message for _, message in found] == [2, 4]
-    assert all("'<|im_end|>' is not learned" in detail for detail, _ in found)
+    assert all("'<|im_end|>' is not trained" in detail for detail, _ in found)
 
 
 def test_a_learned_turn_without_a_stop_is_found(case: Make, conversation: Conversation, segments: Tell):
     open_ended = [s for s in segments(conversation) if not (s.kind is Kind.STOP and s.message == 2)]
-    assert details(stops(case(segments=open_ended)), "error") == [("this learned turn has no stop", 2)]
+    assert details(stops(case(segments=open_ended)), "error") == [("this trained turn has no stop", 2)]
 
 
 def test_learned_text_after_the_stop_is_found(case: Make, conversation: Conversation, segments: Tell):
@@ -128,28 +128,28 @@ def test_every_policy_passes(case: Make, policy: str):
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.PROVED])
 def test_a_learned_turn_that_is_not_proved_is_found(case: Make, verdict: Verdict):
     found = details(prefix(case(verdicts={2: verdict}, trainable=(2, 4))), "error")
-    assert found == [(f"this turn is learned and not proved: {verdict}", 2)]
+    assert found == [(f"this turn is trained and not proved: {verdict}", 2)]
 
 
 def test_a_proved_turn_that_is_not_trainable_and_learned_is_found(case: Make):
     labels = case().masked.labels
     found = details(prefix(case(trainable=(4,), masked_row={"labels": labels})), "error")
-    assert found == [("this turn is learned, but the renderer does not call it trainable", 2)]
+    assert found == [("this turn is trained, but the renderer does not call it trainable", 2)]
 
 
 def test_a_turn_without_a_verdict_is_found(case: Make):
     found = details(prefix(case(rendered={"proofs": case().rendered.proofs[1:]})), "error")
     assert found == [
         ("1 verdicts for 2 assistant messages", -1),
-        ("this turn is learned and not proved: no verdict", 2),
+        ("this turn is trained and not proved: no verdict", 2),
     ]
 
 
 def test_turns_that_are_not_learned_are_told_with_their_verdict(case: Make):
-    found = details(prefix(case(verdicts={2: "history rewritten", 4: "history rewritten"}, learned=False)), "warning")
-    assert found == [("2 turns not proved, so not learned (history rewritten)", 2)]
+    found = details(prefix(case(verdicts={2: "history rewritten", 4: "history rewritten"}, trained=False)), "warning")
+    assert found == [("2 turns not proved, so not trained (history rewritten)", 2)]
 
 
 def test_a_row_that_teaches_nothing_is_found(case: Make):
     assert [r.severity for r in empty_target(case(trainable=()))] == ["error"]
-    assert list(empty_target(case(learned=False))) == []
+    assert list(empty_target(case(trained=False))) == []
