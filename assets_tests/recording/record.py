@@ -82,7 +82,8 @@ class Recorder:
             for number, step in enumerate(case.steps):
                 self.run(step, model, self.agent.command(step.prompt, model=case.model, resume=number > 0))
         if len(model.requests) != len(case.replies):
-            raise SystemExit(f"{case.task}: the model was asked {len(model.requests)} times, not {len(case.replies)}")
+            asked = f"the model was asked {len(model.requests)} times, not {len(case.replies)}"
+            raise SystemExit(f"{case.task}: {asked}; {self.place}/home/log has what the agent printed")
         (session,) = self.agent.sessions()
         return session.read_bytes()
 
@@ -100,10 +101,11 @@ class Recorder:
 
     def run(self, step: Step, model: ScriptedModel, command: list[str]) -> None:
         environment = {**surroundings(self.place / "home"), **self.agent.environment()}
-        log = (self.place / "home/log").open("ab")
-        with subprocess.Popen(
-            command, cwd=self.place / "work", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        ) as process:
+        place = {"cwd": self.place / "work", "env": environment, "stdin": subprocess.DEVNULL}
+        with (
+            (self.place / "home/log").open("ab") as log,
+            subprocess.Popen(command, **place, stdout=log, stderr=log) as process,
+        ):
             if step.interrupted:
                 model.spoken.wait(PATIENCE)
                 time.sleep(COMMAND_STARTED)
@@ -152,14 +154,16 @@ def record_batch(batch: str, recorder: Recorder, only: list[str]) -> None:
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tracemill-agents")
-    asked.add_argument("--only", nargs="+", default=[], metavar="CASE")
+    asked.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "tracemill-agents", help="%(default)s"
+    )
+    cases = sorted({file.stem for file in HERE.glob("cases/*/*.yaml")})
+    asked.add_argument("--only", nargs="+", default=[], metavar="CASE", choices=cases, help=", ".join(cases))
     options = asked.parse_args()
     repositories = msgspec.yaml.decode((HERE / "repositories.yaml").read_bytes(), type=dict[str, dict[str, str]])
     for batch, agent in AGENTS.items():
-        record_batch(
-            batch, Recorder(agent.installed(options.cache, PLACE / "agent"), PLACE, repositories), options.only
-        )
+        recorder = Recorder(agent.installed(options.cache, PLACE / "agent"), PLACE, repositories)
+        record_batch(batch, recorder, options.only)
     shutil.rmtree(PLACE)
 
 
