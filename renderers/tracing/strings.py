@@ -172,11 +172,15 @@ def cat(parts: Iterable[str]) -> Text:
         if not part:
             continue
         here = walk.here if walk else None
-        if isinstance(part, Text):
-            runs += [(end + stop, here if place is None else place) for stop, place in part._runs]
+        length = len(part)
+        if not isinstance(part, Text):
+            runs.append((end + length, here))
+        elif len(part._runs) == 1:
+            place = part._runs[0][1]
+            runs.append((end + length, here if place is None else place))
         else:
-            runs.append((end + len(part), here))
-        end += len(part)
+            runs += [(end + stop, here if place is None else place) for stop, place in part._runs]
+        end += length
         texts.append(part)
     return Text("".join(texts), tuple(runs))
 

@@ -7,15 +7,20 @@ stops with the last control token there. Only W is traced: P and C are plain ren
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from renderers.errors import TemplateError
 from renderers.messages import REASONING_FIELDS
 from renderers.segments import Verdict
 from renderers.tracing.places import Place, is_data, message_of
 from renderers.tracing.strings import Text
 
+NONE: Mapping[str, Any] = {}
+QUESTION = ({"role": "user", "content": "x"},)
+"""The shortest history."""
 LONGEST = 64
 """No added token is longer, in characters."""
 
@@ -89,8 +94,9 @@ class Prover:
     text: str
     runs: Sequence[Run]
     messages: Sequence[Mapping[str, Any]]
-    render: Callable[[Sequence[Mapping[str, Any]], bool, Mapping[str, Any]], str | None]
-    """The plain text of these messages, with the generation prompt or not, under other switches; None where refused."""
+    render: Callable[[Sequence[Mapping[str, Any]], bool, Mapping[str, Any]], Iterator[str]]
+    """The plain text of messages, with the generation prompt or not, under other switches, piece by piece as it is
+    written. Raises TemplateError on the way."""
     tokens: Tokens
     switches: Sequence[Mapping[str, Any]]
     generating: bool = False
@@ -118,9 +124,8 @@ class Prover:
         if opening is None:
             return Turn(i, 0, 0, None, Verdict.INVISIBLE)
         start, verdict, note = opening
-        last = i + 1 == len(self.messages)
-        closed = self.text if last and not self.generating else self.render(self.messages[: i + 1], False, {}) or ""
-        reach, walked = common(closed, self.text), self._walked(i, start)
+        closed, walked = self._closed(i, verdict), self._walked(i, start)
+        reach = common(closed, self.text)
         reach = min(self.tokens.whole(self.text, reach), self.tokens.whole(closed, reach))
         if verdict is not Verdict.PROVED or any(reach < run.end <= walked for run in self.data.get(i, ())):
             verdict = Verdict.TURN_REWRITTEN if verdict is Verdict.PROVED else verdict
@@ -133,25 +138,69 @@ class Prover:
 
     def _opening(self, i: int) -> tuple[int, Verdict, str] | None:
         """Where the turn starts, and whether inference would see what is before; None where nothing is told of it."""
-        prompt = self.render(self.messages[:i], True, {})
-        if prompt and self.text.startswith(prompt):
-            return len(prompt), Verdict.PROVED, ""
+        same, prompt = self._shared(i)
+        if prompt and same == len(prompt):
+            return same, Verdict.PROVED, ""
         if i not in self.near:
             return None
-        told = self.render(self.messages[:i], False, {}) if prompt else None
-        if not prompt or told is None:
-            return self._after(self._header(), i), Verdict.PROMPT_REFUSED, ""
-        same, opened = common(prompt, self.text), common(told, prompt)
-        if i and same >= opened:  # the history is as it was: the generation prompt itself differs
-            return self._switched(i) or self._absent(prompt, same)
+        if not prompt:
+            return self._after(self.header, i), Verdict.PROMPT_REFUSED, ""
+        if same >= self._history(i):
+            told = self._whole(self.messages[:i], False) or ""
+            opened = common(told, prompt)
+            if i and same >= opened:  # the history is as it was: the generation prompt itself differs
+                return self._switched(i) or self._absent(prompt, same)
         who = message_of(self.runs[bisect_right(self.starts, same) - 1].place)
         note = "before the first message" if who is None else f"at message {who}"
-        return self._after((prompt[opened:] if i else "") or self._header(), i), Verdict.HISTORY_REWRITTEN, note
+        return self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note
+
+    def _whole(
+        self, messages: Sequence[Mapping[str, Any]], prompt: bool, switch: Mapping[str, Any] = NONE
+    ) -> str | None:
+        """A part told to its end; None where the template refuses."""
+        try:
+            return "".join(self.render(messages, prompt, switch))
+        except TemplateError:
+            return None
+
+    def _shared(self, i: int) -> tuple[int, str]:
+        """How far the prompt of this message is in the whole render, and the prompt; empty where it is refused.
+
+        Where the two part before the history is told, nobody needs the rest: the prompt ends there.
+        """
+        same, prompt, parted = 0, [], False
+        history = self._history(i)
+        try:
+            for piece in self.render(self.messages[:i], True, {}):
+                prompt.append(piece)
+                if not parted and self.text.startswith(piece, same):
+                    same += len(piece)
+                elif not parted:
+                    same, parted = same + common(piece, self.text[same : same + len(piece)]), True
+                    if same < history:
+                        break
+        except TemplateError:
+            return 0, ""
+        return same, "".join(prompt)
+
+    def _history(self, i: int) -> int:
+        """The end of the last data of earlier messages that is told before this one."""
+        at = bisect_right(self.starts, self.near[i][0].start) - 1 if i in self.near else -1
+        earlier = (run.end for run in reversed(self.runs[: at + 1]) if is_data(run.place) and _message(run) < i)
+        return next(earlier, 0)
+
+    def _closed(self, i: int, verdict: Verdict) -> str:
+        """The render through this message, which inference left behind. What is not proved needs its last words only."""
+        if verdict is not Verdict.PROVED:
+            return self._whole([*QUESTION, self.messages[i]], False) or ""
+        if i + 1 == len(self.messages) and not self.generating:
+            return self.text
+        return self._whole(self.messages[: i + 1], False) or ""
 
     def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
         """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first."""
         for switch in self.switches:
-            prompt = self.render(self.messages[:i], True, switch)
+            prompt = self._whole(self.messages[:i], True, switch)
             if prompt and self.text.startswith(prompt):
                 self.switches = [switch, *(other for other in self.switches if other is not switch)]
                 return len(prompt), Verdict.PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
@@ -161,10 +210,10 @@ class Prover:
         start = min(self.tokens.whole(self.text, same), self.tokens.whole(prompt, same))
         return start, Verdict.PROMPT_ABSENT, repr(prompt[start:][:40])
 
-    def _header(self) -> str:
+    @cached_property
+    def header(self) -> str:
         """What the generation prompt adds after a user message."""
-        ask = [{"role": "user", "content": "x"}]
-        told, prompt = self.render(ask, False, {}), self.render(ask, True, {})
+        told, prompt = self._whole(QUESTION, False), self._whole(QUESTION, True)
         return prompt[len(told) :] if prompt and told is not None else ""
 
     def _after(self, header: str, i: int) -> int:
@@ -209,6 +258,11 @@ class Prover:
 
     def _in_data(self, at: int) -> bool:
         return is_data(self.runs[bisect_right(self.starts, at) - 1].place)
+
+
+def _message(run: Run) -> int:
+    owner = message_of(run.place)
+    return -1 if owner is None else owner
 
 
 def _spoken(place: Place) -> bool:

@@ -89,21 +89,19 @@ class TracedTemplate:
             raise TemplateError(f"{self.name}: no messages: a conversation has at least one")
         flags, now = dict(flags or {}), self.now or datetime.now()
         traced = self.trace_hub(messages, tools, flags=flags, generating=generating, now=now)
+        told, text = self._edited(messages), str.__str__(traced)
 
-        def render(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> str | None:
-            try:
-                return self.text_hub(part, tools, flags={**flags, **switch}, generating=prompt, now=now)
-            except TemplateError:
-                return None
+        def render(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
+            given = self._given(part, tools, prompt, {"strftime_now": now.strftime, **flags, **switch})
+            with refusing(self.name):
+                yield from self.compiled.plain.generate(given)
 
-        text = str.__str__(traced)
-        if text != render(messages, generating, {}):
+        if text != "".join(render(told, generating, {})):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
         runs = runs_of(traced)
-        prover = Prover(text, runs, messages, render, self.tokens, self._switches(flags), generating)
-        turns = prover.turns()
+        turns = Prover(text, runs, told, render, self.tokens, self._switches(flags), generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
-        return Stream(segments(text, runs, turns, messages), proofs)
+        return Stream(segments(text, runs, turns, told), proofs)
 
     def trace_hub(
         self,
@@ -118,10 +116,13 @@ class TracedTemplate:
         clock = rebuilding((now or self.now or datetime.now()).strftime)
         told = self._edited([wrap(message, ("messages", i)) for i, message in enumerate(messages)])
         offered = None if tools is None else wrap(tools, ("tools",))
-        set_ = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
+        placed = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
         walking = WALK.set(Walk())
         try:
-            made = self._run(self.compiled.traced, told, offered, generating, {"strftime_now": clock, **set_})
+            with refusing(self.name):
+                made = self.compiled.traced.render(
+                    self._given(told, offered, generating, {"strftime_now": clock, **placed})
+                )
         finally:
             WALK.reset(walking)
         return made if isinstance(made, Text) else own(made)
@@ -137,15 +138,14 @@ class TracedTemplate:
     ) -> str:
         """The text alone, as `apply_chat_template` writes it."""
         clock = (now or self.now or datetime.now()).strftime
-        told = self._edited(messages)
-        return self._run(self.compiled.plain, told, tools, generating, {"strftime_now": clock, **(flags or {})})
-
-    def _run(
-        self, template: jinja2.Template, messages: Any, tools: Any, generating: bool, variables: Mapping[str, Any]
-    ) -> str:
-        given = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": generating}
+        given = self._given(self._edited(messages), tools, generating, {"strftime_now": clock, **(flags or {})})
         with refusing(self.name):
-            return template.render({**self.special_tokens, **given, **variables})
+            return self.compiled.plain.render(given)
+
+    def _given(self, messages: Any, tools: Any, generating: bool, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """All that the template is given."""
+        asked = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": generating}
+        return {**self.special_tokens, **asked, **variables}
 
     def _edited(self, messages: Sequence[HubMessage]) -> list[HubMessage]:
         return list(messages) if self.bare else [_as_transformers(message) for message in messages]
