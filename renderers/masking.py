@@ -1,9 +1,10 @@
 """What is learned: one bool a token, decided by what the token is and whether its turn is proved.
 
-A token is trained if the model itself writes it (`kind.sampled`), the policy wants its kind, and its message is trainable:
-proved to be what inference would see, with no field lost (`Stream.trainable`). No policy can widen that.
+A token is trained if the model itself writes it (`kind.sampled`), the policy wants its kind, and its message is
+trainable: proved to be what inference would see, with no field lost (`Stream.trainable`). No policy can widen that.
 
-Decided run by run, on columns (`RunColumns`), because stored rows hold runs; `loss_mask` and `labels` are that for a `Rendered`.
+Decided run by run, on columns (`RunColumns`), because that is what stored rows hold; `loss_mask` and `labels` are the
+same for a `Rendered`.
 """
 
 from collections.abc import Collection, Sequence

@@ -1,7 +1,7 @@
 """A stream for human eyes: coloured by kind, what is trained bold and underlined, nothing invisible.
 
-Text in a stream is hostile until proved otherwise. Terminal escapes, control characters, bidirectional overrides and invisible
-characters become visible glyphs in both writers, and HTML is escaped, so a preview can neither run nor reorder anything.
+Text in a stream is hostile until proved otherwise. Terminal escapes, control characters, bidirectional overrides and
+characters without a shape become visible glyphs in both writers, and HTML is escaped: nothing runs, nothing is reordered.
 """
 
 import html
@@ -30,17 +30,17 @@ class Run:
 
 COLOURS: dict[Kind, tuple[int, str]] = {
     Kind.SCAFFOLD: (90, "#767676"),
-    Kind.TOOLS: (35, "#a03fb0"),
-    Kind.SYSTEM: (33, "#946200"),
-    Kind.DEVELOPER: (93, "#7a6a00"),
-    Kind.USER: (34, "#2266cc"),
-    Kind.TOOL_RESULT: (36, "#007a80"),
-    Kind.REASONING: (95, "#b8407c"),
-    Kind.ANSWER: (32, "#237a23"),
-    Kind.TOOL_CALL: (92, "#3d7a00"),
-    Kind.STOP: (31, "#c02b2b"),
+    Kind.TOOLS: (35, "#6a5d8c"),
+    Kind.SYSTEM: (33, "#7d6608"),
+    Kind.DEVELOPER: (93, "#8a5a1c"),
+    Kind.USER: (34, "#00786b"),
+    Kind.TOOL_RESULT: (36, "#4a6b8a"),
+    Kind.REASONING: (95, "#a8328f"),
+    Kind.ANSWER: (32, "#0b5bd0"),
+    Kind.TOOL_CALL: (92, "#b84a00"),
+    Kind.STOP: (31, "#1c1c1c"),
 }
-"""Of each kind: the terminal's colour (SGR) and HTML's."""
+"""Of each kind: the terminal's colour (SGR) and HTML's. What is sampled differs for colour-blind eyes too."""
 
 STYLE = "".join(
     [
@@ -88,7 +88,7 @@ def legend() -> list[Run]:
 
 
 def visible(text: str) -> str:
-    """This text with a glyph for every character that would act rather than show. Line breaks stay, after their glyph."""
+    """This text with a glyph for every character that would act rather than show; line breaks stay, after theirs."""
     return UNSEEN.sub(lambda found: _glyph(found[0]), text)
 
 
@@ -96,7 +96,7 @@ UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
     r"\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-"""Control characters, line separators, bidirectional marks and overrides, and characters without a shape of their own."""
+"""Control characters, line separators, bidirectional marks and overrides, characters without a shape of their own."""
 PICTURES = {"\n": "⏎\n", "\t": "⇥\t", "\x7f": "␡"}
 
 

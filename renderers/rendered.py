@@ -1,18 +1,18 @@
 """Streams in, token ids out, every token owned by one segment. The only place where text becomes ids.
 
-All texts of a batch lie end to end on one line of bytes. Segments cut the line by meaning. Pieces cut it by what is encoded
-together: at control tokens, and at the *seam*, where what was told meets what was sampled, because inference cuts there.
-Tokens have fixed byte lengths, so each token's first byte is a cumulative sum away and its owner one binary search.
+All texts of a batch lie end to end on one line of bytes. Segments cut the line by meaning. Pieces cut it by what is
+encoded together: at control tokens, and at the *seam* where what was told meets what was sampled, because inference
+cuts there. Tokens have fixed byte lengths: each token's first byte is a cumulative sum away, its owner a binary search.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from renderers.errors import TokenizerError
+from renderers.errors import TokenizerError, UnknownFlag
 from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Part, Tokenizer
 
@@ -53,7 +53,7 @@ class Rendered:
         starts = np.flatnonzero(np.diff(self.owners, prepend=-1)).tolist()
         owned = [(start, self.segments[self.owners[start]]) for start in starts]
         runs = [(key, next(run)[0]) for key, run in groupby(owned, lambda o: (o[1].kind, o[1].message))]
-        ends = [*(start for _, start in runs[1:]), len(self.ids)]
+        ends = [*(start for _, start in runs), len(self.ids)][1:]
         return [Span(start, end, kind, message) for ((kind, message), start), end in zip(runs, ends, strict=True)]
 
 
@@ -62,50 +62,61 @@ def encode(
 ) -> list[Rendered]:
     """Encode a batch of streams: one engine call, however many.
 
-    Template text (`literal`) may spell control tokens; data may not, and stays text (`special_text="text"`). "parse" reads
-    control tokens wherever they are spelled: with `seam=False`, upstream's joint ids. "reject" raises TokenizerError naming
-    the data that spells one. So does, in every mode, text that is not Unicode (a lone surrogate).
+    Template text (`literal`) may spell control tokens; data may not, and stays text (`special_text="text"`). "parse"
+    reads control tokens wherever they are spelled: with `seam=False`, upstream's joint ids. "reject" raises
+    TokenizerError naming the data that spells one. So does, in every mode, text with a lone surrogate.
     """
+    if special_text not in get_args(SpecialText):
+        raise UnknownFlag(f"special_text={special_text!r}: takes {', '.join(get_args(SpecialText))}")
     sizes = [_segment_sizes(number, stream) for number, stream in enumerate(streams)]
     pieces = _pieces(streams, tokenizer, seam=seam, parse=special_text == "parse")
     if special_text == "reject":
         _refuse(streams, pieces, _pieces(streams, tokenizer, seam=seam, parse=True))
-    first = np.cumsum([0, *map(len, sizes)])
-    bounds = np.cumsum(np.fromiter(chain((0,), *sizes), np.int64))
-    ids, places = _encode(list(chain.from_iterable(pieces)), bounds, tokenizer)
+    bounds = _sums(chain.from_iterable(sizes))
+    ids, places, openings = _encode(list(chain.from_iterable(pieces)), bounds, tokenizer)
     owners = np.searchsorted(bounds[:-1], places, side="right") - 1
-    cuts = np.searchsorted(places, bounds[first])
+    first, cuts = _sums(map(len, sizes)), openings[_sums(map(len, pieces))]
     return [
         Rendered(stream, ids[start:end], (owners[start:end] - zero).astype(np.int32))
         for stream, zero, start, end in zip(streams, first, cuts, cuts[1:], strict=False)
     ]
 
 
-def _encode(pieces: Sequence[Part], bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of all pieces, and the byte on the line at which each token begins. `bounds`: where segments begin, and the end."""
-    ends = np.cumsum(np.fromiter((_size(piece.text) for piece in pieces), np.int64, len(pieces)))
-    starts = np.append(0, ends[:-1]) if len(ends) else ends
-    mixed = np.searchsorted(bounds, ends, side="left") > np.searchsorted(bounds, starts, side="right")
-    measured = {k: pieces[k].text for k in np.flatnonzero(mixed) if not _measurable(pieces[k], tokenizer)}
-    plain = list({p.text: None for k, p in enumerate(pieces) if p.id is None and k not in measured})
+def _encode(pieces: Sequence[Part], bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, ...]:
+    """Ids; the byte of the line at which each token begins; the token at which each piece begins, and the end.
+
+    `bounds`: the bytes at which segments begin, and the end.
+    """
+    line = _sums(_size(piece.text) for piece in pieces)
+    measured = {k: pieces[k].text for k in _mixed(line, bounds) if not _measurable(pieces[k], tokenizer)}
+    plain = list({piece.text: None for k, piece in enumerate(pieces) if piece.id is None and k not in measured})
     known = dict(zip(plain, tokenizer.encode_batch(plain), strict=True))
     found = dict(zip(measured, tokenizer.measure_batch(list(measured.values())), strict=True))
     told = [found[k][0] if k in found else known[p.text] if p.id is None else (p.id,) for k, p in enumerate(pieces)]
-    counts = np.fromiter(map(len, told), np.int64, len(told))
-    ids = np.fromiter(chain.from_iterable(told), np.int32, counts.sum())
-    opening = np.cumsum(counts) - counts
-    places = np.repeat(starts, counts)
+    openings = _sums(map(len, told))
+    ids = np.fromiter(chain.from_iterable(told), np.int32, openings[-1])
+    places = np.repeat(line[:-1], np.diff(openings))
     if tokenizer.nbytes is not None:
-        width = tokenizer.nbytes[ids]
-        before = np.cumsum(width) - width
-        places += before - np.repeat(before[opening[counts > 0]], counts[counts > 0])
+        before = _sums(tokenizer.nbytes[ids])
+        places += before[:-1] - np.repeat(before[openings[:-1]], np.diff(openings))
     for k, (_, at) in found.items():
-        places[opening[k] : opening[k] + counts[k]] = starts[k] + at
-    return ids, places
+        places[openings[k] : openings[k + 1]] = line[k] + np.minimum(at, _size(pieces[k].text) - 1)
+    return ids, places, openings
+
+
+def _mixed(line: np.ndarray, bounds: np.ndarray) -> list[int]:
+    """Pieces with a segment boundary inside."""
+    inside = np.searchsorted(bounds, line[1:], side="left") > np.searchsorted(bounds, line[:-1], side="right")
+    return np.flatnonzero(inside).tolist()
 
 
 def _measurable(piece: Part, tokenizer: Tokenizer) -> bool:
     return piece.id is not None or tokenizer.measurable(piece.text)
+
+
+def _sums(sizes: Iterable[int] | np.ndarray) -> np.ndarray:
+    """Where things of these sizes begin when they lie end to end, and the end: int64, one more than sizes."""
+    return np.append(0, np.cumsum(sizes if isinstance(sizes, np.ndarray) else np.fromiter(sizes, np.int64)))
 
 
 def _pieces(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, parse: bool) -> list[list[Part]]:

@@ -1,0 +1,88 @@
+"""What renderer tests share: tokenizers, official ones and two small ones made here."""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+
+import pytest
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
+
+from renderers.tokenizer import Tokenizer
+
+CORPUS = """The cat that sat on the mat thought of the other cat, and then of nothing else.
+user system assistant tool: the answer, the result, the reason. {"name": "shell", "arguments": {"command": "ls"}}
+def the(other): return other + 1  # then there, these, those, théâtre, naïve
+"""
+
+
+@pytest.fixture(scope="session")
+def load(official) -> Callable[[str], Tokenizer]:
+    """family -> its Tokenizer, as the reference folder or the Hub has it; skips where neither does."""
+
+    @lru_cache(maxsize=4)
+    def loaded(family: str) -> Tokenizer:
+        folder = official(family)
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        template = folder / "chat_template.jinja"
+        return Tokenizer.from_json(
+            (folder / "tokenizer.json").read_text(encoding="utf-8"),
+            config=config,
+            chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
+            name=family,
+        )
+
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def tiny_json() -> str:
+    """A byte-level vocabulary of 400 tokens, with Qwen3's manners: NFC, control tokens both special and not."""
+    engine = tokenizers.Tokenizer(models.BPE())
+    engine.normalizer = normalizers.NFC()
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    engine.train_from_iterator([CORPUS] * 4, trainer)
+    engine.add_special_tokens([AddedToken(text, normalized=False) for text in ("<|im_start|>", "<|im_end|>")])
+    engine.add_tokens([AddedToken(text, normalized=False) for text in ("<think>", "</think>", "<tool_call>")])
+    engine.add_tokens(
+        [AddedToken("<left>", lstrip=True), AddedToken("<right>", rstrip=True), AddedToken("<caf\u00e9>")]
+    )
+    return engine.to_str()
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_json: str) -> Tokenizer:
+    return Tokenizer.from_json(tiny_json, config={"eos_token": "<|im_end|>"}, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def wide_json() -> str:
+    """A vocabulary with Gemma's manners: spaces as U+2581, bytes for what it does not know, newlines as added words."""
+    words = [
+        "<unk>",
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "\u2581",
+        *"abcdefghijklmnopqrstuvwxyz<|>_\n",
+        "th",
+        "the",
+        "\n\n",
+    ]
+    merges = [("t", "h"), ("th", "e"), ("\n", "\n")]
+    vocab = {word: number for number, word in enumerate(words)}
+    engine = tokenizers.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    engine.normalizer = normalizers.Replace(" ", "\u2581")
+    engine.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    engine.add_special_tokens([AddedToken(text, normalized=False) for text in ("<|im_start|>", "<|im_end|>")])
+    engine.add_tokens(
+        [AddedToken(text, normalized=False) for text in ("<think>", "</think>", "<tool_call>", "\n\n", "\n")]
+    )
+    return engine.to_str()
+
+
+@pytest.fixture(scope="session")
+def wide(wide_json: str) -> Tokenizer:
+    return Tokenizer.from_json(wide_json, name="wide")

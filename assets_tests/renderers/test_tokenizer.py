@@ -1,0 +1,146 @@
+"""The vocabulary: what loads, what is a control token, what a token weighs."""
+
+import json
+
+import pytest
+import tokenizers
+
+from renderers.errors import TokenizerError
+from renderers.tokenizer import Part, Tokenizer
+
+SPELLED = "a<|im_end|>b <think> c</think><tool_call>"
+HARD = [
+    "",
+    "plain",
+    "naïve café",
+    "cafe\u0301",
+    "日本語 😀👩‍👩‍👧",
+    " \t\r\n\n  x",
+    "\u2028\u00a0\ufeff",
+    "a\u0302\u0323",
+    "\u1100\u1161",
+]
+
+
+def test_data_never_encodes_to_a_control_token(tiny):
+    (ids,) = tiny.encode_batch([SPELLED])
+    assert not set(ids) & set(tiny.control.values())
+    assert tiny.decode(ids) == SPELLED
+
+
+def test_added_tokens_are_read_where_asked_for(tiny, tiny_json):
+    texts = [SPELLED, "x  <left> y", "x <right>  y", "<cafe\u0301>", "<|im_start|><|im_start|>", "", *HARD]
+    upstream = tokenizers.Tokenizer.from_str(tiny_json)
+    assert tiny.encode_batch(texts, added=True) == [upstream.encode(t, add_special_tokens=False).ids for t in texts]
+
+
+def test_a_text_is_split_at_control_tokens_by_the_rules_of_the_library(tiny):
+    (parts,) = tiny.split_batch(["x  <left> y<right>  z"])
+    left, right = tiny.added["<left>"], tiny.added["<right>"]
+    assert parts == [Part("x"), Part("  <left>", left), Part(" y"), Part("<right>  ", right), Part("z")]
+
+
+def test_special_and_added_tokens_are_told_apart(tiny):
+    assert tiny.special == {"<|im_start|>", "<|im_end|>"}
+    assert tiny.added.keys() == tiny.control.keys() > tiny.special
+    assert tiny.special_tokens == {"eos_token": "<|im_end|>"}
+
+
+def test_an_added_token_that_plain_text_encodes_to_is_an_ordinary_word(wide):
+    assert wide.added.keys() - wide.control.keys() == {"\n", "\n\n"}
+    assert wide.encode_batch(["a\n\nb"]) == wide.encode_batch(["a\n\nb"], added=True)
+
+
+def test_every_token_weighs_the_bytes_of_its_text(tiny):
+    assert tiny.nbytes is not None
+    for text, ids in zip(HARD, tiny.encode_batch(HARD), strict=True):
+        if tiny.measurable(text):
+            assert tiny.nbytes[ids].sum() == len(text.encode())
+    assert not tiny.measurable("cafe\u0301")
+
+
+def test_a_vocabulary_without_fixed_lengths_measures_by_offsets(wide):
+    assert wide.nbytes is None
+    ((ids, starts),) = wide.measure_batch(["the é the"])
+    assert [wide.token_text(token) for token in ids] == ["the", " ", "\ufffd", "\ufffd", " ", "the"]
+    assert starts.tolist() == [0, 3, 4, 4, 6, 7]
+
+
+@pytest.mark.parametrize("prefixed", ["pre_tokenizer", "affix", "alphabet"])
+def test_byte_lengths_are_not_claimed_where_they_are_not_fixed(tiny_json, prefixed):
+    data = json.loads(tiny_json)
+    if prefixed == "pre_tokenizer":
+        data["pre_tokenizer"]["add_prefix_space"] = True
+    elif prefixed == "affix":
+        data["model"]["end_of_word_suffix"] = "</w>"
+    else:
+        data["model"]["vocab"] = {"a": 0}
+        data["model"]["merges"] = []
+    assert Tokenizer.from_json(json.dumps(data)).nbytes is None
+
+
+def test_the_config_adds_tokens_and_names_special_ones(tiny_json):
+    fresh = max(token["id"] for token in json.loads(tiny_json)["added_tokens"]) + 1
+    config = {
+        "added_tokens_decoder": {str(fresh): {"content": "<|audio|>", "special": True}, "0": {"content": "<think>"}},
+        "bos_token": {"content": "<|im_start|>", "lstrip": False},
+        "eos_token": "<|im_end|>",
+        "pad_token": None,
+        "chat_template": [{"name": "default", "template": "hello"}, {"name": "rag", "template": "no"}],
+    }
+    tokenizer = Tokenizer.from_json(tiny_json, config=config)
+    assert tokenizer.added["<|audio|>"] == fresh
+    assert tokenizer.encode_batch(["<|audio|>"], added=True) == [[fresh]]
+    assert tokenizer.decode([fresh]) == "<|audio|>"
+    assert tokenizer.special_tokens == {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    assert tokenizer.chat_template == "hello"
+
+
+def test_the_fingerprint_changes_with_the_vocabulary_only(tiny_json):
+    same = [Tokenizer.from_json(tiny_json, name=name).fingerprint for name in ("a", "b")]
+    other = Tokenizer.from_json(tiny_json.replace("<tool_call>", "<tool_cell>")).fingerprint
+    assert same[0] == same[1] != other
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "not json", '{"model": {"type": "Nothing"}}', '{"added_tokens": [1]}']
+)
+def test_what_is_no_tokenizer_is_refused(text):
+    with pytest.raises(TokenizerError):
+        Tokenizer.from_json(text, name="broken")
+
+
+def test_a_transformers_tokenizer_is_taken_as_it_is(tiny_json, tiny):
+    from transformers import PreTrainedTokenizerFast
+
+    hf = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer.from_str(tiny_json), eos_token="<|im_end|>", chat_template="hi"
+    )
+    ours = Tokenizer.from_hf(hf, name="mine")
+    assert (ours.name, ours.chat_template, ours.special_tokens["eos_token"]) == ("mine", "hi", "<|im_end|>")
+    assert ours.added == tiny.added
+    assert ours.encode_batch([SPELLED, *HARD]) == tiny.encode_batch([SPELLED, *HARD])
+
+
+def test_part_of_a_character_reads_as_a_replacement(tiny):
+    (ids,) = tiny.encode_batch(["😀"])
+    assert tiny.decode(ids) == "😀"
+    assert tiny.token_text(ids[0]) == "\ufffd"
+
+
+SMALL = ["qwen3", "gemma-3", "llama-3.1", "gpt-oss", "kimi-k2.6", "mistral-nemo", "deepseek-v3.2", "nemotron-3-nano"]
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_no_control_token_of_an_official_vocabulary_can_be_spelled(load, family):
+    tokenizer = load(family)
+    texts = [*tokenizer.control, "".join(tokenizer.control), *(f"a{text}b" for text in tokenizer.control)]
+    found = {token for ids in tokenizer.encode_batch(texts) for token in ids}
+    assert not found & set(tokenizer.control.values())
+    assert tokenizer.special <= tokenizer.control.keys()
+
+
+def test_a_token_that_only_the_config_has_is_one_token(load):
+    tokenizer = load("qwen3.8")
+    assert tokenizer.encode_batch(["<tts_pad>"], added=True) == [[248072]]
+    assert "<tts_pad>" in tokenizer.control
