@@ -190,7 +190,7 @@ class Prover:
         return next(earlier, 0)
 
     def _closed(self, i: int, verdict: Verdict) -> str:
-        """The render through this message, which inference left behind. What is not proved needs its last words only."""
+        """The render through this message, as inference left it. What is not proved needs its last words only."""
         if verdict is not Verdict.PROVED:
             return self._whole([*QUESTION, self.messages[i]], False) or ""
         if i + 1 == len(self.messages) and not self.generating:

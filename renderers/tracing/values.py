@@ -49,7 +49,7 @@ def wrap(value: Any, at: Path) -> Any:
     A message's role is a word of the format, not something anybody said: it counts as the template's own.
     """
     if isinstance(value, str):
-        place = Near(at) if len(at) == 3 and at[-1] == "role" else at
+        place = Near(at) if len(at) == 3 and at[0] == "messages" and at[2] == "role" else at
         return Text(value, ((len(value), place),) if value else ())
     if isinstance(value, bool) or value is None:
         return value

@@ -114,15 +114,14 @@ class TracedTemplate:
     ) -> Text:
         """The text, with the place of each character."""
         clock = rebuilding((now or self.now or datetime.now()).strftime)
-        told = self._edited([wrap(message, ("messages", i)) for i, message in enumerate(messages)])
-        offered = None if tools is None else wrap(tools, ("tools",))
-        placed = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
         walking = WALK.set(Walk())
         try:
             with refusing(self.name):
-                made = self.compiled.traced.render(
-                    self._given(told, offered, generating, {"strftime_now": clock, **placed})
-                )
+                told = self._edited([wrap(message, ("messages", i)) for i, message in enumerate(messages)])
+                offered = None if tools is None else wrap(tools, ("tools",))
+                placed = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
+                given = self._given(told, offered, generating, {"strftime_now": clock, **placed})
+                made = self.compiled.traced.render(given)
         finally:
             WALK.reset(walking)
         return made if isinstance(made, Text) else own(made)
