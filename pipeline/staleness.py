@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.errors import PromptFileError
 from pipeline.fingerprint import fingerprint
 from pipeline.records import Manifest
 from pipeline.targets import Project
@@ -108,8 +109,11 @@ def _is_string(line: ast.AST) -> bool:
 
 
 def file_hash(path: Path) -> str:
-    """A batch file as it is now."""
-    return blake2b(path.read_bytes(), digest_size=10).hexdigest()
+    """A batch file as it is now. Raises PromptFileError."""
+    try:
+        return blake2b(path.read_bytes(), digest_size=10).hexdigest()
+    except OSError as error:
+        raise PromptFileError(f"{path}: {error.strerror}; a batch is a .jsonl file of that name") from error
 
 
 def stale(project: Project, store: Manifests) -> list[Stale]:

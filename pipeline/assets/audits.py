@@ -1,15 +1,22 @@
 """Audits: one asset a target, one blocking check an audit."""
 
+from base64 import b64encode
+from collections.abc import Iterator
+
 import dagster as dg
 
 from pipeline.assets.stage import report, save
-from pipeline.auditing import AUDITS, audit
+from pipeline.auditing import AUDITS, audit, join
+from pipeline.auditing.page import write_page
+from pipeline.auditing.picture import picture
 from pipeline.auditing.summary import Summary
 from pipeline.partitions import BATCHES
-from pipeline.records import Conversation, MaskedRow, RenderedRow
+from pipeline.records import Conversation, Finding, MaskedRow, RenderedRow
 from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Target
+
+PAGE = "tokens.html"
 
 
 def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
@@ -27,16 +34,29 @@ def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """What the audits find in the stored rows, read again without believing their renderer."""
         batch, summary = context.partition_key, Summary()
-        findings = audit(
-            store.read("conversations", batch, Conversation),
-            store.read(f"rendered/{name}", batch, RenderedRow),
-            store.read(f"masked/{name}", batch, MaskedRow),
-            tokenizer=load_tokenizer(target, folder=project.folder),
-            target=target,
-            summary=summary,
+        tools = {"tokenizer": load_tokenizer(target, folder=project.folder), "target": target}
+
+        def rows() -> tuple[Iterator[Conversation], Iterator[RenderedRow], Iterator[MaskedRow]]:
+            return (
+                store.read("conversations", batch, Conversation),
+                store.read(f"rendered/{name}", batch, RenderedRow),
+                store.read(f"masked/{name}", batch, MaskedRow),
+            )
+
+        manifest = save(context, store, audit(*rows(), **tools, summary=summary))
+        image = picture(join(*rows(), **tools))
+        findings = store.read(f"audits/{name}", batch, Finding)
+        with store.attach(manifest, PAGE) as page:
+            write_page(page, join(*rows(), **tools), findings, summary, title=f"{batch}, {name}", picture=image)
+        page = store.place(manifest.asset, batch) / PAGE
+        return report(
+            store,
+            manifest,
+            checks=[verdict(check, summary) for check in AUDITS],
+            verdict=summary.verdict,
+            token_page=dg.MetadataValue.url(page.as_uri()),
+            mask=dg.MetadataValue.md(f"![trained tokens](data:image/png;base64,{b64encode(image).decode()})"),
         )
-        manifest = save(context, store, findings)
-        return report(store, manifest, checks=[verdict(check, summary) for check in AUDITS], verdict=summary.verdict)
 
     return audits
 

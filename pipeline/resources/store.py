@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import msgspec
 
@@ -139,6 +139,15 @@ class Store:
 
     def file(self, asset: str, batch: str, which: str) -> Path:
         return self.place(asset, batch) / getattr(self.known(asset, batch), which)
+
+    @contextmanager
+    def attach(self, manifest: Manifest, name: str) -> Iterator[TextIO]:
+        """A text file beside a partition, for people; there once it is whole."""
+        place = self.place(manifest.asset, manifest.batch)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=place) as work:
+            with (Path(work) / name).open("w", encoding="utf-8") as file:
+                yield file
+            _rename(Path(work) / name, place / name)
 
     def hold(self, asset: str) -> AbstractContextManager[None]:
         """One process at a time: for what is shared by an asset's partitions. Waits."""
