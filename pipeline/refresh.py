@@ -1,0 +1,101 @@
+"""Bring a project up to date through Dagster: one run a batch, over the assets that are stale in it."""
+
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.partitions import BATCHES
+from pipeline.projects import dagster_home
+from pipeline.resources.store import Store
+from pipeline.staleness import Stale, stale
+from pipeline.targets import Project
+
+JOB = "produce"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The progress display says what happens; the run's events are in the UI."""
+
+
+def refresh(project: Project, console: Console, *, batches: Sequence[str] | None = None) -> list[Stale]:
+    """Materialize what is stale and return what was. Raises PipelineError naming the step that failed."""
+    behind = [s for s in stale(project, Store(project.data)) if not batches or s.batch in batches]
+    if unknown := set(batches or ()) - set(project.batch_files()):
+        held = ', '.join(project.batch_files()) or 'none'
+        raise SettingsError(f"no batch {', '.join(sorted(unknown))} in {project.prompts}: it holds {held}")
+    if not behind:
+        return []
+    os.environ |= {"TRACEMILL_PROJECT": str(project.folder), "DAGSTER_HOME": str(dagster_home(project))}
+    # Definitions read the project when they are loaded, so they are loaded now and not before.
+    from pipeline.definitions import defs
+
+    by_batch: dict[str, list[str]] = {}
+    for one in behind:
+        by_batch.setdefault(one.batch, []).append(one.asset)
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions(str(BATCHES.name), sorted(by_batch))
+        run_batches(defs.resolve_job_def(JOB), instance, by_batch, console)
+    return behind
+
+
+def run_batches(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, by_batch: Mapping[str, Sequence[str]], console: Console
+) -> None:
+    """One run a batch, in this process, with a line of progress each."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("[dim]{task.fields[asset]}"), console=console) as progress:
+        for batch, assets in sorted(by_batch.items()):
+            bar = progress.add_task(batch, total=len(assets), asset="starting")
+            run_id = str(uuid.uuid4())
+            keys = [dg.AssetKey(asset.split("/")) for asset in assets]
+            with Watch(instance, run_id, lambda n, asset, bar=bar: progress.update(bar, completed=n, asset=asset)):
+                result = job.execute_in_process(
+                    run_config=QUIET,
+                    instance=instance,
+                    run_id=run_id,
+                    partition_key=batch,
+                    asset_selection=keys,
+                    raise_on_error=False,
+                )
+            progress.update(bar, asset="done" if result.success else "[red]failed[/]")
+            if not result.success:
+                raise PipelineError(f"batch {batch}: {'; '.join(failures(result))}")
+
+
+def failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
+    """What went wrong in a run: each failed step with its error's own words."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            yield f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
+
+
+class Watch:
+    """Reports a run's materializations while it runs in this thread's stead."""
+
+    def __init__(self, instance: dg.DagsterInstance, run_id: str, tell):
+        self.instance, self.run_id, self.tell = instance, run_id, tell
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def follow(self) -> None:
+        while not self.ended.wait(0.2):
+            self.look()
+        self.look()
+
+    def look(self) -> None:
+        logs = self.instance.all_logs(self.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        if logs and (event := logs[-1].dagster_event) and event.asset_key:
+            self.tell(len(logs), event.asset_key.to_user_string())
