@@ -68,9 +68,8 @@ def _inside(folder: Path, session: str | Path) -> Path:
     try:
         path = (folder / session).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
-        raise TraceError(
-            "missing_session", f"session: {error}; put the session below the batch file's folder"
-        ) from error
+        why = f"session: {str(session)[:200]!r} cannot be found; put it below the batch file's folder"
+        raise TraceError("missing_session", why) from error
     if not path.is_relative_to(folder):
         raise TraceError("outside", f"session: {session} is outside the batch file's folder; copy it there")
     return path

@@ -95,23 +95,26 @@ def _branches(nodes: list[Node]) -> Iterator[list[Node]]:
     if all(node.entry.id is None for node in nodes):
         yield nodes
         return
-    by_id = {node.entry.id: node for node in nodes}
+    by_id = _by_id(nodes)
     parents = {node.entry.parent_id for node in nodes}
     for leaf in nodes:
         if leaf.entry.id not in parents:
-            yield _path(leaf, by_id)
+            path = [leaf]
+            while (above := path[-1].entry.parent_id) is not None:
+                path.append(by_id[above])
+            yield path[::-1]
 
 
-def _path(leaf: Node, by_id: dict[str | None, Node]) -> list[Node]:
-    path = [leaf]
-    while (above := path[-1].entry.parent_id) is not None:
-        place = path[-1].place
-        if above not in by_id:
-            raise refused("broken_tree", place, f"its parent {above!r} is no entry; restore the file")
-        if by_id[above].place.line >= place.line:
-            raise refused("broken_tree", place, f"its parent {above!r} comes after it; restore the file")
-        path.append(by_id[above])
-    return path[::-1]
+def _by_id(nodes: list[Node]) -> dict[str, Node]:
+    """Entries come after their parents, so following them upwards ends at a root."""
+    by_id: dict[str, Node] = {}
+    for place, entry in nodes:
+        if entry.id is None or entry.id in by_id:
+            raise refused("broken_tree", place, f"id {entry.id!r} is none, or another entry's; restore the file")
+        if entry.parent_id is not None and entry.parent_id not in by_id:
+            raise refused("broken_tree", place, f"its parent {entry.parent_id!r} is not above it; restore the file")
+        by_id[entry.id] = Node(place, entry)
+    return by_id
 
 
 def _compactions(branch: list[Node]) -> list[int]:

@@ -1,0 +1,302 @@
+"""Codex rollouts are told as what the model saw and wrote."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline.converting import convert
+from pipeline.records import Conversation, Place, Reject, Trace, TraceFile
+from renderers.messages import Message, Part, ToolCall
+
+Line = dict[str, Any]
+Convert = Callable[..., list[Conversation | Reject]]
+
+
+def meta(thread: str = "t1", **fields: Any) -> Line:
+    return {"type": "session_meta", "payload": {"id": thread, "cli_version": "0.169.0", **fields}}
+
+
+def item(kind: str, *, ordinal: int | None = None, metadata: dict | None = None, **fields: Any) -> Line:
+    return {"type": "response_item", "ordinal": ordinal, "payload": {"type": kind, **fields}, "metadata": metadata}
+
+
+def said(role: str, *texts: str, **fields: Any) -> Line:
+    kind = "output_text" if role == "assistant" else "input_text"
+    return item("message", role=role, content=[{"type": kind, "text": text} for text in texts], **fields)
+
+
+def called(call: str, name: str = "shell", **fields: Any) -> Line:
+    return item("function_call", name=name, call_id=call, **{"arguments": '{"cmd": "ls"}', **fields})
+
+
+def output(call: str, text: Any = "ok") -> Line:
+    return item("function_call_output", call_id=call, output=text)
+
+
+def event(kind: str, **fields: Any) -> Line:
+    return {"type": "event_msg", "payload": {"type": kind, **fields}}
+
+
+USAGE: Line = {"type": "token_usage_record", "payload": {}}
+ASKED = said("user", "Fix it.")
+
+
+@pytest.fixture
+def read() -> Convert:
+    """Converts a rollout of these lines; `beside` are the rollouts of other threads."""
+
+    def convert_lines(*lines: Line, beside: tuple[tuple[Line, ...], ...] = ()) -> list[Conversation | Reject]:
+        files = [TraceFile(f"{at}.jsonl", b"".join(map(dumped, rows))) for at, rows in enumerate([lines, *beside])]
+        trace = Trace(id="t-1", prompt_id="p-1", prompt="", agent="replay", format="codex", files=tuple(files))
+        return list(convert([trace]))
+
+    return convert_lines
+
+
+def dumped(line: Line) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+def test_a_response_is_one_message_whatever_its_items(read):
+    (told,) = read(
+        meta(),
+        ASKED,
+        item("reasoning", summary=[{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]),
+        said("assistant", "Looking."),
+        called("c1", arguments='{ "broken'),
+        called("c2"),
+        USAGE,
+        output("c1"),
+        output("c2"),
+        item("reasoning", summary=[{"type": "summary_text", "text": "-"}], content=[{"type": "text", "text": "raw"}]),
+        said("assistant", "Done."),
+        USAGE,
+    )
+    calls = (ToolCall("shell", '{ "broken', "c1"), ToolCall("shell", '{"cmd": "ls"}', "c2"))
+    assert told.messages == (
+        Message("user", "Fix it."),
+        Message("assistant", "Looking.", reasoning="a\n\nb", tool_calls=calls),
+        Message("tool", "ok", tool_call_id="c1"),
+        Message("tool", "ok", tool_call_id="c2"),
+        Message("assistant", "Done.", reasoning="raw"),
+    )
+    assert [place.line for place in told.places] == [2, 3, 8, 9, 10]
+
+
+def test_the_usage_record_parts_two_answers_in_a_row(read):
+    (told,) = read(meta(), ASKED, said("assistant", "One."), USAGE, said("assistant", "Two."), USAGE)
+    assert [message.content for message in told.messages] == ["Fix it.", "One.", "Two."]
+
+
+def test_old_files_part_answers_by_token_counts_and_neighbours(read):
+    count = event("token_count", info={"total": 1})
+    (told,) = read(
+        meta(),
+        ASKED,
+        event("token_count", info=None),
+        said("assistant", "One."),
+        event("token_count"),
+        called("c1"),
+        count,
+        output("c1"),
+        said("assistant", "Two."),
+        count,
+        said("assistant", "Three."),
+    )
+    assert [message.role[0] for message in told.messages] == list("uataa")
+    assert told.messages[1] == Message("assistant", "One.", tool_calls=(ToolCall("shell", '{"cmd": "ls"}', "c1"),))
+
+
+def test_events_say_nothing(read):
+    lines = (meta(), ASKED, event("agent_message", message="shown"), said("assistant", "Done."), USAGE)
+    assert read(*lines)[0].messages == (Message("user", "Fix it."), Message("assistant", "Done."))
+
+
+def test_the_base_prompt_comes_first_and_once(read):
+    base = {"text": "Be good."}
+    developer = said("developer", "Be good.")
+    (classic,) = read(meta(base_instructions=base), ASKED, said("assistant", "Done."))
+    (code_mode,) = read(meta(base_instructions=base), developer, ASKED, said("assistant", "Done."))
+    assert classic.messages == code_mode.messages
+    assert classic.messages[0] == Message("system", "Be good.")
+    assert (classic.places[0], code_mode.places[0]) == (Place("0.jsonl", 1), Place("0.jsonl", 2))
+
+
+def test_several_pieces_stay_parts_and_pictures_are_placeholders(read):
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    (told,) = read(
+        meta(),
+        said("developer", "One.", "Two."),
+        item("message", role="user", content=[{"type": "input_text", "text": "See:"}, picture]),
+        called("c1"),
+        USAGE,
+        output("c1", [picture]),
+        said("assistant", "Red."),
+    )
+    assert told.messages[0] == Message("system", (Part("text", "One."), Part("text", "Two.")))
+    assert told.messages[1].content == (Part("text", "See:"), Part("image_url"))
+    assert told.messages[3].content == (Part("image_url"),)
+
+
+def test_custom_calls_are_wrapped_and_tools_declared_so(read):
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
+    patch = {"type": "custom", "name": "apply_patch", "description": "Edits.", "format": grammar}
+    wait = {"type": "function", "name": "wait", "description": "Waits.", "parameters": {"type": "object"}}
+    offered = [namespace("functions", patch), namespace("clock", wait), {"type": "web_search"}]
+    (told,) = read(
+        meta(),
+        item("additional_tools", role="developer", tools=offered),
+        ASKED,
+        item("custom_tool_call", name="apply_patch", namespace="functions", input='*** "x"\né', call_id="c1"),
+        called("c2", "wait", namespace="clock"),
+        USAGE,
+        item("custom_tool_call_output", call_id="c1", output="Done."),
+        output("c2"),
+        said("assistant", "Patched."),
+    )
+    assert [call.name for call in told.messages[1].tool_calls] == ["apply_patch", "clock__wait"]
+    assert told.messages[1].tool_calls[0].arguments == '{"input": "*** \\"x\\"\\né"}'
+    assert told.tools_recorded
+    first, second = (tool["function"] for tool in told.tools)
+    assert first["parameters"]["properties"] == {"input": {"type": "string", "description": "start: /.+/"}}
+    assert second == {"name": "clock__wait", "description": "Waits.", "parameters": {"type": "object"}}
+
+
+def namespace(name: str, *tools: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "namespace", "name": name, "tools": list(tools)}
+
+
+def test_what_is_not_recorded_is_not_claimed(read):
+    (told,) = read(meta(), ASKED, said("assistant", "Done."))
+    assert (told.tools, told.tools_recorded, told.status, told.model) == ((), False, "unknown", None)
+    assert told.agent_version == "0.169.0"
+
+
+def test_a_compaction_opens_a_new_window(read):
+    kept = [line["payload"] for line in (said("developer", "Rules."), ASKED, said("user", "Summary: half done."))]
+    first, second = read(
+        meta(base_instructions={"text": "Be good."}),
+        {"type": "turn_context", "payload": {"model": "m-1"}},
+        ASKED,
+        called("c1"),
+        USAGE,
+        output("c1"),
+        said("assistant", "half done", metadata={"compaction_output": True}),
+        USAGE,
+        {"type": "compacted", "payload": {"message": "…", "replacement_history": kept}},
+        {"type": "turn_context", "payload": {"model": "m-2"}},
+        said("assistant", "Done."),
+        USAGE,
+    )
+    assert [message.role[0] for message in first.messages] == list("suat")
+    assert [message.content for message in second.messages] == [
+        "Be good.",
+        "Rules.",
+        "Fix it.",
+        "Summary: half done.",
+        "Done.",
+    ]
+    assert [place.line for place in second.places] == [1, 9, 9, 9, 11]
+    assert [(told.id, told.window, told.model) for told in (first, second)] == [
+        ("t-1-0", 0, "m-1"),
+        ("t-1-1", 1, "m-2"),
+    ]
+
+
+def test_a_fork_tells_its_parents_part_up_to_the_fork(read):
+    parent = (meta(), ASKED, said("assistant", "One.", ordinal=2), said("user", "After the fork.", ordinal=3))
+    base = {"thread_id": "t1", "end_ordinal_exclusive": 3}
+    own = (meta("t2", history_base=base), said("user", "Go on."), said("assistant", "Two."))
+    (told,) = read(*own, beside=((meta("t0"),), parent))
+    assert [message.content for message in told.messages] == ["Fix it.", "One.", "Go on.", "Two."]
+    assert [place.file for place in told.places] == ["2.jsonl", "2.jsonl", "0.jsonl", "0.jsonl"]
+
+
+@pytest.mark.parametrize("thread", ["gone", "t2"])
+def test_a_fork_without_its_parent_is_a_reject(read, thread):
+    base = {"thread_id": thread, "end_ordinal_exclusive": 3}
+    (reject,) = read(meta("t2", history_base=base), ASKED, said("assistant", "Two."))
+    assert reject.reason == "missing_parent"
+
+
+def test_a_window_that_only_the_parent_spoke_in_is_left_to_the_parent(read):
+    compacted = {"type": "compacted", "ordinal": 2, "payload": {"message": "", "replacement_history": []}}
+    parent = (meta(), ASKED, said("assistant", "One."), compacted)
+    base = {"thread_id": "t1", "end_ordinal_exclusive": 3}
+    (told,) = read(meta("t2", history_base=base), said("user", "Go on."), said("assistant", "Two."), beside=(parent,))
+    assert (told.window, [message.content for message in told.messages]) == (1, ["Go on.", "Two."])
+
+
+def test_a_call_without_a_result_is_aborted_if_the_talk_goes_on(read):
+    start = (meta(), ASKED, called("c1"), called("c2"), USAGE, output("c2"))
+    (gone_on,) = read(*start, said("user", "<turn_aborted>"), said("assistant", "Done."))
+    (killed,) = read(*start)
+    assert gone_on.messages[2:4] == (
+        Message("tool", "aborted", tool_call_id="c1"),
+        Message("tool", "ok", tool_call_id="c2"),
+    )
+    assert [message.role[0] for message in killed.messages] == list("uat")
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ((), "unknown"),
+        ((event("task_started"),), "killed"),
+        ((event("task_started"), event("task_complete")), "complete"),
+        ((event("task_started"), event("task_complete", error=None)), "complete"),
+        ((event("task_started"), event("task_complete", error={"message": "401"})), "error"),
+        ((event("task_started"), event("task_complete", error={"message": "reason: max_output_tokens"})), "length"),
+        ((event("task_started"), event("turn_aborted", reason="interrupted")), "aborted"),
+        ((event("task_started"), event("turn_aborted"), event("task_started"), event("task_complete")), "complete"),
+    ],
+)
+def test_the_status_is_how_the_last_turn_ended(read, events, status):
+    assert read(meta(), ASKED, said("assistant", "Done."), *events)[0].status == status
+
+
+def test_what_is_no_conversation_is_counted_if_it_is_new(read):
+    (told,) = read(
+        meta(),
+        ASKED,
+        {"type": "world_state", "payload": {}},
+        {"type": "brand_new", "payload": {}},
+        item("web_search_call", action={"type": "search"}),
+        item("reasoning", summary=[], encrypted_content="AAAA"),
+        USAGE,
+        said("assistant", "Done."),
+    )
+    assert told.uncounted == {"brand_new": 1, "web_search_call": 1}
+    assert [message.role[0] for message in told.messages] == list("ua")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (item("compaction", encrypted_content="AAAA"), "unknown_item"),
+        (item("brand_new_item"), "unknown_item"),
+        (item("message", role="critic", content=[]), "unknown_item"),
+        (item("message", role="user", content=[{"type": "hologram"}]), "unknown_item"),
+        (output("c1", [{"type": "encrypted_content", "encrypted_content": "AAAA"}]), "unknown_item"),
+        ({"type": "compacted", "payload": {"message": "only a summary"}}, "lost_history"),
+        (event("thread_rolled_back", num_turns=1), "rolled_back"),
+        (item("function_call", name="shell", arguments={}, call_id="c1"), "invalid_field"),
+        (item("message", role="user"), "invalid_field"),
+    ],
+)
+def test_what_the_model_saw_and_we_cannot_tell_is_a_reject(read, line, reason):
+    (reject,) = read(meta(), ASKED, line, said("assistant", "Done."))
+    assert (reject.id, reject.stage, reject.reason) == ("t-1", "conversations", reason)
+    assert reject.detail.startswith("0.jsonl:3: ")
+    assert "; " in reject.detail, "names the cure"
+
+
+def test_a_session_without_an_answer_is_a_reject(read):
+    assert read(meta(), ASKED)[0].reason == "no_completion"
+
+
+def test_another_first_line_is_another_format(read):
+    (reject,) = read({"type": "session", "payload": {}}, ASKED)
+    assert (reject.reason, reject.detail[:10]) == ("wrong_format", "0.jsonl:1:")
