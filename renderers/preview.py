@@ -1,7 +1,7 @@
 """A stream for human eyes: coloured by kind, what is trained bold and underlined, nothing invisible.
 
 Text in a stream is hostile until proved otherwise. Terminal escapes, control characters, bidirectional overrides and
-characters without a shape become visible glyphs in both writers, and HTML is escaped: nothing runs, nothing is reordered.
+characters without a shape become visible glyphs in both writers, and HTML is escaped: nothing runs, nothing moves.
 """
 
 import html

@@ -177,12 +177,13 @@ def _refuse(streams: Sequence[Stream], pieces: Sequence[Sequence[Part]], parsed:
 
 
 def _controls(pieces: Iterable[Part]) -> set[tuple[int, int, str]]:
-    """Control tokens with the characters they cover."""
+    """Control tokens with the characters that spell them: not the blanks that some swallow beside them."""
     found, at = set(), 0
-    for piece in pieces:
-        if piece.id is not None:
-            found.add((at, at + len(piece.text), piece.text))
-        at += len(piece.text)
+    for text, token in pieces:
+        if token is not None:
+            start = at + len(text) - len(text.lstrip())
+            found.add((start, start + len(text.strip()), text.strip()))
+        at += len(text)
     return found
 
 

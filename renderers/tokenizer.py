@@ -56,7 +56,8 @@ class Tokenizer:
     special: frozenset[str]
     """Added tokens that are marked special."""
     control: Mapping[str, int]
-    """Added tokens that only a template may write: those that plain text does not encode to."""
+    """Added tokens that only a template may write: those that plain text does not encode to. Where words of use outside
+    templates are among them (Gemma 3: `<table>`), data has these in letters, and upstream in one token."""
     special_tokens: Mapping[str, str]
     """bos_token, eos_token, … for templates that ask."""
     nbytes: np.ndarray | None
@@ -216,8 +217,10 @@ def _with_config(tokens: list[Json], named: Mapping[str, Json]) -> list[Json]:
 
 
 def _added_token(token: Json) -> tokenizers.AddedToken:
-    flags = {key: bool(token.get(key)) for key in ("single_word", "lstrip", "rstrip", "normalized")}
-    return tokenizers.AddedToken(token["content"], **flags)
+    flags = {key: bool(token.get(key)) for key in ("single_word", "lstrip", "rstrip")}
+    return tokenizers.AddedToken(
+        token["content"], normalized=bool(token.get("normalized", not token.get("special"))), **flags
+    )
 
 
 def _byte_lengths(data: Json, added: Mapping[str, int]) -> np.ndarray | None:

@@ -2,18 +2,49 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
+from renderers.messages import Request, from_hub
 from renderers.tokenizer import Tokenizer
 
 CORPUS = """The cat that sat on the mat thought of the other cat, and then of nothing else.
 user system assistant tool: the answer, the result, the reason. {"name": "shell", "arguments": {"command": "ls"}}
 def the(other): return other + 1  # then there, these, those, théâtre, naïve
 """
+
+HERE = Path(__file__).parent
+CONVERSATIONS: dict[str, dict] = json.loads((HERE / "conversations.json").read_text(encoding="utf-8"))
+EXAMPLE = HERE.parents[1] / "pipeline" / "example" / "tokenizer"
+
+
+@pytest.fixture(params=CONVERSATIONS)
+def conversation(request) -> str:
+    """The name of each conversation of our own."""
+    return request.param
+
+
+@pytest.fixture
+def request_of() -> Callable[..., Request]:
+    """(name of one of our conversations, changes) -> what is asked of a witness."""
+
+    def asked(name: str, **changes: Any) -> Request:
+        told = CONVERSATIONS[name]
+        return replace(Request(from_hub(told["messages"]), tuple(told.get("tools", ()))), **changes)
+
+    return asked
+
+
+@pytest.fixture(scope="session")
+def example() -> Tokenizer:
+    """The small vocabulary that ships with the example project: Qwen3's control tokens."""
+    return Tokenizer.from_json((EXAMPLE / "tokenizer.json").read_text(encoding="utf-8"), name="example")
 
 
 @pytest.fixture(scope="session")

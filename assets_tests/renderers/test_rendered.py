@@ -116,6 +116,12 @@ def test_reject_names_the_data_that_spells_a_control_token(tiny):
         encode([fine, bad], tiny, special_text="reject")
 
 
+def test_reject_lets_a_template_swallow_blanks_of_data(tiny):
+    told = stream(said("x  "), Segment("<left>"), Segment("<right>"), said("  y"))
+    (rendered,) = encode([told], tiny, special_text="reject")
+    assert tiny.decode(rendered.ids) == rendered.text
+
+
 def test_another_word_for_special_text_is_refused(tiny):
     with pytest.raises(RendererError, match="prase"):
         encode([], tiny, special_text="prase")  # pyright: ignore[reportArgumentType]

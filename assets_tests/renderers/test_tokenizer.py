@@ -4,6 +4,7 @@ import json
 
 import pytest
 import tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from renderers.errors import TokenizerError
 from renderers.tokenizer import Part, Tokenizer
@@ -111,8 +112,6 @@ def test_what_is_no_tokenizer_is_refused(text):
 
 
 def test_a_transformers_tokenizer_is_taken_as_it_is(tiny_json, tiny):
-    from transformers import PreTrainedTokenizerFast
-
     hf = PreTrainedTokenizerFast(
         tokenizer_object=tokenizers.Tokenizer.from_str(tiny_json), eos_token="<|im_end|>", chat_template="hi"
     )
@@ -144,3 +143,12 @@ def test_a_token_that_only_the_config_has_is_one_token(load):
     tokenizer = load("qwen3.8")
     assert tokenizer.encode_batch(["<tts_pad>"], added=True) == [[248072]]
     assert "<tts_pad>" in tokenizer.control
+
+
+def test_gemma_writes_html_in_letters_where_it_is_data(load):
+    """A deviation from upstream: such tokens are not told apart from `<think>`, and data writes none of them."""
+    tokenizer = load("gemma-3")
+    ours, upstream = (tokenizer.encode_batch(["<table>\n\n\t<td>"], added=added)[0] for added in (False, True))
+    assert upstream == [tokenizer.added[text] for text in ("<table>", "\n\n", "\t", "<td>")]
+    assert tokenizer.decode(ours) == tokenizer.decode(upstream)
+    assert set(ours) & set(upstream) == {tokenizer.added["\n\n"], tokenizer.added["\t"]}
