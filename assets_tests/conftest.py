@@ -16,6 +16,10 @@ HUB = {"qwen3": "Qwen/Qwen3-8B", "qwen2.5": "Qwen/Qwen2.5-7B-Instruct", "smollm3
 """Where an official tokenizer is had when there is no reference folder."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="write goldens again: the git diff is the review")
+
+
 def reference() -> Path | None:
     """Official tokenizers, goldens and recorded traces: TRACEMILL_REFERENCE, else beside the checkout."""
     folder = Path(os.environ.get("TRACEMILL_REFERENCE", ROOT.parent / "shared"))
