@@ -9,7 +9,6 @@ from pipeline.assets.prompts import prompts
 from pipeline.assets.publication import publication_of
 from pipeline.assets.rendered import rendered_for
 from pipeline.assets.traces import traces
-from pipeline.partitions import BATCHES
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.store import Store
 from pipeline.schedules import nightly_rerender
@@ -61,7 +60,6 @@ def definitions_of(project: Project) -> dg.Definitions:
 PRODUCE = dg.define_asset_job(
     "produce",
     selection=dg.AssetSelection.all(),
-    partitions_def=BATCHES,
     executor_def=dg.in_process_executor,
     description="Everything. The only job that may call a model.",
     tags={"tracemill/paid": "true"},
@@ -69,7 +67,6 @@ PRODUCE = dg.define_asset_job(
 RERENDER = dg.define_asset_job(
     "rerender",
     selection=dg.AssetSelection.assets("traces").downstream(include_self=False),
-    partitions_def=BATCHES,
     executor_def=dg.in_process_executor,
     description="Everything after the traces. Cannot call a model: it has no agents.",
 )

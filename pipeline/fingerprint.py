@@ -41,10 +41,11 @@ def fingerprint(project: Project, name: str) -> str:
         found = behaviour(load_renderer(target, folder=project.folder, offline=True))
     except RendererError as error:
         raise SettingsError(f"{project.folder / SETTINGS}: targets.{name}: {error}") from error
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    fresh = remembered.with_name(f"{remembered.name}-{os.getpid()}")
-    fresh.write_text(found)
-    os.replace(fresh, remembered)
+    if project.folder.is_dir():
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        fresh = remembered.with_name(f"{remembered.name}-{os.getpid()}")
+        fresh.write_text(found)
+        os.replace(fresh, remembered)
     return found
 
 

@@ -1,0 +1,166 @@
+"""Conversations become rows or rejects, one by one; a tokenizer is had, or one is told how to get it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from pipeline.errors import SettingsError, TokenizerUnavailable
+from pipeline.records import Conversation, Reject, RenderedRow
+from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
+from pipeline.targets import EXAMPLE, Target
+from renderers.errors import TemplateError
+from renderers.messages import Message, Request, ToolCall
+from renderers.renderer import Renderer
+from renderers.segments import KIND_OF, Kind, Origin, Proof, Segment, Stream, Verdict
+
+EXAMPLE_TARGET = Target(model="example")
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Scripted:
+    """A witness that says what it is told to."""
+
+    lost: tuple[Origin, ...] = ()
+    name: str = "scripted"
+
+    def tell(self, request: Request) -> Stream:
+        segments = [Segment("<|im_start|>")]
+        for index, message in enumerate(request.messages):
+            if message.content == "refuse me":
+                raise TemplateError(f"message {index}: no")
+            kind = KIND_OF.get(message.role, Kind.ANSWER)
+            segments.append(Segment(str(message.content), kind, index, False, ("messages", index, "content")))
+        asked = [k for k, message in enumerate(request.messages) if message.role == "assistant"]
+        return Stream(tuple(segments), tuple(Proof(k, Verdict.PROVED) for k in asked), self.lost)
+
+
+def conversation(name: str, *said: str, calls: tuple[ToolCall, ...] = (), system: str = "") -> Conversation:
+    roles = ("user", "assistant") * len(said)
+    messages = [Message(role, text) for role, text in zip(roles, said, strict=False)]
+    messages += [Message("assistant", tool_calls=calls)] if calls else []
+    told = ((Message("system", system),) if system else ()) + tuple(messages)
+    return Conversation(id=name, trace_id="t", prompt_id="p", window=0, messages=told, format="pi")
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(Scripted(), load_tokenizer(EXAMPLE_TARGET))
+
+
+def but(renderer: Renderer, *lost: Origin) -> Renderer:
+    return Renderer(Scripted(lost), renderer.tokenizer)
+
+
+def test_a_row_holds_ids_what_they_are_and_what_is_proved(renderer: Renderer):
+    (row,) = render([conversation("c", "Hi", "Hello.")], renderer)
+    assert isinstance(row, RenderedRow)
+    assert renderer.tokenizer.decode(row.input_ids) == "<|im_start|>HiHello."
+    assert [(span.kind, span.message) for span in row.spans] == [("scaffold", -1), ("user", 0), ("answer", 1)]
+    assert (row.proofs[0].message, row.proofs[0].verdict, row.trainable) == (1, "proved", (1,))
+    assert (row.id, row.conversation_id) == ("c", "c")
+
+
+def test_a_refused_conversation_leaves_and_its_neighbours_stay_in_order(renderer: Renderer):
+    rows = list(render([conversation("a", "x"), conversation("b", "refuse me"), conversation("c", "y")], renderer))
+    assert [(row.id, type(row)) for row in rows] == [("a", RenderedRow), ("b", Reject), ("c", RenderedRow)]
+    assert rows[1] == Reject(id="b", stage="rendered", reason="refused", detail="scripted: message 0: no")
+
+
+def test_text_that_cannot_be_encoded_costs_its_own_row_only(renderer: Renderer):
+    rows = list(render([conversation("a", "x"), conversation("b", "\ud800"), conversation("c", "y")], renderer))
+    assert [getattr(row, "reason", "kept") for row in rows] == ["kept", "not_encodable", "kept"]
+    assert renderer.tokenizer.decode(rows[2].input_ids) == "<|im_start|>y"
+
+
+@pytest.mark.parametrize("arguments", ["", "{", '{"a": 1} x', "{'a': 1}", "nul"])
+def test_arguments_that_are_no_json_are_a_reject(renderer: Renderer, arguments: str):
+    good, bad = ToolCall("ls", "{}"), ToolCall("shell", arguments)
+    kept, gone = render([conversation("a", "x", calls=(good,)), conversation("b", "x", calls=(good, bad))], renderer)
+    assert isinstance(kept, RenderedRow)
+    assert isinstance(gone, Reject)
+    assert gone.reason == "broken_arguments"
+    assert gone.detail.startswith("messages/1/tool_calls/1/arguments of 'shell':")
+
+
+@pytest.mark.parametrize("origin", [("tools", 0, "function", "name"), ("messages", 0, "content")])
+def test_what_the_model_was_told_and_the_template_drops_is_a_reject(renderer: Renderer, origin: Origin):
+    (gone,) = render([conversation("c", "x", "y", system="Be brief.")], but(renderer, origin))
+    assert isinstance(gone, Reject)
+    assert (gone.reason, "/".join(map(str, origin)) in gone.detail) == ("lost_fields", True)
+
+
+def test_what_is_lost_of_a_turn_makes_only_that_turn_untrainable(renderer: Renderer):
+    lossy = but(renderer, ("messages", 1, "reasoning"))
+    (row,) = render([conversation("c", "x", "y", "z", "w")], lossy)
+    assert isinstance(row, RenderedRow)
+    assert (row.lost, row.trainable) == (("messages/1/reasoning",), (3,))
+
+
+def test_rows_come_in_batches_and_no_further_ahead(renderer: Renderer):
+    read = 0
+
+    def many() -> Iterator[Conversation]:
+        nonlocal read
+        for read in range(1, 3 * AT_ONCE):
+            yield conversation(str(read), "x", "y")
+
+    rows = render(many(), renderer)
+    assert (next(rows).id, read) == ("1", AT_ONCE)
+    assert [row.id for row in rows] == [str(n) for n in range(2, 3 * AT_ONCE)]
+
+
+def test_flags_of_the_target_reach_the_template():
+    request = Request((Message("user", "Hi"),), generating=True)
+    thinking, not_thinking = (
+        Target(model="example", renderer="qwen3", flags={"enable_thinking": flag}) for flag in (True, False)
+    )
+    assert load_renderer(thinking).stream(request).text != load_renderer(not_thinking).stream(request).text
+
+
+def test_a_tokenizer_is_found_in_a_folder_of_the_project(tmp_path: Path):
+    shutil.copytree(EXAMPLE / "tokenizer", tmp_path / "mine")
+    found = load_tokenizer(Target(model="mine"), folder=tmp_path)
+    assert found.fingerprint == load_tokenizer(EXAMPLE_TARGET).fingerprint
+    assert found.chat_template == (EXAMPLE / "tokenizer" / "chat_template.jinja").read_text()
+
+
+def test_a_chat_template_may_be_json_as_it_was_on_the_hub(tmp_path: Path):
+    shutil.copytree(EXAMPLE / "tokenizer", tmp_path / "mine")
+    (tmp_path / "mine" / "chat_template.jinja").unlink()
+    (tmp_path / "mine" / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    assert load_tokenizer(Target(model="mine"), folder=tmp_path).chat_template == "{{ messages }}"
+
+
+def test_a_folder_without_a_tokenizer_says_what_it_lacks(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(TokenizerUnavailable, match=r"holds no tokenizer\.json"):
+        load_tokenizer(Target(model="mine"), folder=tmp_path)
+
+
+@pytest.mark.parametrize("revision", [None, "main", "v1.0", SHA[:12], SHA.upper()])
+def test_a_hub_model_is_named_by_commit(revision: str | None):
+    with pytest.raises(SettingsError, match="40 hex digits"):
+        load_tokenizer(Target(model="owner/name", revision=revision))
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_tokenizer_that_cannot_be_had_says_how_to_get_it(
+    offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(TokenizerUnavailable, match=f"go online, or `hf download owner/name --revision {SHA}`"):
+        load_tokenizer(Target(model="owner/name", revision=SHA), offline=offline)
+
+
+def test_a_tokenizer_that_was_fetched_before_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    shutil.copytree(EXAMPLE / "tokenizer", tmp_path / "models--owner--name" / "snapshots" / SHA)
+    found = load_tokenizer(Target(model="owner/name", revision=SHA), offline=True)
+    assert (found.name, found.chat_template is None) == (f"owner/name@{SHA}", False)
