@@ -187,7 +187,8 @@ def cat(parts: Iterable[str]) -> Text:
 
 def join(separator: str, parts: Iterable[str]) -> Text:
     """`separator.join(parts)`, with runs."""
-    parts = list(parts)
+    if not isinstance(parts, (list, tuple)):
+        parts = list(parts) if isinstance(parts, Iterable) else parts
     str.join(separator, parts)  # raises what a plain join raises
     between = [separator] * (2 * len(parts) - 1) if parts else []
     between[::2] = parts

@@ -38,7 +38,8 @@ class Float(float):
         return _placed(float.__repr__(self), self._at)
 
 
-for _class in (Dict, List, Int, Float):  # as in strings.py: templates print and ask for the names of types
+PLACED = (Dict, List, Int, Float)
+for _class in PLACED:  # as in strings.py: templates print and ask for the names of types
     _class.__name__ = _class.__qualname__ = _class.__mro__[1].__name__
     _class.__module__ = "builtins"
 
@@ -84,27 +85,36 @@ def place_of(value: Any) -> Place:
     """Where a value lies; for text, its first run."""
     if isinstance(value, Text):
         return value._runs[0][1] if value._runs else None
-    return getattr(value, "_at", None)
+    return _at(value, None)
 
 
 def _placed(text: str, at: Place) -> Text:
     return Text(text, ((len(text), at),) if text else ())
 
 
-def _repr(value: Any) -> Iterator[str]:
+def _leaf(spelled: str, value: Any, at: Place) -> Text:
+    """A value inside a container that lies `at`: text keeps its own place, if it has any character to hold it."""
+    return whole(spelled, value) if isinstance(value, Text) and value else _placed(str.__str__(spelled), _at(value, at))
+
+
+def _at(value: Any, at: Place) -> Place:
+    return value._at if isinstance(value, PLACED) else at
+
+
+def _repr(value: Any, at: Place = None) -> Iterator[str]:
     if not isinstance(value, (dict, list, tuple)):
-        yield repr(value)
+        yield _leaf(repr(value), value, at)
         return
     opening, closing = "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else "()"
-    at = place_of(value)
+    at = _at(value, at)
     yield _placed(opening, at)
     for index, item in enumerate(value):
         if index:
             yield _placed(", ", at)
-        yield from _repr(item)
+        yield from _repr(item, at)
         if isinstance(value, dict):
             yield _placed(": ", at)
-            yield from _repr(value[item])
+            yield from _repr(value[item], at)
     yield _placed("," + closing if isinstance(value, tuple) and len(value) == 1 else closing, at)
 
 
@@ -128,10 +138,9 @@ class _Spelling:
         return self.scalar(key) if isinstance(key, str) else json.dumps({key: 0})[1 : -len(": 0}")]
 
     def write(self, value: Any, depth: int, at: Place) -> Iterator[Text]:
-        at = getattr(value, "_at", at)
+        at = _at(value, at)
         if not isinstance(value, (dict, list, tuple)):
-            spelled = self.scalar(value)
-            yield whole(spelled, value) if isinstance(value, Text) else _placed(spelled, at)
+            yield _leaf(self.scalar(value), value, at)
             return
         opening, closing = "{}" if isinstance(value, dict) else "[]"
         step = "" if self.line is None or not value else "\n" + self.line * (depth + 1)
@@ -141,7 +150,7 @@ class _Spelling:
             if index:
                 yield _placed(self.comma + step, at)
             if isinstance(value, dict):
-                yield whole(self.key(key), key) if isinstance(key, Text) else _placed(self.key(key), at)
+                yield _leaf(self.key(key), key, at)
                 yield _placed(self.colon, at)
             yield from self.write(value[key], depth + 1, at)
         yield _placed(("\n" + self.line * depth if step and self.line is not None else "") + closing, at)
