@@ -114,6 +114,14 @@ def test_a_fork_brings_its_parents_along(project):
     assert [file.name for file in trace.files] == names
 
 
+def test_a_parent_is_no_way_out_of_the_folder(project):
+    (project.parent / "rollout-1-old.jsonl").write_bytes(fork("old"))
+    (project / "sessions" / "rollout-1-old.jsonl").symlink_to(project.parent / "rollout-1-old.jsonl")
+    (project / "sessions" / "rollout-2-new.jsonl").write_bytes(fork("new", "old"))
+    (trace,) = collected(project, session="sessions/rollout-2-new.jsonl", format="codex")
+    assert len(trace.files) == 1
+
+
 def test_a_fork_without_its_parent_or_in_a_ring_is_still_imported(project):
     sessions = project / "sessions"
     (sessions / "rollout-1-a1.jsonl").write_bytes(fork("a1", "b2"))

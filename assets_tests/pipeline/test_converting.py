@@ -106,6 +106,12 @@ def test_an_unknown_format_is_a_reject_that_names_the_known_ones():
     assert all(name in reject.detail for name in FORMATS)
 
 
+@pytest.mark.parametrize("name", ["pi"])
+def test_bytes_that_are_no_text_are_a_reject_wherever_they_stand(name):
+    reject = converted(name, session(name).replace(b'"a":1', b'"a":"\xbb"'))
+    assert (reject.reason, reject.detail[:11]) == ("invalid_json", "s.jsonl:4: ")
+
+
 def test_half_a_surrogate_pair_becomes_a_replacement_character(name):
     spelled = rb"Ja \ud83d\ude00 \\ud83d \ud83d \udE00."
     told = converted(name, session(name).replace(b"Ja.", spelled))

@@ -298,5 +298,5 @@ def test_a_session_without_an_answer_is_a_reject(read):
 
 
 def test_another_first_line_is_another_format(read):
-    (reject,) = read({"type": "session", "payload": {}}, ASKED)
+    (reject,) = read({"type": "session", "version": 3, "id": "a pi session"}, ASKED)
     assert (reject.reason, reject.detail[:10]) == ("wrong_format", "0.jsonl:1:")

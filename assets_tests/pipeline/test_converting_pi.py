@@ -244,6 +244,7 @@ def test_what_is_no_conversation_is_counted_if_it_is_new(read):
     [
         (said("b", "a", "critic", "No."), "unknown_item"),
         (said("b", "a", "user", [{"type": "hologram"}]), "unknown_item"),
+        (said("b", "a", "user", [{"type": "thinking", "thinking": "Hm."}]), "unknown_item"),
         (said("b", "a", "user", 7), "invalid_field"),
         (entry("b", "a"), "invalid_field"),
         (said("b", "nowhere", "user", "Hi."), "broken_tree"),

@@ -33,7 +33,7 @@ def collect(prompt: Prompt, folder: Path, formats: Mapping[str, Format]) -> Iter
         try:
             yield _trace(prompt, folder.resolve(), _with_parents(session, beside, read))
         except OSError as error:
-            yield _reject(prompt, "unreadable", f"session: {session}: {error.strerror}; make it readable")
+            yield _reject(prompt, "unreadable", f"session: {session.name}: {error.strerror}; make it readable")
 
 
 def _reject(prompt: Prompt, reason: str, why: str) -> Reject:
@@ -55,9 +55,8 @@ def _sessions(prompt: Prompt, folder: Path) -> tuple[list[Path], list[Path]]:
         raise TraceError("no_session", "session: nothing to replay; set a session file, or a folder of them")
     path = _inside(folder.resolve(), prompt.session)
     if path.is_file():
-        return [path], sorted(path.parent.glob("*.jsonl"))
-    found = [_inside(folder.resolve(), file) for file in sorted(path.rglob("*.jsonl"))]
-    files = [file for file in found if file.is_file()]
+        return [path], [file for file in sorted(path.parent.glob("*.jsonl")) if not file.is_symlink()]
+    files = [_inside(folder.resolve(), file) for file in sorted(path.rglob("*.jsonl")) if file.is_file()]
     if not files:
         raise TraceError("missing_session", f"session: {prompt.session} holds no *.jsonl file; put the session there")
     return files, files

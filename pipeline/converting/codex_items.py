@@ -130,7 +130,7 @@ def _content(pieces: list[Piece], place: Place) -> Content:
             raise unknown(f"{piece.type!r} piece of content", place)
     if len(pieces) == 1 and PARTS[pieces[0].type] == "text":
         return pieces[0].text
-    return tuple(Part(PARTS[piece.type], piece.text) for piece in pieces)
+    return tuple(Part(PARTS[piece.type], piece.text) for piece in pieces) or ""
 
 
 def _call(item: FunctionCall | CustomCall) -> ToolCall:

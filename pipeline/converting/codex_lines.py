@@ -27,7 +27,7 @@ class Bookkeeping(msgspec.Struct, frozen=True):
 
 class Line(msgspec.Struct, frozen=True):
     type: str
-    payload: msgspec.Raw
+    payload: msgspec.Raw = msgspec.Raw(b"null")
     ordinal: int | None = None
     metadata: Bookkeeping | None = None
 

@@ -40,6 +40,8 @@ def read_lines(file: TraceFile, shape: type[T]) -> tuple[list[tuple[Place, T]], 
 def decode(line: bytes | msgspec.Raw, shape: type[T] | Any, place: Place) -> T:
     """JSON as `shape`. Raises TraceError, with one reason for what is no JSON and one for JSON of another shape."""
     try:
+        if isinstance(line, bytes):
+            line.decode()  # the decoder does not look into what it skips, nor into Raw
         return msgspec.json.decode(line, type=shape)
     except msgspec.ValidationError as error:
         raise refused("invalid_field", place, f"{error}; a version of the agent that is not known: drop it") from error

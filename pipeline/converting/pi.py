@@ -70,7 +70,7 @@ def convert(trace: Trace) -> Iterator[Conversation]:
                 messages=tuple(message for message, _ in messages),
                 places=tuple(place for _, place in messages),
                 tools=tools,
-                tools_recorded=bool(shown.system),
+                tools_recorded=any(told.said.tools_added is not None for told in shown.system),
                 format=trace.format,
                 model=answers[-1].said.response_model or answers[-1].said.model,
                 status=_status(branch),
@@ -214,7 +214,9 @@ def _unanswered(calls: dict[str | None, Place]) -> Placed:
 
 def _attached(results: list[Told]) -> Placed:
     """The pictures of a run of tool results, in a message of the user's."""
-    images = [IMAGE for place, said in results for block in blocks_of(said.content, place) if block.type == "image"]
+    images = [
+        IMAGE for place, said in results for block in blocks_of(said.content, place, "image") if block.type == "image"
+    ]
     return [(Message("user", (ATTACHED, *images)), results[0].place)] if images else []
 
 

@@ -101,24 +101,25 @@ class Node(NamedTuple):
     entry: Entry
 
 
-def blocks_of(content: Blocks, place: Place) -> list[Block]:
+def blocks_of(content: Blocks, place: Place, *types: str) -> list[Block]:
+    """Its blocks, which may be text, and of these types."""
     blocks = [Block("text", text=content)] if isinstance(content, str) else content or []
     for block in blocks:
-        if block.type not in ("text", "image", "thinking", "toolCall"):
+        if block.type not in ("text", *types):
             raise unknown(f"{block.type!r} block", place)
     return blocks
 
 
 def content_of(content: Blocks, place: Place) -> Content:
     """One text as it is, several blocks as parts; a picture is a placeholder, its bytes stay in the trace."""
-    blocks = blocks_of(content, place)
+    blocks = blocks_of(content, place, "image")
     if len(blocks) == 1 and blocks[0].type == "text":
         return blocks[0].text
-    return tuple(Part("text", block.text) if block.type == "text" else IMAGE for block in blocks)
+    return tuple(Part("text", block.text) if block.type == "text" else IMAGE for block in blocks) or ""
 
 
 def answer(said: Said, place: Place, *, thinks: bool) -> Message:
-    blocks = blocks_of(said.content, place)
+    blocks = blocks_of(said.content, place, "thinking", "toolCall")
     thought = "\n".join(block.thinking for block in blocks if block.type == "thinking" and block.thinking.strip())
     calls = (block for block in blocks if block.type == "toolCall")
     return Message(
@@ -131,7 +132,7 @@ def answer(said: Said, place: Place, *, thinks: bool) -> Message:
 
 def result(said: Said, place: Place, *, pictures: bool) -> Message:
     """A tool's texts by lines, with its pictures if there is room for them."""
-    blocks = blocks_of(said.content, place)
+    blocks = blocks_of(said.content, place, "image")
     text = "\n".join(block.text for block in blocks if block.type == "text")
     images = [IMAGE for block in blocks if block.type == "image"]
     if pictures and images:
