@@ -1,7 +1,7 @@
 """The token page: what was trained in a partition, token by token, as one HTML file that asks for nothing else.
 
-No script, no request: the page forbids both to itself. Whatever a trace holds is escaped, and what would act rather than
-show becomes a glyph (`renderers.preview.visible`). Long stretches and long partitions are shortened; the page says by how much.
+No script, no request: the page forbids both to itself. Whatever a trace holds is escaped, and what would act rather
+than show becomes a glyph (`preview.visible`). Long stretches and long partitions are shortened, and the page says so.
 """
 
 import html
@@ -21,6 +21,8 @@ from renderers.segments import Verdict
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 MOST_ROWS, MOST_TOKENS, MOST_FINDINGS = 200, 50_000, 200
+FEW = 8
+"""Warnings that need not be folded."""
 
 
 def write_page(
@@ -36,18 +38,16 @@ def write_page(
 ) -> None:
     """Stream the page out, row by row. Rows with an error come first in the choice of what is shown."""
     kept = _kept(findings)
-    file.write(_head(title, summary, picture))
-    file.write(_findings(kept, summary))
-    missing = dict.fromkeys(finding.row for finding in kept)
-    flawed = dict.fromkeys(finding.row for finding in kept if finding.severity == "error")
-    file.write(f"<h2>Rows</h2>{ONLY}")
+    file.write(_head(title, summary, picture) + _findings(kept, summary) + f"<h2>Rows</h2>{ONLY}")
+    flawed = list(dict.fromkeys(finding.row for finding in kept if finding.severity == "error"))[:most_rows]
+    unseen = dict.fromkeys(finding.row for finding in kept)
     shown = 0
-    for case in _chosen(cases, set(list(flawed)[:most_rows]), most_rows, most_tokens):
-        own = [finding for finding in kept if finding.row == case.rendered.id]
-        file.write(_row(case, own, unfold=not shown))
-        missing.pop(case.rendered.id, None)
+    for case in _chosen(cases, set(flawed), most_rows, most_tokens):
+        row = case.rendered.id
+        file.write(_row(case, [finding for finding in kept if finding.row == row], unfold=not shown))
+        unseen.pop(row, None)
         shown += 1
-    file.write(_foot(shown, summary, list(missing)))
+    file.write(_foot(shown, summary, list(unseen)))
 
 
 def _kept(findings: Iterable[Finding]) -> list[Finding]:
@@ -85,7 +85,8 @@ def _head(title: str, summary: Summary, picture: bytes | None) -> str:
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_say(title)}</title><style>{STYLE}{kinds}</style></head><body>
+<title>{_say(title)}</title><style>{kinds}
+{STYLE}</style></head><body>
 <h1>{_say(title)}</h1>
 <p class="verdict{"" if summary.passed else " failed"}">{_say(summary.verdict)}</p>
 {_counts(summary)}{image}
@@ -112,35 +113,41 @@ def _kinds(summary: Summary) -> str:
     rows = []
     for kind in (kind for kind in COLOURS if kind in summary.tokens):
         count, trained = summary.tokens[kind], summary.trained.get(kind, 0)
-        names = f"{kind} trained" if trained else kind
+        inner = f'<b style="width:{100 * trained / count:.2f}%"></b>'
         rows.append(
-            f'<tr class="{names}"><td><span class="chip {names}">{kind}</span></td>'
+            f'<tr class="{kind}"><td><span class="chip {kind}{" trained" * bool(trained)}">{kind}</span></td>'
             f'<td class="number">{count:,}</td><td class="number">{trained:,}</td>'
-            f'<td class="wide"><span class="bar" style="width:{100 * count / most:.2f}%"></span></td></tr>'
+            f'<td class="wide"><span class="bar" style="width:{100 * count / most:.2f}%">{inner}</span></td></tr>'
         )
     head = '<tr><th>kind</th><th class="number">tokens</th><th class="number">trained</th><th></th></tr>'
     return f"<h2>Kinds</h2><table>{head}{''.join(rows)}</table>"
 
 
 def _findings(kept: Sequence[Finding], summary: Summary) -> str:
-    if not kept:
-        return '<h2 id="findings">Findings</h2><p class="note">None.</p>'
-    total = sum(summary.errors.values()) + sum(summary.warnings.values())
-    more = total - len(kept)
+    """Errors first and in full; many warnings are folded away."""
+    errors = [finding for finding in kept if finding.severity == "error"]
+    warnings = [finding for finding in kept if finding.severity == "warning"]
+    folded = _table(warnings, with_row=True)
+    if len(warnings) > FEW:
+        folded = f'<details><summary class="warning">{len(warnings)} warnings</summary>{folded}</details>'
+    more = sum(summary.errors.values()) + sum(summary.warnings.values()) - len(kept)
     left = f'<p class="note">{more:,} more are in the partition of findings.</p>' if more > 0 else ""
-    return f'<h2 id="findings">Findings</h2>{_table(kept, with_row=True)}{left}'
+    told = _table(errors, with_row=True) + folded if kept else '<p class="note">None.</p>'
+    return f'<h2 id="findings">Findings</h2>{told}{left}'
 
 
 def _table(findings: Sequence[Finding], *, with_row: bool) -> str:
-    def line(finding: Finding) -> str:
-        where = f'<td><a href="#row-{quote(finding.row)}">{_say(finding.row)}</a></td>' if with_row else ""
-        message = f"message {finding.message}" if finding.message >= 0 else ""
-        return (
-            f'<tr><td class="{finding.severity}">{finding.severity}</td><td>{_say(finding.audit)}</td>{where}'
-            f'<td class="number">{message}</td><td class="detail">{_say(finding.detail)}</td></tr>'
-        )
+    lines = "".join(_line(finding, with_row=with_row) for finding in findings)
+    return f"<table>{lines}</table>" if lines else ""
 
-    return f"<table>{''.join(map(line, findings))}</table>"
+
+def _line(finding: Finding, *, with_row: bool) -> str:
+    where = f'<td><a href="#row-{_name(finding.row)}">{_say(finding.row)}</a></td>' if with_row else ""
+    message = f"message {finding.message}" if finding.message >= 0 else ""
+    return (
+        f'<tr><td class="{finding.severity}">{finding.severity}</td><td>{_say(finding.audit)}</td>{where}'
+        f'<td class="number">{message}</td><td class="detail">{_say(finding.detail)}</td></tr>'
+    )
 
 
 ONLY = '<label class="only"><input type="checkbox" id="only"> only what is trained</label>'
@@ -159,12 +166,11 @@ def _row(case: Case, findings: Sequence[Finding], *, unfold: bool) -> str:
     facts = "".join(f"<span>{fact}</span>" for fact in told if fact)
     for severity, n in (("error", errors), ("warning", len(findings) - errors)):
         facts += f'<span class="{severity}">{n} {severity}{"s" * (n > 1)}</span>' if n else ""
-    name = html.escape(quote(case.rendered.id))
     body = "".join(_block(case, message, stretches, proofs.get(message)) for message, stretches in blocks(case))
     return (
-        f'<details id="row-{name}"{" open" * unfold}{" class=flawed" * bool(errors)}>'
+        f'<details class="row{" flawed" * bool(errors)}"{" open" * unfold}>'
         f"<summary><code>{_say(case.rendered.id)}</code>{facts}</summary>"
-        f"{_table(findings, with_row=False) if findings else ''}{body}</details>\n"
+        f'<div id="row-{_name(case.rendered.id)}">{_table(findings, with_row=False)}</div>{body}</details>\n'
     )
 
 
@@ -196,15 +202,12 @@ def _piece(piece: Token | Gap, stretch: Stretch) -> str:
     return f'<bdi title="{ids} {stretch.kind}{trained}">{_say(piece.text)}</bdi>'
 
 
-def _foot(shown: int, summary: Summary, missing: Sequence[str]) -> str:
+def _foot(shown: int, summary: Summary, unseen: Sequence[str]) -> str:
     """What is not on this page; findings that point to a row which is not shown land here."""
-    left = summary.rows - shown
-    told = (
-        f"All {shown:,} rows are shown."
-        if left <= 0
-        else f"{shown:,} of {summary.rows:,} rows are shown: those with errors, and the first others."
-    )
-    names = "".join(f' <span id="row-{html.escape(quote(row))}">{_say(row)}</span>' for row in missing)
+    told = f"All {shown:,} rows are shown."
+    if shown < summary.rows:
+        told = f"{shown:,} of {summary.rows:,} rows are shown: those with errors, and the first others."
+    names = "".join(f' <span id="row-{_name(row)}">{_say(row)}</span>' for row in unseen)
     absent = f" Findings also speak of rows that are not shown:{names}." if names else ""
     return f"<footer>{told} Long stretches are shortened where the page says so.{absent}</footer></body></html>\n"
 
@@ -212,6 +215,11 @@ def _foot(shown: int, summary: Summary, missing: Sequence[str]) -> str:
 def _say(text: str) -> str:
     """Text that shows and does nothing else."""
     return html.escape(visible(text))
+
+
+def _name(row: str) -> str:
+    """A row's id where an address stands."""
+    return html.escape(quote(row, safe=""))
 
 
 def _percent(part: int, whole: int) -> str:

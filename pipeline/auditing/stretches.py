@@ -1,6 +1,7 @@
 """A row cut for reading: messages, stretches of one kind and one fate, tokens with the text that they stand for."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -72,17 +73,20 @@ def tokens(case: Case, stretch: Stretch) -> Iterator[Token | Gap]:
 
 
 def _texts(ids: list[int], tokenizer: Tokenizer) -> Iterator[Token]:
-    """The text of each token after the one before it: alone, some vocabularies swallow its space."""
+    """Each token's text: after the token before where that matters, for alone it may lose its space."""
     before: tuple[int, ...] = ()
-    spoken = ""
-    held: list[int] = []
+    held: tuple[int, ...] = ()
     for token in ids:
-        held.append(token)
-        text = tokenizer.decode([*before, *held])[len(spoken) :]
+        held = (*held, token)
+        text = _spelled(tokenizer, before + held)[len(_spelled(tokenizer, before)) :]
         if "\ufffd" in text and len(held) < CHARACTER:
             continue
-        before, held = tuple(held), []
-        spoken = tokenizer.decode(before)
-        yield Token(before, text)
+        yield Token(held, text)
+        before, held = () if tokenizer.nbytes is not None else held, ()
     if held:
-        yield Token(tuple(held), tokenizer.decode(held))
+        yield Token(held, _spelled(tokenizer, held))
+
+
+@lru_cache(maxsize=1 << 16)
+def _spelled(tokenizer: Tokenizer, ids: tuple[int, ...]) -> str:
+    return tokenizer.decode(ids) if ids else ""

@@ -11,7 +11,9 @@ def tools(case: Case) -> Iterator[Remark]:
     conversation = case.conversation
     called = {call.name: index for index, message in enumerate(conversation.messages) for call in message.tool_calls}
     if called and not conversation.tools_recorded:
-        yield warning(f"{len(called)} tools are called, but the trace does not say which were offered")
+        yield warning(
+            f"tools are called ({', '.join(list(called)[:8])}), but the trace does not say which were offered"
+        )
         return
     offered = {function_of(spec).get("name") for spec in conversation.tools}
     for name, index in called.items():
