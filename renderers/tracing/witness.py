@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import jinja2
 
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Request, to_hub
+from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
 from renderers.tracing.environment import compiled, rebuilding
 from renderers.tracing.owners import segments
@@ -53,7 +55,7 @@ class TracedTemplate:
         switches: Sequence[Mapping[str, Any]] | None = None,
         bare: bool = False,
     ):
-        self.name, self.now, self.bare = name, now, bare
+        self.source, self.name, self.now, self.bare = source, name, now, bare
         self.special_tokens = dict(special_tokens or {})
         try:
             self.compiled = compiled(source)
@@ -69,12 +71,13 @@ class TracedTemplate:
         for flag in request.flags:
             if flag not in self.flags:
                 raise UnknownFlag(f"{self.name} has no flag {flag!r}; it has: {', '.join(self.flags) or 'none'}")
-        return self.tell_hub(
+        stream = self.tell_hub(
             self._hub(request.messages),
             [dict(tool) for tool in request.tools] or None,
             flags=request.flags,
             generating=request.generating,
         )
+        return replace(stream, lost=lost_fields(request, stream.segments))
 
     def tell_hub(
         self,

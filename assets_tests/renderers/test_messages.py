@@ -1,0 +1,75 @@
+"""Messages in and out of the Hub's dict shape."""
+
+import msgspec
+import pytest
+
+from renderers.messages import Message, Part, Request, ToolCall, Turn, fact, from_hub, text, to_hub
+
+
+def read(**fields: object) -> Message:
+    return from_hub([{"role": "assistant", **fields}])[0]
+
+
+def test_what_is_written_is_read_back():
+    messages = (
+        Message("system", "a"),
+        Message("user", (Part("text", "b"), Part("image")), name="Bob"),
+        Message("assistant", "c", "r", (ToolCall("f", '{"x":  1}', "1"), ToolCall("g", "{broken"))),
+        Message("tool", "d", tool_call_id="1", name="f"),
+    )
+    assert from_hub(to_hub(messages)) == messages
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_is_found_under_each_of_its_names(field):
+    assert read(content="a", **{field: "r"}).reasoning == "r"
+    assert read(content="a", **{field: None}).reasoning is None
+
+
+def test_reasoning_content_comes_before_its_other_names():
+    assert read(thinking="c", reasoning="b", reasoning_content="a").reasoning == "a"
+
+
+def test_arguments_that_are_text_stay_byte_for_byte():
+    assert read(tool_calls=[{"function": {"name": "f", "arguments": '{"a":1 }'}}]).tool_calls[0].arguments == '{"a":1 }'
+
+
+def test_arguments_that_are_an_object_are_spelled_as_jinja_spells_them():
+    call = {"name": "f", "arguments": {"é": [1, None]}}
+    assert read(tool_calls=[call]).tool_calls == (ToolCall("f", '{"é": [1, null]}'),)
+
+
+def test_absent_content_is_empty_and_a_mapping_is_json():
+    assert read().content == ""
+    assert read(content=None).content == ""
+    assert read(content={"a": True}).content == '{"a": true}'
+
+
+@pytest.mark.parametrize("message", [{"role": "robot"}, {"role": "user", "content": 3}, {"content": "a"}])
+def test_what_is_no_message_is_refused(message):
+    with pytest.raises(msgspec.ValidationError):
+        from_hub([message])
+
+
+def test_the_text_of_content_leaves_media_out():
+    assert text((Part("text", "a"), Part("image"), Part("text", "b"))) == "ab"
+
+
+def test_a_fact_is_found_once_for_a_request():
+    asked = []
+
+    @fact
+    def users(turn: Turn) -> int:
+        asked.append(turn.index)
+        return sum(message.role == "user" for message in turn.messages)
+
+    request = Request((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))
+    assert [users(Turn(request, index)) for index in range(3)] == [2, 2, 2]
+    assert asked == [None]
+
+
+def test_a_turn_sees_the_roles_around_it():
+    request = Request((Message("user", "a"), Message("assistant", "b")))
+    first, last, end = Turn(request, 0), Turn(request, 1), Turn(request)
+    assert (first.role(-1), first.role(1), last.role(1)) == (None, "assistant", None)
+    assert (first.last, last.last, end.role(-1), end.first) == (False, True, "assistant", "user")

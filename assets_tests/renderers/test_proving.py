@@ -1,0 +1,138 @@
+"""Verdicts, what they name, and what they cost."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from renderers import FAMILIES, Kind, Message, Part, Proof, Request, Segment, ToolCall, Verdict
+from renderers.messages import Turn
+from renderers.proving import lost_fields, prove
+from renderers.renderer import Family
+
+QWEN3 = FAMILIES["qwen3"]
+CALL = ToolCall("f", "{}")
+
+
+def proofs(*messages: Message, family: Family = QWEN3, **flags: bool) -> list[Proof]:
+    return list(family.tell(Request(messages, flags=flags)).proofs)
+
+
+def verdicts(*messages: Message, **flags: bool) -> list[Verdict]:
+    return [proof.verdict for proof in proofs(*messages, **flags)]
+
+
+def test_an_answer_is_proved():
+    assert verdicts(Message("user", "a"), Message("assistant", "b")) == [Verdict.PROVED]
+
+
+def test_an_answer_that_loses_its_empty_thought_is_rewritten():
+    told = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d"))
+    assert verdicts(*told) == [Verdict.TURN_REWRITTEN, Verdict.PROVED]
+
+
+def test_history_that_loses_its_reasoning_is_rewritten_and_named():
+    called = Message("assistant", "", reasoning="r", tool_calls=(CALL,))
+    told = (Message("user", "a"), called, Message("tool", "t"), Message("assistant", "b"), Message("user", "c"))
+    first, second = proofs(*told)
+    assert first.verdict is Verdict.TURN_REWRITTEN
+    assert second.verdict is Verdict.HISTORY_REWRITTEN
+    assert "message 1" in second.note
+
+
+def test_nothing_prompts_the_first_message():
+    assert verdicts(Message("assistant", "a"), Message("user", "b")) == [Verdict.PROMPT_REFUSED]
+
+
+def test_a_prompt_that_is_not_shown_is_absent():
+    told = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    (proof,) = proofs(*told, enable_thinking=False)
+    assert proof.verdict is Verdict.PROMPT_ABSENT
+    assert "<think>" in proof.note
+
+
+def test_a_switch_may_prove_what_the_asked_flags_do_not():
+    told = (Message("user", "a"), Message("assistant", "b", reasoning="r"))
+    assert proofs(*told, enable_thinking=False) == [Proof(1, Verdict.PROVED, "enable_thinking=True")]
+    unswitched = replace(QWEN3, switches={})
+    assert proofs(*told, family=unswitched, enable_thinking=False)[0].verdict is Verdict.PROMPT_ABSENT
+
+
+def test_what_a_switched_prompt_holds_is_scaffold():
+    def prompt(turn: Turn) -> str:
+        return "<|im_start|>assistant\n<think>\n" + (
+            "" if turn.flags.get("enable_thinking", True) else "\n</think>\n\n"
+        )
+
+    opened = replace(QWEN3, template=replace(QWEN3.template, prompt=prompt))
+    stream = opened.tell(Request((Message("user", "a"), Message("assistant", "b", reasoning="r"))))
+    assert not any("<think>" in segment.text for segment in stream.segments if segment.kind.sampled)
+    assert stream.trainable == {1}
+
+
+def test_a_turn_without_words_is_invisible():
+    class Silent:
+        prompt = staticmethod(lambda turn: "")
+
+        def turn(self, turn):
+            return ()
+
+        def view(self, turn):
+            return None
+
+        def told(self, request):
+            return [(), *((),) * len(request.messages)]
+
+    request = Request((Message("user", "a"), Message("assistant", "b")))
+    assert prove(Silent(), request, Silent().told(request), switches={}) == (Proof(1, Verdict.INVISIBLE),)
+
+
+def agent(turns: int) -> tuple[Message, ...]:
+    step = (Message("assistant", "", reasoning="r", tool_calls=(CALL,)), Message("tool", "t"))
+    return (Message("user", "a"), *step * turns)
+
+
+def chat(turns: int) -> tuple[Message, ...]:
+    return (Message("user", "a"), Message("assistant", "b")) * turns
+
+
+@pytest.mark.parametrize(("conversation", "proved"), [(agent, 400), (chat, 1)])
+def test_a_proof_renders_no_prefix_again(conversation, proved):
+    told = Counter()
+
+    class Counted(type(QWEN3.template)):
+        def turn(self, turn):
+            told[len(turn.messages)] += 1
+            return super().turn(turn)
+
+    counted = replace(QWEN3, template=Counted(**vars(QWEN3.template)))
+    stream = counted.tell(Request(conversation(400)))
+    assert len(stream.trainable) == proved
+    assert told.total() <= 4 * len(conversation(400))
+
+
+def test_a_field_is_told_by_a_segment_at_it_in_it_or_around_it():
+    parts = (Part("text", "a"), Part("text", "b"))
+    request = Request((Message("user", parts), Message("assistant", "c", "r", (CALL,))), ({"type": "function"},))
+    fields = [
+        ("tools", 0),
+        ("messages", 0, "content", 0, "text"),
+        ("messages", 0, "content", 1, "text"),
+        ("messages", 1, "reasoning_content"),
+        ("messages", 1, "content"),
+        ("messages", 1, "tool_calls", 0, "function", "name"),
+        ("messages", 1, "tool_calls", 0, "function", "arguments"),
+    ]
+
+    def lost(*origins):
+        return lost_fields(request, [Segment("x", Kind.USER, origin=origin) for origin in origins])
+
+    assert lost() == tuple(fields)
+    assert lost(*fields) == ()
+    assert lost(("messages", 0, "content"), ("tools", 0, "type"), *fields[3:]) == ()
+    assert lost(("messages", 0), ("tools",), *fields[3:]) == tuple(fields[:3])
+
+
+def test_blank_fields_cannot_be_lost():
+    request = Request((Message("user", " \n"), Message("assistant", "", reasoning=" ")))
+    assert lost_fields(request, ()) == ()
