@@ -36,7 +36,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def official() -> Callable[[str], Path]:
-    """family -> folder with its tokenizer.json, tokenizer_config.json and chat_template.jinja; skips where it cannot be had."""
+    """family -> folder with its tokenizer files and chat template; skips where it cannot be had."""
     folder = reference()
     unpacked = _unpacked(folder / "tokenizers.tar.xz") if folder else None
 

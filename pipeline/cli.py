@@ -52,7 +52,7 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")])
     console.print(f"  tracemill materialize --project {folder}\n  tracemill ui --project {folder}")
 
 
-@app.command(epilog=examples("tracemill materialize", "tracemill materialize codex_tasks", "tracemill materialize -p demo"))
+@app.command(epilog=examples("tracemill materialize", "tracemill materialize codex_tasks -p demo"))
 def materialize(
     batches: Annotated[list[str] | None, typer.Argument(help="Batches; all of them when none is named.")] = None,
     project: ProjectOption = None,
@@ -74,7 +74,7 @@ def stale(project: ProjectOption = None) -> None:
     raise typer.Exit(code=1 if behind else 0)
 
 
-@app.command(epilog=examples("tracemill preview", "tracemill preview 3 --batch pi_tasks", "tracemill preview c-1f00ba --target qwen3"))
+@app.command(epilog=examples("tracemill preview", "tracemill preview 3 --batch pi_tasks --target qwen3"))
 def preview(
     row: Annotated[str, typer.Argument(help="A row's id (or how it begins), or its number in the batch from 0.")] = "0",
     target: Annotated[str | None, typer.Option(help="Target; the first one when not named.")] = None,
@@ -88,7 +88,7 @@ def preview(
     found = find_project(project)
     target = target or next(iter(found.targets))
     if target not in found.targets:
-        raise SettingsError(f"{found.folder}/tracemill.yaml has no target {target!r}; it has {', '.join(found.targets)}")
+        raise SettingsError(f"{found.folder} has no target {target!r}; it has {', '.join(found.targets)}")
     print_row(console, found, target, *find_row(Store(found.data), row, target=target, batch=batch))
 
 

@@ -25,7 +25,7 @@ def refresh(project: Project, console: Console, *, batches: Sequence[str] | None
     """Materialize what is stale and return what was. Raises PipelineError naming the step that failed."""
     behind = [s for s in stale(project, Store(project.data)) if not batches or s.batch in batches]
     if unknown := set(batches or ()) - set(project.batch_files()):
-        held = ', '.join(project.batch_files()) or 'none'
+        held = ", ".join(project.batch_files()) or "none"
         raise SettingsError(f"no batch {', '.join(sorted(unknown))} in {project.prompts}: it holds {held}")
     if not behind:
         return []
@@ -46,8 +46,9 @@ def run_batches(
     job: dg.JobDefinition, instance: dg.DagsterInstance, by_batch: Mapping[str, Sequence[str]], console: Console
 ) -> None:
     """One run a batch, in this process, with a line of progress each."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("[dim]{task.fields[asset]}"), console=console) as progress:
+    name, asset = TextColumn("{task.description}"), TextColumn("[dim]{task.fields[asset]}")
+    columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), asset)
+    with Progress(*columns, console=console) as progress:
         for batch, assets in sorted(by_batch.items()):
             bar = progress.add_task(batch, total=len(assets), asset="starting")
             run_id = str(uuid.uuid4())

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
+import msgspec
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.auditing.page import PAGE
+from pipeline.auditing.summary import SUMMARY, Summary
 from pipeline.errors import StoreError
 from pipeline.masking import policy_of, runs_of
 from pipeline.records import Manifest, RenderedRow
@@ -19,7 +22,7 @@ from renderers.segments import Kind
 
 
 def print_report(console: Console, project: Project, *, changed: Collection[Stale]) -> None:
-    """Per batch and stage: rows in, kept, rejected, tokens, trained tokens by kind, verdict; and where everything is."""
+    """Per batch and stage: rows in, kept, rejected, tokens, trained tokens, verdict; and where everything is."""
     store = Store(project.data)
     for batch in store.batches("prompts"):
         console.print(batch_table(store, project, batch, fresh={s.asset for s in changed if s.batch == batch}))
@@ -33,24 +36,15 @@ def print_report(console: Console, project: Project, *, changed: Collection[Stal
 def batch_table(store: Store, project: Project, batch: str, *, fresh: Collection[str]) -> Table:
     """One batch, a line a stage; stages that just ran are marked."""
     table = Table(title=f"batch {batch}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in HEADINGS.items():
-        table.add_column(name, justify=justify, overflow="fold")
+    for name in ("asset", *NUMBERS, "rejected", "trained by kind", "verdict"):
+        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
     for asset in stages(project):
         if manifest := store.manifest(asset, batch):
-            table.add_row(*cells(manifest, ran=asset in fresh))
+            table.add_row(*cells(manifest, verdict_of(store, manifest), ran=asset in fresh))
     return table
 
 
-HEADINGS = {
-    "asset": "left",
-    "in": "right",
-    "kept": "right",
-    "rejected": "left",
-    "tokens": "right",
-    "trained": "right",
-    "trained by kind": "left",
-    "verdict": "left",
-}
+NUMBERS = ("in", "kept", "tokens", "trained")
 
 
 def stages(project: Project) -> list[str]:
@@ -59,7 +53,13 @@ def stages(project: Project) -> list[str]:
     return ["prompts", "traces", "conversations", *by_target, "publication"]
 
 
-def cells(manifest: Manifest, *, ran: bool) -> list[str]:
+def verdict_of(store: Store, manifest: Manifest) -> str:
+    """What the audit of this partition came to; empty for what is no audit."""
+    path = store.place(manifest.asset, manifest.batch) / SUMMARY
+    return msgspec.json.decode(path.read_bytes(), type=Summary).verdict if path.is_file() else ""
+
+
+def cells(manifest: Manifest, verdict: str, *, ran: bool) -> list[str]:
     measures = manifest.measures
     rejects = ", ".join(f"{n} {reason}" for reason, n in manifest.rejects.items())
     kinds = ", ".join(f"{kind} {measures[key]:,}" for kind in Kind if (key := f"trained {kind}") in measures)
@@ -67,11 +67,11 @@ def cells(manifest: Manifest, *, ran: bool) -> list[str]:
         f"{'[green]●[/]' if ran else '[dim]○[/]'} {manifest.asset}",
         "" if manifest.rows_in is None else f"{manifest.rows_in:,}",
         f"{manifest.rows:,}",
-        rejects,
         f"{measures['tokens']:,}" if "tokens" in measures else "",
         f"{measures['trained']:,}" if "trained" in measures else "",
+        rejects,
         kinds,
-        manifest.verdict or "",
+        verdict,
     ]
 
 
@@ -80,7 +80,7 @@ def places(project: Project) -> Group:
     first = next(iter(project.targets))
     publish = project.settings.publish
     lines = [f"dataset      datasets.load_dataset({str(project.folder / publish.folder)!r}, {first!r})"]
-    lines += [f"token page   {page}" for page in sorted(project.data.glob("audits/*/*/*.html"))]
+    lines += [f"token page   {page}" for page in sorted(project.data.glob(f"audits/*/*/{PAGE}"))]
     lines += [f"UI           tracemill ui --project {project.folder}"]
     return Group(*lines)
 
@@ -105,17 +105,20 @@ def find_row(store: Store, row: str, *, target: str, batch: str | None) -> tuple
         for number, found in enumerate(store.read(asset, name, RenderedRow)):
             if found.id.startswith(row) or (row.isdecimal() and number == int(row)):
                 return name, found
-    held = f"batches {', '.join(store.batches(asset)) or 'none'} of {asset}"
-    raise StoreError(f"no row {row!r} in {held}; `tracemill materialize` makes them, ids are in the token page")
+    held = ", ".join([batch] if batch else store.batches(asset)) or "no batch"
+    raise StoreError(f"no row {row!r} of {asset} in {held}; `tracemill materialize` makes rows, token pages name them")
 
 
 def print_row(console: Console, project: Project, target: str, batch: str, row: RenderedRow) -> None:
     """A stored row as the model sees it: coloured by kind, trained tokens bold and underlined, a verdict a turn."""
     settings = project.targets[target]
-    runs = stored_runs(row.input_ids, runs_of(row), policy_of(settings), load_tokenizer(settings, folder=project.folder))
+    tokenizer = load_tokenizer(settings, folder=project.folder)
+    runs = stored_runs(row.input_ids, runs_of(row), policy_of(settings), tokenizer)
     console.print(f"[bold]{row.id}[/] of {batch}, target {target}: {len(row.input_ids):,} tokens")
     console.print(Text.from_ansi(to_ansi(legend())), "\n")
     console.print(Text.from_ansi(to_ansi(runs)))
     for proof in row.proofs:
         learned = "trained" if proof.message in row.trainable else "not trained"
-        console.print(f"message {proof.message}: {proof.verdict}, {learned} {proof.note}", highlight=False, markup=False)
+        console.print(
+            f"message {proof.message}: {proof.verdict}, {learned} {proof.note}", highlight=False, markup=False
+        )

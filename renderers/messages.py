@@ -152,7 +152,11 @@ def _hub_message(message: Message) -> dict[str, Any]:
         told["reasoning_content"] = message.reasoning
     if message.tool_calls:
         told["tool_calls"] = [
-            {"type": "function", **({"id": c.id} if c.id else {}), "function": {"name": c.name, "arguments": c.arguments}}
+            {
+                "type": "function",
+                **({"id": c.id} if c.id else {}),
+                "function": {"name": c.name, "arguments": c.arguments},
+            }
             for c in message.tool_calls
         ]
     for key in ("tool_call_id", "name"):

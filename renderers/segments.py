@@ -68,7 +68,7 @@ class Proof:
     message: int
     verdict: Verdict
     note: str = ""
-    """What differs and where; or, where it is proved, the switches that inference must set (`enable_thinking=False`)."""
+    """What differs and where; where it is proved, the switches that inference must set (`enable_thinking=False`)."""
 
 
 @dataclass(frozen=True, slots=True)

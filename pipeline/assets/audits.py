@@ -4,19 +4,18 @@ from base64 import b64encode
 from collections.abc import Iterator
 
 import dagster as dg
+import msgspec
 
 from pipeline.assets.stage import report, save
 from pipeline.auditing import AUDITS, audit, join
-from pipeline.auditing.page import write_page
+from pipeline.auditing.page import PAGE, write_page
 from pipeline.auditing.picture import picture
-from pipeline.auditing.summary import Summary
+from pipeline.auditing.summary import SUMMARY, Summary
 from pipeline.partitions import BATCHES
 from pipeline.records import Conversation, Finding, MaskedRow, RenderedRow
 from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Target
-
-PAGE = "tokens.html"
 
 
 def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
@@ -48,6 +47,8 @@ def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
         findings = store.read(f"audits/{name}", batch, Finding)
         with store.attach(manifest, PAGE) as page:
             write_page(page, join(*rows(), **tools), findings, summary, title=f"{batch}, {name}", picture=image)
+        with store.attach(manifest, SUMMARY) as file:
+            file.write(msgspec.json.encode(summary).decode())
         page = store.place(manifest.asset, batch) / PAGE
         return report(
             store,

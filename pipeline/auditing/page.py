@@ -18,6 +18,8 @@ from pipeline.records import Finding, RowProof
 from renderers.preview import COLOURS, visible
 from renderers.segments import Verdict
 
+PAGE = "tokens.html"
+"""Its name, beside the audited partition."""
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 MOST_ROWS, MOST_TOKENS, MOST_FINDINGS = 200, 50_000, 200

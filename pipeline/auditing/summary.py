@@ -10,6 +10,8 @@ from pipeline.records import Finding
 from renderers.segments import Verdict
 
 Counts = dict[str, int]
+SUMMARY = "summary.json"
+"""Its name, beside the audited partition."""
 
 
 class Summary(msgspec.Struct, kw_only=True):
