@@ -81,6 +81,7 @@ WRITTEN = [
     "m.content",
     "m.list",
     "m.dict.items()",
+    "[m.dict.items()]",
     "m.content.split()",
     "m.content.split('\\n')[0]",
     "(m.content, m.n)",

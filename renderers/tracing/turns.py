@@ -132,6 +132,8 @@ class Prover:
             reach = walked + self._rest_of_closing(i, start, walked, closed)
         stop = self._stop(min(self._quiet(i, start, reach), reach), reach)
         end = stop[1] if stop else max(reach, start)
+        if verdict is Verdict.PROVED and stop is None and reach < len(closed):
+            verdict = Verdict.TURN_REWRITTEN  # as the last message it went on here, to its stop at least
         if verdict is Verdict.PROVED and any(run.start >= end and _spoken(run.place) for run in self.data.get(i, ())):
             verdict = Verdict.SCATTERED
         return Turn(i, start, end, stop, verdict, note)

@@ -94,7 +94,10 @@ def _placed(text: str, at: Place) -> Text:
 
 def _leaf(spelled: str, value: Any, at: Place) -> Text:
     """A value inside a container that lies `at`: text keeps its own place, if it has any character to hold it."""
-    return whole(spelled, value) if isinstance(value, Text) and value else _placed(str.__str__(spelled), _at(value, at))
+    if isinstance(value, Text) and value:
+        return whole(spelled, value)
+    known = value is None or isinstance(value, (str, int, float))
+    return _placed(str.__str__(spelled), _at(value, at) if known else UNKNOWN)
 
 
 def _at(value: Any, at: Place) -> Place:

@@ -1,0 +1,265 @@
+"""The official templates of 39 families, traced: the text of the goldens, the right places, a verdict on each turn.
+
+DeepSeek-V3.2 has no official Jinja template: its goldens come from a Python encoder, and the template that people use
+instead is compared with transformers' own render of it.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import pytest
+from transformers.utils import chat_template_utils
+
+from renderers.errors import TemplateError
+from renderers.segments import Verdict
+from renderers.tracing.places import is_data
+from renderers.tracing.turns import runs_of
+from renderers.tracing.witness import TracedTemplate
+
+PROVED = {
+    "deepseek-v3": (37, 37),
+    "deepseek-v3.1": (39, 39),
+    "deepseek-v3.2": (1, 40),
+    "gemma-3": (32, 32),
+    "gemma-4": (40, 41),
+    "glm-4.5": (41, 42),
+    "glm-4.7-flash": (40, 42),
+    "glm-5": (40, 42),
+    "glm-5.1": (40, 42),
+    "glm-5.2": (41, 42),
+    "gpt-oss": (38, 40),
+    "kimi-k2": (41, 42),
+    "kimi-k2-thinking": (42, 42),
+    "kimi-k2.5": (42, 42),
+    "kimi-k2.6": (42, 42),
+    "llama-3": (41, 42),
+    "llama-3.1": (40, 41),
+    "llama-3.2": (40, 41),
+    "llama-3.3": (40, 41),
+    "minimax-m2": (7, 42),
+    "minimax-m2.7": (7, 42),
+    "ministral-3": (38, 38),
+    "mistral-nemo": (31, 38),
+    "mistral-small-3.2": (35, 38),
+    "nemotron-3-nano": (39, 42),
+    "nemotron-3-super": (39, 42),
+    "nemotron-3-ultra": (39, 42),
+    "qwen2.5": (39, 40),
+    "qwen3": (26, 42),
+    "qwen3-2507-instruct": (41, 42),
+    "qwen3-2507-thinking": (23, 42),
+    "qwen3-coder": (39, 40),
+    "qwen3-orig": (22, 38),
+    "qwen3-vl": (41, 42),
+    "qwen3.5": (28, 41),
+    "qwen3.5-small": (28, 41),
+    "qwen3.6": (28, 41),
+    "qwen3.8": (40, 41),
+    "smollm3": (41, 42),
+}
+"""Turns of the golden conversations that the template does not refuse: how many are proved, how many are told."""
+FAMILIES = tuple(PROVED)
+UNSTOPPED = {"glm-4.5", "glm-4.7-flash", "glm-5", "glm-5.1", "glm-5.2"}
+"""Families that close a turn with the role of the next one: the last turn has no stop."""
+ENCODED = "deepseek-v3.2"
+NOW = datetime(2025, 7, 1)
+TAG = "CONTINUE_FINAL_MESSAGE_TAG "
+
+
+class Frozen(datetime):
+    """The clock of the goldens."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return NOW
+
+
+@pytest.fixture
+def template(official) -> Callable[..., TracedTemplate]:
+    """family -> its template with the tokens of its vocabulary."""
+
+    @lru_cache(maxsize=2)
+    def made(family: str, *, bare: bool = False) -> TracedTemplate:
+        folder = official(family)
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        added = {token["content"]: token["special"] for token in tokens}
+        for token in config.get("added_tokens_decoder", {}).values():
+            added.setdefault(token["content"], token.get("special", False))
+        named = {name: value for name, value in config.items() if name.endswith("_token")}
+        special = {
+            name: v["content"] if isinstance(v, dict) else v for name, v in named.items() if isinstance(v, (dict, str))
+        }
+        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        return TracedTemplate(source, special_tokens=special, added=added, now=NOW, name=family, bare=bare)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def conversations(shared) -> dict[str, Any]:
+    return json.loads((shared / "goldens/conversations.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def rows(shared, conversations) -> Callable[[str], Iterator[tuple]]:
+    """family -> (golden, messages, tools, flags, generating, continuing)."""
+
+    def read(family: str) -> Iterator[tuple]:
+        for line in (shared / f"goldens/{family}.jsonl").read_bytes().split(b"\n"):
+            if not line:
+                continue
+            golden = json.loads(line)
+            flags = dict(golden["kwargs"])
+            messages = json.loads(json.dumps(conversations[golden["id"]]["messages"]))
+            if flags.pop("_args", None) == "json":
+                spell_arguments(messages)
+            asked = flags.pop("add_generation_prompt", False), flags.pop("continue_final_message", False)
+            yield (golden, messages, conversations[golden["id"]]["tools"], flags, *asked)
+
+    return read
+
+
+def spell_arguments(messages: list[dict]) -> None:
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            if not isinstance(call["function"]["arguments"], str):
+                call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+
+
+def run(render: Callable, messages, tools, flags, generating, continuing=False) -> str | None:
+    """The text, or None where it is refused; a continued message ends where its content ends, as in transformers."""
+    try:
+        if not continuing:
+            return render(messages, tools, flags=flags, generating=generating)
+        final = {**messages[-1], "content": messages[-1]["content"] + TAG}
+        made = render([*messages[:-1], final], tools, flags=flags)
+    except TemplateError:
+        return None
+    if TAG.strip() not in made or messages[-1]["content"].strip() not in made:
+        return None
+    at = made.rindex(TAG.strip())
+    return made[:at] if made[at : at + len(TAG)] == TAG else made[:at].rstrip()
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["edited", "bare"])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != ENCODED])
+def test_the_text_is_that_of_the_goldens(family, bare, template, rows, record_property):
+    witness, equal, total = template(family, bare=bare), 0, 0
+    for golden, messages, *asked in rows(family):
+        if not messages:  # transformers refuses it before the template is asked
+            with pytest.raises(TemplateError):
+                witness.tell_hub(messages)
+            continue
+        total += 1
+        raw = bare and ("raw_text" in golden or "raw_error" in golden)
+        wanted = golden.get("raw_text" if raw else "text")
+        equal += run(witness.trace_hub, messages, *asked) == run(witness.text_hub, messages, *asked) == wanted
+    record_property("equal", f"{equal}/{total}")
+    assert equal == total > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_and_refusals_are_those_of_transformers(family, template, conversations, monkeypatch):
+    monkeypatch.setattr(chat_template_utils, "datetime", Frozen)
+    witness = template(family)
+    for conversation in conversations.values():
+        messages, tools = conversation["messages"], conversation["tools"]
+        edited = [{key: value for key, value in message.items() if value is not None} for message in messages]
+        try:
+            wanted = chat_template_utils.render_jinja_template(
+                [edited],
+                tools,
+                chat_template=witness.source,
+                add_generation_prompt=True,
+                **witness.special_tokens,
+            )[0][0]
+        except Exception as error:
+            wanted = f"{family}: {error}"
+        for render in (witness.text_hub, witness.trace_hub):
+            try:
+                made = render(messages, tools, generating=True)
+            except TemplateError as error:
+                made = str(error)
+            assert made == wanted
+
+
+def named(value: Any, path: tuple) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def spellings(value: Any) -> Iterator[str]:
+    """How a template may write a value, blanks and case aside."""
+    for ascii_only in (False, True):
+        yield json.dumps(value, ensure_ascii=ascii_only)
+    yield repr(value)
+    yield str(value)
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split()).casefold()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_data_is_a_piece_of_the_value_that_its_place_names(family, template, conversations, record_property):
+    witness, checked, characters, odd = template(family), 0, 0, []
+    for name, conversation in conversations.items():
+        for generating in (False, True):
+            try:
+                made = witness.trace_hub(conversation["messages"], conversation["tools"], generating=generating)
+            except TemplateError:
+                continue
+            for start, end, place in runs_of(made):
+                if not is_data(place):
+                    continue
+                text, value = str.__str__(made)[start:end], named(conversation, place)
+                checked, characters = checked + 1, characters + len(text)
+                if text not in str(value) and not any(squeezed(text) in squeezed(form) for form in spellings(value)):
+                    odd.append((name, place, text))
+    record_property("runs", checked)
+    record_property("characters", characters)
+    assert odd == []
+    assert checked > 0
+
+
+def marked(value: Any, key: str = "") -> Any:
+    """The same with a mark in every string that somebody said, in keys too; format words stay as they are."""
+    if isinstance(value, str):
+        return value if key in ("role", "type", "id", "tool_call_id") else value + "Ж"
+    if isinstance(value, Mapping):
+        said = key in ("arguments", "properties")
+        return {name + "Ж" * said: marked(item, name) for name, item in value.items()}
+    return [marked(item, key) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_that_was_said_is_told_as_the_templates_own_words(family, template, conversations):
+    witness, told = template(family), 0
+    for conversation in conversations.values():
+        try:
+            stream = witness.tell_hub(marked(conversation["messages"]), marked(conversation["tools"]))
+        except TemplateError:
+            continue
+        told += stream.text.count("Ж")
+        assert not [segment for segment in stream.segments if segment.literal and "Ж" in segment.text]
+    assert told > 50
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_turn_has_a_verdict_and_a_stop(family, template, conversations):
+    witness, proofs, stopped = template(family), [], 0
+    for conversation in conversations.values():
+        try:
+            stream = witness.tell_hub(conversation["messages"], conversation["tools"])
+        except TemplateError:
+            continue
+        proofs += stream.proofs
+        stopped += len({segment.message for segment in stream.segments if segment.kind == "stop"})
+    proved = sum(proof.verdict is Verdict.PROVED for proof in proofs)
+    assert (proved, len(proofs)) == PROVED[family]
+    assert stopped == len(proofs) or family in UNSTOPPED
