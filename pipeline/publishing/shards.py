@@ -7,7 +7,7 @@ import msgspec
 
 from pipeline.columns import write_rows
 from pipeline.records import Conversation, Ids, Manifest, MaskedRow, Ones, Row, Shard
-from renderers.messages import Message, tojson
+from renderers.messages import Message, text, tojson
 
 CONVERSATIONS = "conversations"
 """The config that holds the messages; every other one is a target."""
@@ -36,7 +36,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """A message in the Hub's shape. Content that is not text alone is the JSON of its parts."""
+    """A message in the Hub's shape. Parts of text are joined; content with other parts is the JSON of them."""
 
     role: str
     content: str
@@ -77,9 +77,10 @@ def dialogs(rows: Iterable[Conversation]) -> Iterator[Dialog]:
 
 def _said(message: Message) -> Said:
     content = message.content
+    only_text = isinstance(content, str) or all(part.type == "text" for part in content)
     return Said(
         role=message.role,
-        content=content if isinstance(content, str) else tojson(msgspec.to_builtins(content)),
+        content=text(content) if only_text else tojson(msgspec.to_builtins(content)),
         reasoning_content=message.reasoning,
         tool_calls=tuple(Call(c.id, "function", Function(c.name, c.arguments)) for c in message.tool_calls),
         tool_call_id=message.tool_call_id,

@@ -1,0 +1,311 @@
+"""The graph as a snapshot, and what it does: make, refuse, survive."""
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipeline.auditing import AUDITS
+from pipeline.definitions import definitions_of
+from pipeline.errors import PublicationRefused, SettingsError
+from pipeline.partitions import BATCHES
+from pipeline.records import MaskedRow
+from pipeline.resources.store import ROWS, Store
+from pipeline.schedules import nightly_rerender
+from pipeline.sensors import PRODUCE_NEW, new_batches
+from pipeline.staleness import stale, upstream
+from pipeline.targets import SETTINGS, Project, load_project
+
+pytestmark = pytest.mark.xdist_group("demo")
+GRAPH = Path(__file__).with_name("graph.txt")
+ROOT = Path(__file__).parents[2]
+SCRIPT = [sys.executable, "-c"]
+
+
+def name_of(key: dg.AssetKey) -> str:
+    return key.to_user_string()
+
+
+def told(defs: dg.Definitions) -> Iterable[str]:
+    """The graph as people would describe it, without versions."""
+    graph = defs.resolve_asset_graph()
+    for key in graph.toposorted_asset_keys:
+        node = graph.get(key)
+        yield f"{name_of(key)}  [{node.group_name}]  {', '.join(sorted(node.kinds))}"
+        yield f"  {node.description}"
+        yield from (f"  <- {name_of(parent)}" for parent in sorted(node.parent_keys))
+        for check in sorted(node.check_keys, key=lambda check: check.name):
+            blocking = graph.get_check_spec(check).blocking
+            yield f"  check {check.name}{' (blocking)' if blocking else ''}"
+    for job in ("produce", "rerender"):
+        keys = sorted(map(name_of, defs.resolve_job_def(job).asset_layer.executable_asset_keys))
+        yield f"job {job}: {' '.join(keys)}"
+    sensor, schedule = defs.resolve_sensor_def("new_batches"), defs.resolve_schedule_def("nightly_rerender")
+    yield f"sensor {sensor.name} -> {sensor.job_name}, {sensor.default_status.value}"
+    yield f"schedule {schedule.name} {schedule.cron_schedule} -> {schedule.job_name}, {schedule.default_status.value}"
+
+
+def test_the_graph_is_the_one_that_was_reviewed(project: Project, request: pytest.FixtureRequest):
+    found = "\n".join(told(definitions_of(project))) + "\n"
+    if request.config.getoption("--regenerate"):
+        GRAPH.write_text(found, encoding="utf-8")
+    assert found == GRAPH.read_text(encoding="utf-8")
+
+
+def test_every_asset_says_what_it_is_and_changes_its_version(project: Project):
+    for asset in definitions_of(project).resolve_asset_graph().asset_nodes:
+        assert asset.code_version
+        assert asset.description
+        assert asset.owners == ["team:data"]
+        assert asset.kinds
+        assert asset.tags["tracemill/stage"] == asset.key.path[0]
+        assert asset.partitions_def == BATCHES
+
+
+def test_dagster_and_staleness_see_the_same_graph(project: Project):
+    graph = definitions_of(project).resolve_asset_graph()
+    parents = {name_of(key): set(map(name_of, graph.get(key).parent_keys)) for key in graph.get_all_asset_keys()}
+    assert parents == {asset: set(above) for asset, above in upstream(project).items()}
+    assert {asset.partition("/")[0] for asset in parents} == set(ROWS)
+
+
+def test_a_target_is_three_assets_more(project: Project):
+    settings = project.settings.model_copy(update={"targets": {"only": project.targets["qwen3"]}})
+    keys = definitions_of(Project(project.folder, settings)).resolve_asset_graph().get_all_asset_keys()
+    assert {name_of(key) for key in keys if len(key.path) > 1} == {"rendered/only", "masked/only", "audits/only"}
+
+
+def test_loading_imports_nothing_heavy_and_asks_no_network():
+    code = """
+import socket, sys
+socket.getaddrinfo = socket.create_connection = None
+import pipeline.definitions
+print(*sorted({"transformers", "datasets", "torch", "pandas"} & set(sys.modules)))
+"""
+    done = subprocess.run([*SCRIPT, code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_tokenizer_that_is_not_here_does_not_keep_the_graph_from_loading(project: Project):
+    target = project.targets["qwen3"].model_copy(update={"model": "owner/absent", "revision": "0" * 40})
+    settings = project.settings.model_copy(update={"targets": {"absent": target}})
+    assert definitions_of(Project(project.folder, settings)).resolve_asset_graph()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"renderer": "quen3"}, "targets.qwen3: no renderer 'quen3'; there are"),
+        ({"flags": {"enable_thnking": True}}, "targets.qwen3: qwen3 has no flag 'enable_thnking'"),
+        ({"model": "owner/name", "revision": "main"}, "a branch moves"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_said_when_the_graph_loads(project: Project, change: dict, message: str):
+    target = project.targets["qwen3"].model_copy(update=change)
+    settings = project.settings.model_copy(update={"targets": {"qwen3": target}})
+    with pytest.raises(SettingsError, match=message) as refused:
+        definitions_of(Project(project.folder, settings))
+    assert SETTINGS in str(refused.value)
+
+
+def test_both_batches_of_the_example_are_made(made: Project, store: Store):
+    assert stale(made, store) == []
+    for asset in upstream(made):
+        assert store.batches(asset) == ["codex_tasks", "pi_tasks"]
+    for name in made.targets:
+        for batch in store.batches("conversations"):
+            rendered, masked = store.known(f"rendered/{name}", batch), store.known(f"masked/{name}", batch)
+            assert rendered.rows_in == store.known("conversations", batch).rows
+            assert masked.rows_in == rendered.rows
+            assert masked.measures["trained"] > 0
+
+
+def test_a_run_tells_dagster_what_it_made(made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):
+    result = materialize(made, "pi_tasks", job="rerender")
+    found = {name_of(e.asset_key): e.materialization for e in result.get_asset_materialization_events()}
+    assert set(found) == set(upstream(made)) - {"prompts", "traces"}
+    for asset, materialization in found.items():
+        manifest = Store(made.data).known(asset, "pi_tasks")
+        assert materialization.tags["dagster/data_version"] == manifest.data_version
+        assert materialization.metadata["dagster/row_count"].value == manifest.rows
+        columns = materialization.metadata["dagster/column_schema"].value.columns
+        assert all(column.type for column in columns)
+    conversations = found["conversations"].metadata
+    (reject,) = conversations["rejects"].records
+    assert (reject.data["reason"], reject.data["rows"]) == ("invalid_json", 1)
+    assert 0 < found["masked/qwen3"].metadata["trained fraction"].value < 1
+    audits = found["audits/qwen3"].metadata
+    assert audits["mask"].value.startswith("![trained tokens](data:image/png;base64,")
+    page = Path(audits["token_page"].value.removeprefix("file://"))
+    assert page.read_text(encoding="utf-8").endswith("</html>\n")
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert set(checks) == {"some_row_survived", *AUDITS}
+    assert all(c.passed or c.severity == dg.AssetCheckSeverity.WARN for c in checks.values())
+
+
+def test_the_same_again_writes_nothing_new(made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):
+    def files() -> dict[Path, int]:
+        kept = (*made.data.rglob("rows-*"), *made.data.rglob("rejects-*"), *(made.folder / "dataset").rglob("*.*"))
+        return {path: path.stat().st_mtime_ns for path in kept}
+
+    before = files()
+    materialize(made, "codex_tasks")
+    assert files() == before
+
+
+def test_nothing_that_survives_stops_the_run(project: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):
+    batch = project.prompts / "codex_tasks.jsonl"
+    damaged = [line for line in batch.read_text().splitlines() if "damaged" in line]
+    batch.write_text("\n".join(damaged))
+    result = materialize(project, "codex_tasks", raise_on_error=False)
+    (check,) = result.get_asset_check_evaluations()
+    assert (result.success, check.check_name, check.passed) == (False, "some_row_survived", False)
+    assert Store(project.data).batches("rendered/qwen3") == []
+
+
+def test_an_audit_error_stops_publication_in_its_run_and_out_of_it(
+    made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]
+):
+    store, batch = Store(made.data), "pi_tasks"
+    published = store.known("publication", batch)
+    spoiled = [spoil(row) for row in store.read("masked/qwen3", batch, MaskedRow)]
+    was = store.known("masked/qwen3", batch)
+    store.write("masked/qwen3", batch, spoiled, code_version=was.code_version, inputs=was.inputs)
+    result = materialize(made, batch, job="rerender", assets=["audits/qwen3", "publication"], raise_on_error=False)
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
+    assert not result.success
+    assert any(check.severity == dg.AssetCheckSeverity.ERROR for check in failed)
+    with pytest.raises(PublicationRefused, match=r"audits/qwen3/pi_tasks: .* told_trained"):
+        materialize(made, batch, job="rerender", assets=["publication"])
+    assert store.known("publication", batch) == published
+
+
+def spoil(row: MaskedRow) -> MaskedRow:
+    """Everything is learned, whoever said it."""
+    return MaskedRow(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        input_ids=row.input_ids,
+        labels=row.input_ids,
+        attention_mask=row.attention_mask,
+        trained=row.trained,
+    )
+
+
+def test_a_batch_without_a_file_says_so(project: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):
+    with pytest.raises(Exception, match=r"nowhere\.jsonl: No such file"):
+        materialize(project, "nowhere")
+
+
+def tick(project: Project, instance: dg.DagsterInstance):
+    return new_batches(dg.build_sensor_context(instance=instance, resources={"project": project}))
+
+
+def test_a_file_that_lands_becomes_a_partition_and_nothing_is_spent(project: Project):
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(project, instance)
+        assert isinstance(found, dg.SensorResult)
+        (request,) = found.dynamic_partitions_requests or ()
+        assert (request.partition_keys, found.run_requests) == (["codex_tasks", "pi_tasks"], [])
+        instance.add_dynamic_partitions(str(BATCHES.name), list(request.partition_keys))
+        assert isinstance(tick(project, instance), dg.SkipReason)
+
+
+def test_new_batches_are_produced_when_that_was_asked_for(project: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(PRODUCE_NEW, "1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(project, instance)
+    assert isinstance(found, dg.SensorResult)
+    assert [run.partition_key for run in found.run_requests or ()] == ["codex_tasks", "pi_tasks"]
+
+
+def test_a_file_whose_name_cannot_be_a_partition_is_named(project: Project):
+    shutil.rmtree(project.prompts)
+    project.prompts.mkdir()
+    for name in ("two words.jsonl", "a..b.jsonl", ".hidden.jsonl", "notes.txt"):
+        (project.prompts / name).touch()
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(project, instance)
+    assert isinstance(found, dg.SkipReason)
+    assert (found.skip_message or "").startswith("a..b.jsonl, two words.jsonl: not a batch's name")
+
+
+def night(project: Project):
+    resources = {"project": project, "store": Store(project.data)}
+    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 2), resources=resources)
+    return nightly_rerender(context)
+
+
+def test_the_night_renders_again_what_is_stale_and_has_traces(made: Project):
+    assert isinstance(night(made), dg.SkipReason)
+    (made.prompts / "new.jsonl").write_text('{"prompt": "x"}')
+    shutil.rmtree(made.data / "masked" / "qwen3" / "pi_tasks")
+    (request,) = night(made)
+    assert (request.partition_key, request.run_key) == ("pi_tasks", "rerender:pi_tasks:2026-01-02")
+    assert request.tags["tracemill/reason"] == "masked/qwen3: missing"
+
+
+RUN = """
+import os, signal, sys, time, random
+import dagster as dg
+from pathlib import Path
+from pipeline.definitions import definitions_of
+from pipeline.targets import load_project
+
+project, chance = load_project(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
+job = definitions_of(project).resolve_job_def("produce")
+batch = project.prompts / "pi_tasks.jsonl"
+lines = batch.read_text().splitlines()
+longest = 0.0
+
+def run():
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("prompt_batch", ["pi_tasks"])
+        assert job.execute_in_process(instance=instance, partition_key="pi_tasks").success
+
+for turn in range(int(sys.argv[3])):
+    batch.write_text("\\n".join(lines[: 5 if turn % 2 else 8]))
+    start = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        run()
+        os._exit(0)
+    if turn:
+        time.sleep(chance.uniform(0, longest))
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    longest = longest or time.monotonic() - start
+    print(turn, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_run_killed_at_any_moment_leaves_whole_partitions(
+    made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]
+):
+    seed = random.Random(3).randrange(1000)
+    command = [*SCRIPT, RUN, str(made.folder), str(seed), "7"]
+    store = Store(made.data)
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        for turn in process.stdout:
+            for asset in upstream(made):
+                manifest = store.known(asset, "pi_tasks")
+                rows = list(store.read(asset, "pi_tasks", ROWS[asset.partition("/")[0]]))
+                rejects = list(store.rejects(asset, "pi_tasks"))
+                assert (len(rows), len(rejects)) == (manifest.rows, sum(manifest.rejects.values())), (turn, asset)
+            process.stdin.write("\n")
+            process.stdin.flush()
+    assert process.returncode == 0
+    materialize(made, "pi_tasks")
+    assert stale(load_project(made.folder), store) == []
+    assert not list(made.data.rglob(".new-*"))

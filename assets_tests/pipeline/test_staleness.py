@@ -1,0 +1,208 @@
+"""A change makes stale what it touches and everything after it; anything else makes nothing stale."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipeline import fingerprint as fingerprints
+from pipeline import staleness
+from pipeline.fingerprint import behaviour, corpus, fingerprint
+from pipeline.rendering import load_renderer
+from pipeline.resources.store import Store
+from pipeline.staleness import code_versions, source_hash, stale, upstream
+from pipeline.targets import EXAMPLE, Project, Target
+
+pytestmark = pytest.mark.xdist_group("demo")
+QWEN3 = ["rendered/qwen3", "masked/qwen3", "audits/qwen3"]
+AFTER_TRACES = ["conversations", *QWEN3, "rendered/chatml", "masked/chatml", "audits/chatml", "publication"]
+
+
+def with_target(project: Project, name: str, **changes) -> Project:
+    """The project with a target's settings changed."""
+    target = Target.model_validate({**project.targets[name].model_dump(), **changes})
+    settings = project.settings.model_copy(update={"targets": {**project.targets, name: target}})
+    return Project(project.folder, settings)
+
+
+def assets(project: Project, store: Store, batch: str = "pi_tasks") -> list[str]:
+    return [one.asset for one in stale(project, store) if one.batch == batch]
+
+
+def reasons(project: Project, store: Store) -> dict[str, str]:
+    return {one.asset: one.reason for one in stale(project, store) if one.batch == "pi_tasks"}
+
+
+def test_all_of_a_new_project_is_missing(project: Project):
+    found = stale(project, Store(project.data))
+    assert [one.asset for one in found if one.batch == "codex_tasks"] == list(upstream(project))
+    assert {one.reason for one in found} == {"missing"}
+
+
+def test_what_was_just_made_is_in_sync(made: Project, store: Store):
+    assert stale(made, store) == []
+
+
+def test_versions_are_chained(made: Project):
+    versions = code_versions(made)
+    changed = code_versions(with_target(made, "qwen3", policy="answers"))
+    assert [a for a in versions if versions[a] != changed[a]] == ["masked/qwen3", "audits/qwen3", "publication"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"policy": "answers"}, [*QWEN3[1:], "publication"]),
+        ({"max_length": 500}, [*QWEN3[1:], "publication"]),
+        ({"train_on": ["answer"]}, [*QWEN3[1:], "publication"]),
+        ({"renderer": "traced"}, [*QWEN3, "publication"]),
+        ({"flags": {"enable_thinking": False}}, [*QWEN3, "publication"]),
+    ],
+)
+def test_a_setting_makes_its_own_target_stale(made: Project, store: Store, change: dict, expected: list[str]):
+    assert assets(with_target(made, "qwen3", **change), store) == expected
+
+
+def test_a_new_target_is_missing_and_so_the_publication_stale(made: Project, store: Store):
+    settings = made.settings.model_copy(update={"targets": {**made.targets, "more": made.targets["chatml"]}})
+    expected = {
+        "rendered/more": "missing",
+        "masked/more": "missing",
+        "audits/more": "missing",
+    }
+    found = reasons(Project(made.folder, settings), store)
+    assert found.pop("publication").startswith("made by code version")
+    assert found == expected
+
+
+def test_a_fixed_renderer_makes_exactly_its_targets_stale(
+    made: Project, store: Store, monkeypatch: pytest.MonkeyPatch, materialize: Callable[..., dg.ExecuteInProcessResult]
+):
+    kept = {asset: store.known(asset, "pi_tasks").rows_file for asset in upstream(made)}
+    monkeypatch.setattr(
+        staleness, "fingerprint", lambda project, name: "fixed" if name == "qwen3" else fingerprint(project, name)
+    )
+    assert assets(made, store) == assets(made, store, "codex_tasks") == [*QWEN3, "publication"]
+    materialize(made, "pi_tasks", job="rerender")
+    assert assets(made, store) == []
+    assert assets(made, store, "codex_tasks") == [*QWEN3, "publication"]
+    now = {asset: store.known(asset, "pi_tasks").rows_file for asset in upstream(made)}
+    assert [asset for asset in kept if now[asset] != kept[asset]] == ["publication"], "only what names its sources"
+
+
+def test_a_prompt_file_that_changed_makes_all_of_its_batch_stale(made: Project, store: Store):
+    batch = made.prompts / "pi_tasks.jsonl"
+    batch.write_text(batch.read_text() + "\n")
+    found = reasons(made, store)
+    assert list(found) == list(upstream(made))
+    assert (found.pop("prompts"), found.pop("traces")) == ("the prompt file changed", "prompts is stale")
+    assert assets(made, store, "codex_tasks") == []
+
+
+def test_a_change_that_changes_no_row_is_spent_after_one_step(
+    made: Project, store: Store, materialize: Callable[..., dg.ExecuteInProcessResult]
+):
+    batch = made.prompts / "pi_tasks.jsonl"
+    batch.write_text(batch.read_text() + "\n")
+    materialize(made, "pi_tasks", assets=["prompts"])
+    assert stale(made, store) == []
+
+
+def test_a_lost_partition_and_what_was_made_from_it_are_stale(made: Project, store: Store):
+    shutil.rmtree(made.data / "masked" / "qwen3" / "pi_tasks")
+    assert reasons(made, store) == {
+        "masked/qwen3": "missing",
+        "audits/qwen3": "masked/qwen3 is stale",
+        "publication": "masked/qwen3 is stale",
+    }
+
+
+def test_rows_that_were_made_anew_upstream_are_a_reason(made: Project, store: Store):
+    was = store.known("traces", "pi_tasks")
+    store.write("traces", "pi_tasks", [], code_version=was.code_version, inputs=was.inputs)
+    found = reasons(made, store)
+    assert list(found) == AFTER_TRACES
+    assert found["conversations"] == "traces changed"
+
+
+def test_no_change_of_code_makes_paid_work_stale(made: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(staleness, "source_hash", lambda path: "another")
+    monkeypatch.setattr(staleness, "fingerprint", lambda project, name: "another")
+    assert assets(made, Store(made.data)) == AFTER_TRACES
+
+
+def test_comments_docstrings_and_layout_are_no_change(tmp_path: Path):
+    def version(source: str) -> str:
+        path = tmp_path / "stage.py"
+        path.write_text(source)
+        source_hash.cache_clear()
+        return source_hash(path)
+
+    before = version("def f(x):\n    return x + 1\n")
+    assert version('"""Doc."""\n\n\ndef f(x):  # why\n    "Doc."\n    return (x+1)\n') == before
+    assert version("def f(x):\n    return x + 2\n") != before
+
+
+@pytest.fixture
+def own_model(project: Project) -> Project:
+    """The project with a tokenizer folder of its own."""
+    shutil.copytree(EXAMPLE / "tokenizer", project.folder / "own")
+    return with_target(project, "chatml", model="own")
+
+
+def test_a_template_that_writes_otherwise_is_another_behaviour(own_model: Project):
+    before, others = fingerprint(own_model, "chatml"), fingerprint(own_model, "qwen3")
+    template = own_model.folder / "own" / "chat_template.jinja"
+    template.write_text(template.read_text() + "\n\nmore")
+    assert fingerprint(own_model, "chatml") != before
+    assert fingerprint(own_model, "qwen3") == others
+
+
+def test_a_fingerprint_is_remembered_until_something_changes(own_model: Project, monkeypatch: pytest.MonkeyPatch):
+    before = fingerprint(own_model, "chatml")
+    monkeypatch.setattr(fingerprints, "behaviour", lambda renderer: "asked")
+    assert fingerprint(own_model, "chatml") == before
+    tokenizer = own_model.folder / "own" / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + " ")
+    assert fingerprint(own_model, "chatml") == "asked"
+
+
+def test_a_refactored_renderer_is_the_same_renderer(
+    own_model: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    before = fingerprint(own_model, "chatml")
+    sources = tmp_path / "renderers"
+    sources.mkdir()
+    (sources / "moved.py").write_text("# everything moved here")
+    monkeypatch.setattr(fingerprints, "RENDERERS", sources)
+    assert fingerprint(own_model, "chatml") == before
+
+
+def test_a_project_that_is_not_there_yet_is_not_made_by_asking(tmp_path: Path, project: Project):
+    fingerprint(Project(tmp_path / "absent", project.settings), "qwen3")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_the_corpus_tells_every_witness_apart(project: Project):
+    targets = [
+        Target(model="example", renderer="qwen3"),
+        Target(model="example", renderer="qwen3", flags={"enable_thinking": False}),
+        Target(model="example", renderer="traced"),
+    ]
+    assert len({behaviour(load_renderer(target)) for target in targets}) == len(targets)
+
+
+def test_the_corpus_is_hard(project: Project):
+    said = corpus()
+    assert len(said) > 70
+    assert any(request.tools for request in said)
+    assert any(message.tool_calls and message.reasoning for request in said for message in request.messages)
+    assert {message.role for request in said for message in request.messages} == {
+        "system",
+        "developer",
+        "user",
+        "assistant",
+        "tool",
+    }
