@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from renderers.errors import TemplateError
 from renderers.messages import Content, Request, Turn
@@ -40,20 +40,26 @@ class Teller(Protocol):
     def prompt(self) -> Callable[[Turn], str]: ...
 
 
-def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: Mapping[str, bool]) -> tuple[Proof, ...]:
+class Proven(NamedTuple):
+    """A proof, and the generation prompt that it speaks of ("" where there is none)."""
+
+    proof: Proof
+    prompt: str
+
+
+def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: Mapping[str, bool]) -> dict[int, Proven]:
     """A proof for each assistant message of a conversation that is `told` so. `switches`: name -> default."""
-    asked, *flipped = [_Serving(teller, setting, told, note) for setting, note in settings(request, switches)]
-    proofs = []
+    asked, *flipped = [_Serving(teller, setting, told, note) for setting, note in _settings(request, switches)]
+    proven = {}
     for index in asked.assistants:
-        proof = asked.proof(index)
-        if proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
-            others = (serving.proof(index) for serving in flipped)
-            proof = next((other for other in others if other.verdict is Verdict.PROVED), proof)
-        proofs.append(proof)
-    return tuple(proofs)
+        proven[index] = asked.prove(index)
+        if proven[index].proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
+            others = (serving.prove(index) for serving in flipped)
+            proven[index] = next((o for o in others if o.proof.verdict is Verdict.PROVED), proven[index])
+    return proven
 
 
-def settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
+def _settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
     """The request as asked, then with each switch flipped; and how to say so."""
     flips = [(switch, not request.flags.get(switch, default)) for switch, default in switches.items()]
     return [(request, ""), *((replace(request, flags={**request.flags, s: v}), f"{s}={v}") for s, v in flips)]
@@ -70,27 +76,27 @@ class _Serving:
         self.viewed: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
         """For the facts of a history: how many of its assistant messages were viewed, and the first that differs."""
 
-    def proof(self, index: int) -> Proof:
-        return Proof(index, *self.verdict(index))
-
-    def verdict(self, index: int) -> tuple[Verdict, str]:
-        own, messages = self.told[index + 1], self.request.messages
-        if not own:
-            return Verdict.INVISIBLE, ""
+    def prove(self, index: int) -> Proven:
+        if not self.told[index + 1]:
+            return Proven(Proof(index, Verdict.INVISIBLE), "")
         if not index:
-            return Verdict.PROMPT_REFUSED, "no message stands before it, and no template prompts from nothing"
-        before = replace(self.request, messages=messages[:index], generating=True)
+            return Proven(Proof(index, Verdict.PROMPT_REFUSED, "no message stands before it to prompt from"), "")
+        before = replace(self.request, messages=self.request.messages[:index], generating=True)
         try:
             change, prompt = self.first_change(before), self.teller.prompt(Turn(before))
         except TemplateError as error:
-            return Verdict.PROMPT_REFUSED, str(error)
+            return Proven(Proof(index, Verdict.PROMPT_REFUSED, str(error)), "")
+        return Proven(Proof(index, *self.verdict(index, change, prompt)), prompt)
+
+    def verdict(self, index: int, change: int | None, prompt: str) -> tuple[Verdict, str]:
+        own = self.told[index + 1]
         if change is not None:
             place = f"message {change}" if change >= 0 else "what stands before the first message"
             return Verdict.HISTORY_REWRITTEN, f"{place} reads differently when this turn is written"
         if not holds(own, prompt):
             shown = "".join(segment.text for segment in own)[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
-        last = Turn(replace(self.request, messages=messages[: index + 1]), index)
+        last = Turn(replace(self.request, messages=self.request.messages[: index + 1]), index)
         if not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
         return Verdict.PROVED, self.note
@@ -151,9 +157,9 @@ def holds(told: Told, prompt: str) -> bool:
     return words.startswith(prompt)
 
 
-def seamed(told: Told, prompts: Iterable[str]) -> Iterator[Segment]:
+def seamed(told: Told, prompt: str) -> Iterator[Segment]:
     """A turn in which what its generation prompt holds is scaffold: the model never writes that."""
-    left = next((len(prompt) for prompt in prompts if holds(told, prompt)), 0)
+    left = len(prompt) if holds(told, prompt) else 0
     for segment in told:
         cut = min(left, len(segment.text))
         left -= cut

@@ -43,7 +43,7 @@ def create_renderer(
     family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does; the
     family of the model's name where there is no template. `now`: the clock of traced templates that print the date.
 
-    Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing to it.
+    Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """
     witness = _witness(tokenizer, renderer, now)
     if isinstance(witness, Family):

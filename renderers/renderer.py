@@ -13,7 +13,7 @@ import numpy as np
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Request, Turn, from_hub
 from renderers.parsing import Parsed, parse
-from renderers.proving import lost_fields, prove, seamed, settings
+from renderers.proving import lost_fields, prove, seamed
 from renderers.rendered import Rendered, SpecialText, encode
 from renderers.segments import Segment, Stream
 from renderers.template import Template
@@ -57,15 +57,13 @@ class Family:
     def tell(self, request: Request) -> Stream:
         self.check(request.flags)
         opening, *turns = told = self.template.told(request)
+        proven = prove(self.template, request, told, switches=self.switches)
         segments = list(opening)
-        prompt, asked = self.template.prompt, [setting for setting, _ in settings(request, self.switches)]
         for index, turn in enumerate(turns):
-            own = request.messages[index].role == "assistant"
-            segments += seamed(turn, [prompt(Turn(setting, index)) for setting in asked]) if own else turn
+            segments += seamed(turn, proven[index].prompt) if index in proven else turn
         if request.generating:
-            segments.append(Segment(prompt(Turn(request))))
-        proofs = prove(self.template, request, told, switches=self.switches)
-        return Stream(tuple(segments), proofs, lost_fields(request, segments))
+            segments.append(Segment(self.template.prompt(Turn(request))))
+        return Stream(tuple(segments), tuple(p.proof for p in proven.values()), lost_fields(request, segments))
 
     def check(self, flags: Mapping[str, Any]) -> None:
         """Raise UnknownFlag for a flag that this family does not have, or a value that it does not take."""

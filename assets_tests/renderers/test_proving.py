@@ -84,7 +84,7 @@ def test_a_turn_without_words_is_invisible():
             return [(), *((),) * len(request.messages)]
 
     request = Request((Message("user", "a"), Message("assistant", "b")))
-    assert prove(Silent(), request, Silent().told(request), switches={}) == (Proof(1, Verdict.INVISIBLE),)
+    assert prove(Silent(), request, Silent().told(request), switches={}) == {1: (Proof(1, Verdict.INVISIBLE), "")}
 
 
 def agent(turns: int) -> tuple[Message, ...]:

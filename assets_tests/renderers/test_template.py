@@ -55,16 +55,16 @@ def test_a_start_stands_before_the_first_message_and_may_tell_it():
 
 
 @pytest.mark.parametrize(
-    ("prompts", "scaffold"),
-    [(["<a>"], "<a>"), (["<a><th"], "<a><th"), (["<a><b>"], ""), (["<x>", "<a><think>"], "<a><think>"), ([], "")],
+    ("prompt", "scaffold"),
+    [("<a>", "<a>"), ("<a><th", "<a><th"), ("<a><b>", ""), ("<a><think>", "<a><think>"), ("", "")],
 )
-def test_what_the_generation_prompt_holds_is_scaffold(prompts, scaffold):
+def test_what_the_generation_prompt_holds_is_scaffold(prompt, scaffold):
     told = (Segment("<a>", Kind.ANSWER, 0), Segment("<think>", Kind.REASONING, 0), Segment("x", Kind.ANSWER, 0, False))
-    cut = list(seamed(told, prompts))
+    cut = list(seamed(told, prompt))
     assert "".join(segment.text for segment in cut) == "<a><think>x"
     assert "".join(segment.text for segment in cut if segment.kind is Kind.SCAFFOLD) == scaffold
 
 
 def test_data_that_spells_a_prompt_is_not_held_by_it():
     told = (Segment("<a>", Kind.SCAFFOLD, 0), Segment("<think>", Kind.ANSWER, 0, literal=False))
-    assert list(seamed(told, ["<a><think>"])) == list(told)
+    assert list(seamed(told, "<a><think>")) == list(told)
