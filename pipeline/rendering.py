@@ -12,13 +12,13 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-from renderers.registry import create_renderer
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
 from pipeline.targets import EXAMPLE, SETTINGS, Target
 from renderers.errors import RendererError
 from renderers.messages import Request
+from renderers.registry import create_renderer
 from renderers.rendered import Rendered, encode
 from renderers.renderer import Renderer
 from renderers.segments import Origin, Stream

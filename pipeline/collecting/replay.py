@@ -4,7 +4,7 @@ A session is a file, or a folder of `*.jsonl` files, below the batch file's fold
 on from another one (a Codex fork) brings that one along, if it lies in the same folder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +16,9 @@ from pipeline.records import Prompt, Reject, Trace, TraceFile
 class Format(Protocol):
     """What is asked of a trace format here."""
 
-    def parent(self, first_line: bytes, /) -> str | None:
-        """The session that a session goes on from: its file's stem ends with that."""
+    @property
+    def parent(self) -> Callable[[bytes], str | None]:
+        """First line -> the session that a session goes on from: its file's stem ends with that."""
         ...
 
 
