@@ -6,7 +6,7 @@ than show becomes a glyph (`preview.visible`). Long stretches and long partition
 
 import html
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
@@ -168,12 +168,23 @@ def _row(case: Case, findings: Sequence[Finding], *, unfold: bool) -> str:
     facts = "".join(f"<span>{fact}</span>" for fact in told if fact)
     for severity, n in (("error", errors), ("warning", len(findings) - errors)):
         facts += f'<span class="{severity}">{n} {severity}{"s" * (n > 1)}</span>' if n else ""
-    body = "".join(_block(case, message, stretches, proofs.get(message)) for message, stretches in blocks(case))
+    body = "".join(_blocks(case, proofs, MOST_TOKENS))
     return (
         f'<details class="row{" flawed" * bool(errors)}"{" open" * unfold}>'
         f"<summary><code>{_say(case.rendered.id)}</code>{facts}</summary>"
         f'<div id="row-{_name(case.rendered.id)}">{_table(findings, with_row=False)}</div>{body}</details>\n'
     )
+
+
+def _blocks(case: Case, proofs: Mapping[int, RowProof], room: int) -> Iterator[str]:
+    """Message by message, while there is room."""
+    for message, stretches in blocks(case):
+        if room <= 0:
+            left = len(case.ids) - stretches[0].start
+            yield f'<div class="block"><div class="side">the rest</div><pre>{_gap(left)}</pre></div>'
+            return
+        room -= sum(stretch.shown for stretch in stretches)
+        yield _block(case, message, stretches, proofs.get(message))
 
 
 def _block(case: Case, index: int, stretches: Sequence[Stretch], proof: RowProof | None) -> str:
@@ -198,10 +209,14 @@ def _stretch(case: Case, stretch: Stretch) -> str:
 
 def _piece(piece: Token | Gap, stretch: Stretch) -> str:
     if isinstance(piece, Gap):
-        return f'<span class="gap">… {piece.tokens:,} tokens left out …</span>'
+        return _gap(piece.tokens)
     ids = "+".join(map(str, piece.ids))
     trained = ", trained" if stretch.trained else ""
     return f'<bdi title="{ids} {stretch.kind}{trained}">{_say(piece.text)}</bdi>'
+
+
+def _gap(tokens: int) -> str:
+    return f'<span class="gap">… {tokens:,} tokens left out …</span>'
 
 
 def _foot(shown: int, summary: Summary, unseen: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.auditing.case import KINDS, WRITTEN, Case, Remark, error, stretches, warning
-from pipeline.auditing.fields import fields, says
+from pipeline.auditing.fields import Field, fields, holds, says
 from renderers.messages import text
 from renderers.segments import Kind
 
@@ -43,7 +43,7 @@ def _foreign(case: Case, index: int, trained: np.ndarray, own: str) -> Iterator[
     read = case.text(trained)
     for other, message in enumerate(case.conversation.messages):
         told = text(message.content).strip()
-        if message.role != "assistant" and len(told) >= LONG and told in read and not says(own, told):
+        if message.role != "assistant" and len(told) >= LONG and told in read and not holds(own, Field("", told)):
             yield error(f"trained text holds what message {other} ({message.role}) says: {quote(told)}", index)
 
 

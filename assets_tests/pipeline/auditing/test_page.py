@@ -193,6 +193,13 @@ def test_long_stretches_are_shortened_and_say_so(case: Make, conversation: Conve
     assert f"… {5000 - 240:,} tokens left out …" in found.text
 
 
+def test_a_row_longer_than_a_page_ends_with_what_is_left_out(case: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipeline.auditing.page.MOST_TOKENS", 250)
+    _, found = page([case()])
+    assert "Please make the failing test pass." in found.text
+    assert "the rest… 236 tokens left out …" in found.text
+
+
 def test_a_partition_without_rows_has_a_page():
     _, found = page([])
     assert "All 0 rows are shown." in found.text
