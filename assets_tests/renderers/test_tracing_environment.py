@@ -152,6 +152,7 @@ SOURCES = [
     "{{ strftime_now('%Y') is string }}{{ dict(a=1) }}{{ dict.fromkeys(['a']) }}{{ messages[0].n == 3 }}",
     "{{ messages | tojson(indent=2) }}{{ messages[0] }}",
     "{{ '{0.__class__}'.format(messages[0].content) }}{{ messages[0].content.format(messages[0]) }}",
+    "{{ messages[0].dict.nothing is defined }}{{ messages[0].parts[0].t.upper().lower() }}",
     "{% for x in [nothing, messages[0].n] %}{{ x }}{% endfor %}",
     "{% if add_generation_prompt %}x{% endif %}{{ tools }}{{ documents }}",
 ]

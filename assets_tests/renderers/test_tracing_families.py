@@ -7,7 +7,7 @@ instead is compared with transformers' own render of it.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from transformers.utils import chat_template_utils
 from renderers.errors import TemplateError
 from renderers.segments import Verdict
 from renderers.tracing.places import is_data
-from renderers.tracing.turns import runs_of
+from renderers.tracing.runs import runs_of
 from renderers.tracing.witness import TracedTemplate
 
 PROVED = {
@@ -77,15 +77,22 @@ class Frozen(datetime):
         return NOW
 
 
-@pytest.fixture
+def added_tokens(tokenizer_json: str) -> list[dict[str, Any]]:
+    """The added tokens alone: the vocabulary after them is megabytes."""
+    return json.JSONDecoder().raw_decode(
+        tokenizer_json, tokenizer_json.index("[", tokenizer_json.index('"added_tokens"'))
+    )[0]
+
+
+@pytest.fixture(scope="session")
 def template(official) -> Callable[..., TracedTemplate]:
     """family -> its template with the tokens of its vocabulary."""
 
-    @lru_cache(maxsize=2)
+    @cache
     def made(family: str, *, bare: bool = False) -> TracedTemplate:
         folder = official(family)
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        tokens = added_tokens((folder / "tokenizer.json").read_text(encoding="utf-8"))
         added = {token["content"]: token["special"] for token in tokens}
         for token in config.get("added_tokens_decoder", {}).values():
             added.setdefault(token["content"], token.get("special", False))

@@ -221,6 +221,15 @@ def calmed(message: Message) -> Message:
     return msgspec.json.decode(spelled, type=Message)
 
 
+@pytest.mark.parametrize(("name", "stops"), [("", 1), ("|im_end|>", 0)])
+def test_a_control_token_that_words_and_data_spell_together_is_no_stop(name, stops):
+    source = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<{{ m.name or '|im_end|>' }}{% endfor %}"
+    source += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    told = tell(ASKED, Message("assistant", "a", name=name), source=source)
+    assert told.text.endswith("a<|im_end|>")
+    assert sum(segment.kind is Kind.STOP for segment in told.segments) == stops
+
+
 def test_flags_are_data_too():
     source = "{{ model_identity }}" + RAW
     told = tell(ASKED, flags={"model_identity": HOSTILE}, source=source)

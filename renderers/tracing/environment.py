@@ -1,30 +1,25 @@
-"""Jinja as transformers sets it up for chat templates, and its twin whose text remembers where it came from.
+"""Jinja as transformers sets it up for chat templates: it writes what `apply_chat_template` writes, byte for byte.
 
-The plain one writes byte for byte what `apply_chat_template` writes; the twin writes the same text. It differs in what
-turns values into text (`said`), what puts text together (`cat`), the filters that build new text, and in three
-statements of its own around every loop, by which the template's own words learn what they are near to.
+Two things are quicker here: keys of messages are looked up where the template asks for them, and harmless attributes
+are not put through the sandbox.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, wraps
 from typing import Any
 
 import jinja2
 import jinja2.utils
-from jinja2 import meta, nodes
+from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension, loopcontrols
-from jinja2.filters import make_attrgetter
 from jinja2.parser import Parser
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from renderers.tracing.places import WALK, Walk
-from renderers.tracing.strings import Text, cat, join, own, whole
-from renderers.tracing.values import Dict, place_of, said, tojson
+from renderers.tracing.strings import Text
+from renderers.tracing.values import Dict
 
 DICT_NAMES = frozenset(dir(dict))
 STR_NAMES = frozenset(name for name in dir(str) if name[0] != "_" and not name.startswith("format"))
@@ -36,11 +31,6 @@ HARMLESS = {
 }
 """Attributes that the sandbox lets through as they are."""
 ABSENT = object()
-REBUILDING = (
-    *("e", "escape", "forceescape", "format", "indent", "pprint", "striptags", "title", "truncate", "urlencode"),
-    *("urlize", "wordwrap", "xmlattr"),
-)
-"""Filters that build new text of their arguments without any method of Text."""
 
 
 class GenerationTag(Extension):
@@ -97,8 +87,22 @@ def _plain_tojson(value: Any, ensure_ascii=False, indent=None, separators=None, 
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
+class PlainGenerator(CodeGenerator):
+    """Writes the Python of a template that looks keys of messages up where it stands."""
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 (jinja's name)
+        if node.attr in DICT_NAMES:
+            super().visit_Getattr(node, frame)
+            return
+        self.write(f"(of[{node.attr!r}] if isinstance(of := ")
+        self.visit(node.node, frame)
+        self.write(f", dict) and {node.attr!r} in of else environment.getattr(of, {node.attr!r}))")
+
+
 class PlainEnvironment(ImmutableSandboxedEnvironment):
     """As transformers builds it. `strftime_now` is given to each render, so that all of one telling have one clock."""
+
+    code_generator_class = PlainGenerator
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
@@ -115,167 +119,8 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
         kind = type(obj)
         if attribute in HARMLESS.get(kind, ()):
             return getattr(obj, attribute)
-        if isinstance(obj, dict) and attribute in obj and attribute not in DICT_NAMES:
-            return obj[attribute]
         if kind is Namespace and attribute[:1] != "_":
             value = getattr(obj, attribute, ABSENT)
             if value is not ABSENT:
                 return value
         return super().getattr(obj, attribute)
-
-
-class TracedGenerator(CodeGenerator):
-    """Writes the Python of a template that calls `said` for `str`, and `cat` for the joining of `~`."""
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write("environment.said(")
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 (jinja's name)
-        self.write("environment.concat((")
-        for part in node.nodes:
-            self.write("environment.said(")
-            self.visit(part, frame)
-            self.write("), ")
-        self.write("))")
-
-    def visit_ExprStmt(self, node: nodes.ExprStmt, frame: Frame) -> None:  # noqa: N802
-        """Our own statements are plain calls: past the sandbox, which would cost more than they do."""
-        call = node.node
-        if not (isinstance(call, nodes.Call) and isinstance(call.node, nodes.EnvironmentAttribute)):
-            return super().visit_ExprStmt(node, frame)
-        self.newline(node)
-        self.write(f"environment.{call.node.name}(")
-        for argument in call.args:
-            self.visit(argument, frame)
-        self.write(")")
-        return None
-
-
-def _own(attribute: str, *args: nodes.Expr) -> nodes.ExprStmt:
-    return nodes.ExprStmt(nodes.Call(nodes.EnvironmentAttribute(attribute), list(args), [], None, None))
-
-
-def _marked(body: list[nodes.Node]) -> list[nodes.Node]:
-    """These statements with push, enter and pop around every loop and a look after every set.
-
-    The item is entered at the top of the body, not where it is fetched: `loop.last` fetches one item ahead.
-    """
-    out: list[nodes.Node] = []
-    for node in body:
-        for part in ("body", "else_", "elif_"):
-            inner = getattr(node, part, None)
-            if isinstance(inner, list):
-                setattr(node, part, _marked(inner))
-        if isinstance(node, nodes.For):
-            item = nodes.Name(node.target.name, "load") if isinstance(node.target, nodes.Name) else nodes.Const(None)
-            node.body.insert(0, _own("enter", item))
-            out += [_own("push"), node, _own("pop")]
-        elif isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
-            out += [node, _own("look", nodes.Name(node.target.name, "load"))]
-        else:
-            out.append(node)
-    return out
-
-
-class TracedEnvironment(PlainEnvironment):
-    """The twin."""
-
-    code_generator_class = TracedGenerator
-    intercepted_binops = frozenset({"%"})
-    concat = staticmethod(cat)
-    said = staticmethod(said)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.filters |= {name: rebuilding(self.filters[name]) for name in REBUILDING}
-        self.filters |= {"tojson": tojson, "safe": said, "string": said, "join": _join, "replace": _replace}
-
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        tree.body = _marked(tree.body)
-        return tree
-
-    def push(self) -> None:
-        _walk().push()
-
-    def pop(self) -> None:
-        _walk().pop()
-
-    def enter(self, item: Any) -> None:
-        _walk().enter(place_of(item))
-
-    def look(self, value: Any) -> None:
-        if isinstance(value, Dict):
-            _walk().look(value._at)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """`"%s" % x`: a plain left side would forget what is put into it."""
-        made = super().call_binop(context, operator, left, right)
-        return whole(made, left, right, *(right if isinstance(right, tuple) else ())) if type(made) is str else made
-
-    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """`", ".join(x)`: a method of a plain text becomes that of a Text."""
-        owner = getattr(obj, "__self__", None)
-        if type(owner) is str:
-            obj = getattr(own(owner), obj.__name__)
-        made = super().call(context, obj, *args, **kwargs)
-        return whole(made, owner) if type(made) is str and isinstance(owner, bytes) else made
-
-    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """The sandbox's `format`, run on plain text and placed afterwards."""
-        if super().wrap_str_format(value) is None:
-            return None
-        template = value.__self__
-        plain = super().wrap_str_format(getattr(str.__str__(template), value.__name__))
-        assert plain is not None, "a method of str, as it was of Text"
-        return lambda *args, **kwargs: whole(plain(*args, **kwargs), template, *args, *kwargs.values())
-
-
-def _walk() -> Walk:
-    walk = WALK.get()
-    assert walk is not None, "a traced template runs inside a Walk"
-    return walk
-
-
-def rebuilding(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that builds new text of its arguments: the whole of it gets the place of the first of them."""
-
-    @wraps(function)  # keeps jinja's marks
-    def placed(*args: Any, **kwargs: Any) -> Any:
-        made = function(*args, **kwargs)
-        return whole(str.__str__(made), *args, *kwargs.values()) if isinstance(made, str) else made
-
-    return placed
-
-
-@jinja2.pass_environment
-def _join(environment: jinja2.Environment, value: Any, d: Any = "", attribute: Any = None) -> Text:
-    """The filter `join`; its parameters are named as jinja names them."""
-    if attribute is not None:
-        value = map(make_attrgetter(environment, attribute), value)
-    return join(said(d), map(said, value))
-
-
-def _replace(s: Any, old: Any, new: Any, count: int | None = None) -> Text:
-    """The filter `replace`, for which a plain text would forget what is put into it."""
-    subject = said(s)
-    subject = subject if isinstance(subject, Text) else own(subject)
-    return subject.replace(said(old), said(new), -1 if count is None else count)
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """One template, two ways to run it. Holds no state of any render, so threads may share it."""
-
-    plain: jinja2.Template
-    traced: jinja2.Template
-    variables: frozenset[str]
-    """What the template asks for and does not set; also a few names that it sets in a branch only."""
-
-
-@lru_cache(maxsize=64)
-def compiled(source: str) -> Compiled:
-    """The template, compiled once a process. Raises jinja2.TemplateSyntaxError."""
-    plain = PlainEnvironment()
-    variables = frozenset(meta.find_undeclared_variables(plain.parse(source)))
-    return Compiled(plain.from_string(source), TracedEnvironment().from_string(source), variables)

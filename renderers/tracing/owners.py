@@ -14,7 +14,8 @@ from typing import Any
 from renderers.messages import REASONING_FIELDS
 from renderers.segments import KIND_OF, Kind, Segment
 from renderers.tracing.places import Place, is_data, message_of
-from renderers.tracing.turns import Run, Turn
+from renderers.tracing.runs import Run
+from renderers.tracing.turns import Turn
 
 FIELD_KINDS = {"content": Kind.ANSWER, "tool_calls": Kind.TOOL_CALL} | dict.fromkeys(REASONING_FIELDS, Kind.REASONING)
 """What the fields of an assistant message are, when the model writes them."""

@@ -3,34 +3,27 @@
 For the assistant message i: W is the whole render, P the render of the messages before i with the generation prompt,
 C that of the messages through i. The turn starts after P, if W starts with P. It reaches as far as C and W agree, and
 stops with the last control token there. Only W is traced: P and C are plain renders, needed as text alone.
+
+A template may look at all of its messages whenever it likes, so P and C are told anew for each turn: quadratic in the
+length of a conversation, unlike the proofs of a declared template. P is told only as far as it agrees with W, and C
+only for what P has proved.
 """
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from renderers.errors import TemplateError
 from renderers.messages import REASONING_FIELDS
 from renderers.segments import Verdict
 from renderers.tracing.places import Place, is_data, message_of
-from renderers.tracing.strings import Text
+from renderers.tracing.runs import Run, Tokens, common
 
 NONE: Mapping[str, Any] = {}
 QUESTION = ({"role": "user", "content": "x"},)
 """The shortest history."""
-LONGEST = 64
-"""No added token is longer, in characters."""
-
-
-class Run(NamedTuple):
-    """A stretch of text of one place."""
-
-    start: int
-    end: int
-    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +36,6 @@ class Turn:
     stop: tuple[int, int] | None
     verdict: Verdict
     note: str = ""
-
-
-class Tokens:
-    """The added tokens of a vocabulary, found in text."""
-
-    def __init__(self, added: Mapping[str, bool]):
-        self.any = _any_of(added)
-        self.control = _any_of(token for token, special in added.items() if special)
-
-    def whole(self, text: str, at: int) -> int:
-        """`at`, moved back to the start of the token that it would cut."""
-        around = self.any.finditer(text, max(at - LONGEST, 0), at + LONGEST)
-        return next((found.start() for found in around if found.start() < at < found.end()), at)
-
-
-def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    longest_first = sorted(tokens, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-
-
-def common(one: str, other: str) -> int:
-    """The length of the common prefix, by bisection: comparing slices is fast, comparing characters is not."""
-    low, high = 0, min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
-    return low
-
-
-def runs_of(text: Text) -> list[Run]:
-    """The runs of a render, neighbours of one place in one."""
-    runs: list[Run] = []
-    start = 0
-    for end, place in text._runs:
-        if runs and runs[-1].place == place:
-            runs[-1] = Run(runs[-1].start, end, place)
-        else:
-            runs.append(Run(start, end, place))
-        start = end
-    return runs
 
 
 @dataclass(eq=False)
@@ -152,7 +103,7 @@ class Prover:
             opened = common(told, prompt)
             if i and same >= opened:  # the history is as it was: the generation prompt itself differs
                 return self._switched(i) or self._absent(prompt, same)
-        who = message_of(self.runs[bisect_right(self.starts, same) - 1].place)
+        who = message_of(self._run(same).place)
         note = "before the first message" if who is None else f"at message {who}"
         return self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note
 
@@ -253,13 +204,14 @@ class Prover:
 
     def _stop(self, quiet: int, reach: int) -> tuple[int, int] | None:
         """The last control token of the turn; else the one that begins where it ends (the next role, in GLM)."""
-        found = self.tokens.control.finditer(self.text, quiet, reach + LONGEST)
-        marks = [mark.span() for mark in found if mark.start() <= reach and not self._in_data(mark.start())]
+        found = self.tokens.controls(self.text, quiet, reach)
+        marks = [mark for mark in found if not any(is_data(self._run(at).place) for at in (mark[0], mark[1] - 1))]
         inside = [mark for mark in marks if mark[0] < reach]
         return inside[-1] if inside else marks[-1] if marks else None
 
-    def _in_data(self, at: int) -> bool:
-        return is_data(self.runs[bisect_right(self.starts, at) - 1].place)
+    def _run(self, at: int) -> Run:
+        """The run that holds this character."""
+        return self.runs[bisect_right(self.starts, at) - 1]
 
 
 def _message(run: Run) -> int:

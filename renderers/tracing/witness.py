@@ -14,11 +14,12 @@ from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Request, to_hub
 from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
-from renderers.tracing.environment import compiled, rebuilding
 from renderers.tracing.owners import segments
 from renderers.tracing.places import WALK, Walk
+from renderers.tracing.runs import Tokens, runs_of
 from renderers.tracing.strings import Text, own
-from renderers.tracing.turns import Prover, Tokens, runs_of
+from renderers.tracing.turns import Prover
+from renderers.tracing.twin import compiled, rebuilding
 from renderers.tracing.values import Dict, wrap
 
 GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
