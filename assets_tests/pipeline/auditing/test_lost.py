@@ -31,7 +31,7 @@ def without(told: list[Segment], kind: Kind, message: int) -> list[Segment]:
         (Kind.TOOL_CALL, "tool_calls/0/name, tool_calls/0/arguments"),
     ],
 )
-def test_a_field_of_a_learned_turn_that_is_not_told_is_an_error(
+def test_a_field_of_a_trained_turn_that_is_not_told_is_an_error(
     case: Make, conversation: Conversation, segments: Tell, kind: Kind, path: str
 ):
     found = list(lost(case(segments=without(segments(conversation), kind, 2))))
@@ -39,7 +39,7 @@ def test_a_field_of_a_learned_turn_that_is_not_told_is_an_error(
     assert ", ".join(r.detail.split(" of ")[0] for r in found) == path
 
 
-def test_a_field_of_a_turn_that_is_not_learned_is_a_warning(case: Make, conversation: Conversation, segments: Tell):
+def test_a_field_of_a_turn_that_is_not_trained_is_a_warning(case: Make, conversation: Conversation, segments: Tell):
     told = without(segments(conversation), Kind.REASONING, 2)
     (remark,) = lost(case(segments=told, trainable=(4,), rendered={"lost": ("messages/2/reasoning",)}))
     assert remark == ("warning", "reasoning of message 2 is not in the text", 2)
@@ -69,7 +69,7 @@ def test_tools_told_by_name_only_are_worth_knowing(case: Make, conversation: Con
     assert remark == ("warning", "1 of 1 tool specs (run_tests) are told in part", -1)
 
 
-def test_a_learned_turn_of_which_the_renderer_lost_something_is_an_error(case: Make):
+def test_a_trained_turn_of_which_the_renderer_lost_something_is_an_error(case: Make):
     (remark,) = lost(case(rendered={"lost": ("messages/2/reasoning", "messages/20/content", "tools/0")}))
     assert (remark.severity, remark.message) == ("error", 2)
 

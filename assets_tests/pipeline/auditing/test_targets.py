@@ -36,7 +36,7 @@ def details(remarks: Iterable[Remark], severity: str) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("kind", [Kind.SCAFFOLD, Kind.TOOLS, Kind.SYSTEM, Kind.USER, Kind.TOOL_RESULT])
-def test_learned_tokens_of_every_told_kind_are_found(case: Make, kind: Kind):
+def test_trained_tokens_of_every_told_kind_are_found(case: Make, kind: Kind):
     found = details(told_trained(relabelled(case, of_kind(kind), learn=True)), "error")
     assert any(f"{kind} is told" in detail for detail, _ in found)
 
@@ -50,7 +50,7 @@ def test_a_told_text_that_calls_itself_an_answer_is_read_anyway(case: Make, conv
     assert found == [("trained text holds what message 3 (tool) says: '1 failed: test_parse expected 3 but got 4'", 4)]
 
 
-def test_learned_tokens_of_a_user_message_are_found_whatever_their_kind(
+def test_trained_tokens_of_a_user_message_are_found_whatever_their_kind(
     case: Make, conversation: Conversation, segments: Tell
 ):
     lying = [
@@ -68,7 +68,19 @@ def test_an_answer_that_quotes_the_question_is_its_own(case: Make, conversation:
     assert list(told_trained(case(said))) == []
 
 
-def test_learned_prose_that_nobody_said_is_told(case: Make, conversation: Conversation, segments: Tell):
+def test_json_from_the_question_spaced_anew_in_a_call_is_its_own(
+    case: Make, conversation: Conversation, segments: Tell
+):
+    system, asked, called, *rest = conversation.messages
+    spaced, dense = '{"folder": "tests/unit", "verbose": true}', '{"folder":"tests/unit","verbose":true}'
+    call = msgspec.structs.replace(called.tool_calls[0], arguments=dense)
+    messages = (system, asked.but(content=spaced), called.but(tool_calls=(call,)), *rest)
+    said = msgspec.structs.replace(conversation, messages=messages)
+    told = [Segment(s.text.replace(dense, spaced), s.kind, s.message, literal=s.literal) for s in segments(said)]
+    assert list(told_trained(case(said, segments=told))) == []
+
+
+def test_trained_prose_that_nobody_said_is_told(case: Make, conversation: Conversation, segments: Tell):
     inventing = [
         Segment(s.text + "\nAs an assistant I", s.kind, s.message, literal=s.literal)
         if s.text.startswith("It passes")
@@ -80,18 +92,18 @@ def test_learned_prose_that_nobody_said_is_told(case: Make, conversation: Conver
     assert message == 4
 
 
-def test_a_stop_that_is_not_learned_is_found(case: Make):
+def test_a_stop_that_is_not_trained_is_found(case: Make):
     found = details(stops(relabelled(case, of_kind(Kind.STOP), learn=False)), "error")
     assert [message for _, message in found] == [2, 4]
     assert all("'<|im_end|>' is not trained" in detail for detail, _ in found)
 
 
-def test_a_learned_turn_without_a_stop_is_found(case: Make, conversation: Conversation, segments: Tell):
+def test_a_trained_turn_without_a_stop_is_found(case: Make, conversation: Conversation, segments: Tell):
     open_ended = [s for s in segments(conversation) if not (s.kind is Kind.STOP and s.message == 2)]
     assert details(stops(case(segments=open_ended)), "error") == [("this trained turn has no stop", 2)]
 
 
-def test_learned_text_after_the_stop_is_found(case: Make, conversation: Conversation, segments: Tell):
+def test_trained_text_after_the_stop_is_found(case: Make, conversation: Conversation, segments: Tell):
     running_on = []
     for s in segments(conversation):
         running_on += [s, Segment("Next, I", Kind.ANSWER, s.message, literal=False)] if s.kind is Kind.STOP else [s]
@@ -126,12 +138,12 @@ def test_every_policy_passes(case: Make, policy: str):
 
 
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.PROVED])
-def test_a_learned_turn_that_is_not_proved_is_found(case: Make, verdict: Verdict):
+def test_a_trained_turn_that_is_not_proved_is_found(case: Make, verdict: Verdict):
     found = details(prefix(case(verdicts={2: verdict}, trainable=(2, 4))), "error")
     assert found == [(f"this turn is trained and not proved: {verdict}", 2)]
 
 
-def test_a_proved_turn_that_is_not_trainable_and_learned_is_found(case: Make):
+def test_a_proved_turn_that_is_not_trainable_and_trained_is_found(case: Make):
     labels = case().masked.labels
     found = details(prefix(case(trainable=(4,), masked_row={"labels": labels})), "error")
     assert found == [("this turn is trained, but the renderer does not call it trainable", 2)]
@@ -145,7 +157,7 @@ def test_a_turn_without_a_verdict_is_found(case: Make):
     ]
 
 
-def test_turns_that_are_not_learned_are_told_with_their_verdict(case: Make):
+def test_turns_that_are_not_trained_are_told_with_their_verdict(case: Make):
     found = details(prefix(case(verdicts={2: "history rewritten", 4: "history rewritten"}, trained=False)), "warning")
     assert found == [("2 turns not proved, so not trained (history rewritten)", 2)]
 
