@@ -101,6 +101,21 @@ def test_reasoning_and_the_words_around_it_are_reasoning():
     ]
 
 
+def test_words_that_wrap_reasoning_are_reasoning_where_there_is_none():
+    source = RAW.replace(
+        "message.reasoning_content and (loop.last or keep_thinking) %}",
+        "loop.last %}{% if not message.reasoning_content %}{{ '<think>\\n\\n</think>\\n\\n' }}{% else %}",
+    ).replace("</think>\\n\\n' }}\n        {%- endif %}", "</think>\\n\\n' }}{% endif %}\n        {%- endif %}")
+    told = tell(ASKED, Message("assistant", "4"), source=source)
+    assert [(s.text, s.kind) for s in told.segments if s.kind.sampled] == [
+        ("<think>\n\n</think>\n\n", Kind.REASONING),
+        ("4", Kind.ANSWER),
+        ("<|im_end|>", Kind.STOP),
+    ]
+    silent = tell(ASKED, Message("assistant", ""), ASKED, source=source)
+    assert verdicts(silent) == [(1, Verdict.TURN_REWRITTEN, "")]
+
+
 def test_tools_are_told_as_tools_and_come_from_the_request():
     told = tell(ASKED, tools=(TOOL,))
     tools = [segment for segment in told.segments if segment.kind is Kind.TOOLS]

@@ -2,7 +2,8 @@
 
 Data is what its role and field say. The template's own words inside a turn belong to the data they stand next to: to
 the tool call they are near, else to what was written before them, else to what comes after. Those between an answer
-and a tool call open the call. Outside of turns they are scaffold, or belong to the tools they are near.
+and a tool call open the call; those that wrap reasoning are reasoning where there is none to wrap. Outside of turns
+they are scaffold, or belong to the tools they are near.
 """
 
 from bisect import bisect_right
@@ -22,16 +23,25 @@ FIELD_KINDS = {"content": Kind.ANSWER, "tool_calls": Kind.TOOL_CALL} | dict.from
 
 
 def segments(
-    text: str, runs: Sequence[Run], turns: Sequence[Turn], messages: Sequence[Mapping[str, Any]]
+    text: str, runs: Sequence[Run], turns: Sequence[Turn], messages: Sequence[Mapping[str, Any]], *, wrapper: str = ""
 ) -> tuple[Segment, ...]:
-    """The stream in order: cut at every run, turn and stop; neighbours that say the same are one."""
+    """The stream in order: cut at every run, turn and stop; neighbours that say the same are one.
+
+    wrapper: the words around reasoning, without blanks.
+    """
     pieces = _cut(runs, turns)
     kinds = _told(pieces, messages)
     for turn in turns:
         low, high = (bisect_right(pieces, at, key=lambda piece: piece.start) for at in (turn.start - 1, turn.end - 1))
         for index, kind in _written(pieces[low:high], turn):
-            kinds[low + index] = (kind, turn.message)
+            empty = wrapper and _is_words(text, pieces[low + index], wrapper)
+            kinds[low + index] = (Kind.REASONING if empty else kind, turn.message)
     return tuple(_merged(text, pieces, kinds))
+
+
+def _is_words(text: str, piece: Run, words: str) -> bool:
+    """Whether a piece is these words of the template, blanks aside."""
+    return not is_data(piece.place) and "".join(text[piece.start : piece.end].split()) == words
 
 
 def _cut(runs: Sequence[Run], turns: Iterable[Turn]) -> list[Run]:

@@ -83,8 +83,8 @@ class Prover:
             reach = walked + self._rest_of_closing(i, start, walked, closed)
         stop = self._stop(min(self._quiet(i, start, reach), reach), reach)
         end = stop[1] if stop else max(reach, start)
-        if verdict is Verdict.PROVED and stop is None and reach < len(closed):
-            verdict = Verdict.TURN_REWRITTEN  # as the last message it went on here, to its stop at least
+        if verdict is Verdict.PROVED and (stop is None or stop[0] == reach) and not self._ended(closed, reach):
+            verdict = Verdict.TURN_REWRITTEN
         if verdict is Verdict.PROVED and any(run.start >= end and _spoken(run.place) for run in self.data.get(i, ())):
             verdict = Verdict.SCATTERED
         return Turn(i, start, end, stop, verdict, note)
@@ -208,6 +208,10 @@ class Prover:
         marks = [mark for mark in found if not any(is_data(self._run(at).place) for at in (mark[0], mark[1] - 1))]
         inside = [mark for mark in marks if mark[0] < reach]
         return inside[-1] if inside else marks[-1] if marks else None
+
+    def _ended(self, closed: str, reach: int) -> bool:
+        """Whether the message, told last, says no more here, or stops here with a token of its own (gpt-oss)."""
+        return reach == len(closed) or self.tokens.control.match(closed, reach) is not None
 
     def _run(self, at: int) -> Run:
         """The run that holds this character."""

@@ -16,7 +16,7 @@ from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
 from renderers.tracing.owners import segments
 from renderers.tracing.places import WALK, Walk
-from renderers.tracing.runs import Tokens, runs_of
+from renderers.tracing.runs import Tokens, common, runs_of
 from renderers.tracing.strings import Text, own
 from renderers.tracing.turns import Prover
 from renderers.tracing.twin import compiled, rebuilding
@@ -105,7 +105,7 @@ class TracedTemplate:
         runs = runs_of(traced)
         turns = Prover(text, runs, told, render, self.tokens, self._switches(flags), generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
-        return Stream(segments(text, runs, turns, told), proofs)
+        return Stream(segments(text, runs, turns, told, wrapper=self.wrapper), proofs)
 
     def trace_hub(
         self,
@@ -178,6 +178,20 @@ class TracedTemplate:
                 f"{self.name}: message {message}: tool arguments must be an object, not {arguments[:40]!r}"
             )
         return value
+
+    @cached_property
+    def wrapper(self) -> str:
+        """The template's words around reasoning, without blanks, as far as the model writes them; found by asking."""
+        asked = {"role": "user", "content": "x"}
+        try:
+            prompt = self.text_hub([asked], generating=True)
+            said = self.text_hub([asked, {"role": "assistant", "content": "ANSWER", "reasoning_content": "THOUGHT"}])
+        except TemplateError:
+            return ""
+        turn = said[self.tokens.whole(said, common(prompt, said)) :]
+        before, _, rest = turn.partition("THOUGHT")
+        after, answer, _ = rest.partition("ANSWER")
+        return "".join((before + after).split()) if answer else ""
 
     @cached_property
     def writes_raw_arguments(self) -> bool:
