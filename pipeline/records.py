@@ -74,6 +74,16 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """From 1."""
 
 
+class Flaw(msgspec.Struct, frozen=True):
+    """An assistant message that is not what the model wrote, or not all of it: told, but never trained."""
+
+    message: int
+    reason: str
+
+
+CUT = "cut off by the token limit: the model did not stop here"
+
+
 class Conversation(Row, frozen=True, kw_only=True):
     """Messages and tools of one context window."""
 
@@ -92,9 +102,16 @@ class Conversation(Row, frozen=True, kw_only=True):
     agent_version: str | None = None
     model: str | None = None
     status: Status = "unknown"
+    flaws: tuple[Flaw, ...] = ()
     uncounted: dict[str, int] = {}
     """Trace entries that are not conversation and that the converter does not know, by type."""
     metadata: dict[str, Any] = {}
+
+    @property
+    def answered(self) -> tuple[Message, ...]:
+        """Messages up to the model's last: nothing can be learned from what came after."""
+        last = max((i for i, message in enumerate(self.messages) if message.role == "assistant"), default=-1)
+        return self.messages[: last + 1]
 
     def measures(self) -> Mapping[str, int]:
         return {"messages": len(self.messages), **{f"unknown {key}": n for key, n in self.uncounted.items()}}
@@ -128,7 +145,7 @@ class RenderedRow(Row, frozen=True, kw_only=True):
     lost: tuple[str, ...] = ()
     """Fields that hold something and are nowhere in the text, as `messages/3/reasoning`."""
     trainable: tuple[int, ...] = ()
-    """Assistant messages that are proved, and of which nothing is lost."""
+    """Assistant messages that are proved, of which nothing is lost, and that are what the model wrote."""
 
     def measures(self) -> Mapping[str, int]:
         turns = {"assistant messages": len(self.proofs), "trainable messages": len(self.trainable)}
@@ -210,7 +227,7 @@ class Shard(Row, frozen=True, kw_only=True):
     digest: str
     """Of the logical rows."""
     sources: dict[str, str]
-    """The data version of every partition on the way to it."""
+    """The rows' hash of every partition on the way to it: what code made them is no part of a dataset."""
     measured: dict[str, int] = {}
     """What these partitions measure: messages, tokens, trained tokens by kind."""
     rejects: dict[str, int] = {}

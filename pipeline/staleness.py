@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pipeline.errors import PromptFileError
 from pipeline.fingerprint import fingerprint
+from pipeline.publishing.shards import CONVERSATIONS, shard_path
 from pipeline.records import Manifest
 from pipeline.targets import Project
 
@@ -126,6 +127,7 @@ def stale(project: Project, store: Manifests) -> list[Stale]:
         for asset, above in graph.items():
             inputs = {a: m.data_version for a in above if (m := made[a])} or {"file": file_hash(path)}
             reasons = [_why(made[asset], versions[asset], inputs), *(f"{a} is stale" for a in above if a in behind)]
+            reasons.append(_gone(project, batch) if asset == "publication" else None)
             if reason := next(filter(None, reasons), None):
                 behind[asset] = reason
         found += [Stale(asset, batch, reason) for asset, reason in behind.items()]
@@ -142,3 +144,11 @@ def _why(made: Manifest | None, version: str, inputs: Mapping[str, str]) -> str 
     if "file" in changed:
         return "the prompt file changed"
     return f"{', '.join(changed)} changed" if changed else None
+
+
+def _gone(project: Project, batch: str) -> str | None:
+    """Published files that are not there any more; what is on the Hub is not looked at."""
+    publication = project.settings.publish
+    files = ["README.md", *(shard_path(config, batch) for config in (*project.targets, CONVERSATIONS))]
+    gone = [name for name in files if not (project.folder / publication.folder / name).exists()]
+    return f"{gone[0]} is gone from {publication.folder}" if gone and publication.to == "folder" else None

@@ -16,7 +16,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import SettingsError
-from renderers.masking import POLICIES
+from renderers.masking import POLICIES, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
 EXAMPLE = Path(__file__).parent / "example"
@@ -60,6 +60,11 @@ class Target(Settings):
     """Tokens."""
     over_length: Literal["drop", "error", "truncate"] = "drop"
     """What becomes of a longer row: a reject, a failed run, or a cut at the end (a reject if no target is left)."""
+
+    @property
+    def loss_policy(self) -> LossPolicy:
+        """The policy that this target names, with the target's own wishes."""
+        return POLICIES[self.policy].but(kinds=self.train_on, last_turn_only=self.last_turn_only)
 
 
 class Publication(Settings):
@@ -131,6 +136,8 @@ def parse_settings(path: Path) -> ProjectSettings:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"{path}: {told}") from error
+    if "conversations" in settings.targets:
+        raise SettingsError(f"{path}: targets.conversations: the dataset's messages are called that; name it otherwise")
     for name, target in settings.targets.items():
         if target.policy not in POLICIES:
             raise SettingsError(f"{path}: targets.{name}.policy: {target.policy!r} is none of {', '.join(POLICIES)}")

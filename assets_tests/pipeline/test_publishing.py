@@ -84,10 +84,9 @@ def test_the_card_tells_configs_counts_and_what_left(store: Store, folder: Path)
     manifests = [store.known("masked/qwen3", batch) for batch in BATCHES]
     tokens, trained = (sum(m.measures[name] for m in manifests) for name in ("tokens", "trained"))
     assert f"| {sum(m.rows for m in manifests)} | {tokens:,} | {trained:,} |" in card.text
-    assert "**Every audit passed.**" in card.text
+    assert "**No audit found an error.**" in card.text
     rejected = sum(m.rejects.get("no_target", 0) for m in manifests)
     assert f"| masked/qwen3: no_target | {rejected} |" in card.text
-    assert f"`{manifests[0].code_version}`" not in card.text, "the renderer's version, not the mask's"
 
 
 def test_the_card_says_the_same_whenever_it_is_written(store: Store, made: Project, folder: Path, tmp_path: Path):

@@ -89,7 +89,7 @@ def test_a_fixed_renderer_makes_exactly_its_targets_stale(
     assert assets(made, store) == []
     assert assets(made, store, "codex_tasks") == [*QWEN3, "publication"]
     now = {asset: store.known(asset, "pi_tasks").rows_file for asset in upstream(made)}
-    assert [asset for asset in kept if now[asset] != kept[asset]] == ["publication"], "only what names its sources"
+    assert now == kept, "a fix that changes no row here publishes nothing here"
 
 
 def test_a_prompt_file_that_changed_makes_all_of_its_batch_stale(made: Project, store: Store):
@@ -117,6 +117,11 @@ def test_a_lost_partition_and_what_was_made_from_it_are_stale(made: Project, sto
         "audits/qwen3": "masked/qwen3 is stale",
         "publication": "masked/qwen3 is stale",
     }
+
+
+def test_a_dataset_that_is_gone_is_published_again(made: Project, store: Store):
+    shutil.rmtree(made.folder / "dataset" / "qwen3")
+    assert reasons(made, store) == {"publication": "qwen3/train/pi_tasks.parquet is gone from dataset"}
 
 
 def test_rows_that_were_made_anew_upstream_are_a_reason(made: Project, store: Store):

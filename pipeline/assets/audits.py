@@ -26,7 +26,10 @@ def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
         partitions_def=BATCHES,
         deps=["conversations", ["rendered", name], ["masked", name]],
         kinds={"python"},
-        check_specs=[dg.AssetCheckSpec(check, asset=key, blocking=True) for check in AUDITS],
+        check_specs=[
+            dg.AssetCheckSpec(check, asset=key, blocking=True, description=find.__doc__)
+            for check, find in AUDITS.items()
+        ],
     )
     def audits(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
@@ -34,32 +37,33 @@ def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
         """What the audits find in the stored rows, read again without believing their renderer."""
         batch, summary = context.partition_key, Summary()
         tools = {"tokenizer": load_tokenizer(target, folder=project.folder), "target": target}
-
-        def rows() -> tuple[Iterator[Conversation], Iterator[RenderedRow], Iterator[MaskedRow]]:
-            return (
-                store.read("conversations", batch, Conversation),
-                store.read(f"rendered/{name}", batch, RenderedRow),
-                store.read(f"masked/{name}", batch, MaskedRow),
-            )
-
-        manifest = save(context, store, audit(*rows(), **tools, summary=summary))
-        image = picture(join(*rows(), **tools))
-        findings = store.read(f"audits/{name}", batch, Finding)
-        with store.attach(manifest, PAGE) as page:
-            write_page(page, join(*rows(), **tools), findings, summary, title=f"{batch}, {name}", picture=image)
-        with store.attach(manifest, SUMMARY) as file:
-            file.write(msgspec.json.encode(summary).decode())
-        page = store.place(manifest.asset, batch) / PAGE
+        manifest = save(context, store, audit(*stored(store, batch, name), **tools, summary=summary))
+        image = picture(join(*stored(store, batch, name), **tools))
+        cases, findings = join(*stored(store, batch, name), **tools), store.read(manifest.asset, batch, Finding)
+        with store.attach(manifest, PAGE) as page, store.attach(manifest, SUMMARY) as sums:
+            write_page(page, cases, findings, summary, title=f"{batch}, {name}", picture=image)
+            sums.write(msgspec.json.encode(summary).decode())
         return report(
             store,
             manifest,
             checks=[verdict(check, summary) for check in AUDITS],
             verdict=summary.verdict,
-            token_page=dg.MetadataValue.url(page.as_uri()),
+            token_page=dg.MetadataValue.url((store.place(manifest.asset, batch) / PAGE).as_uri()),
             mask=dg.MetadataValue.md(f"![trained tokens](data:image/png;base64,{b64encode(image).decode()})"),
         )
 
     return audits
+
+
+def stored(
+    store: Store, batch: str, name: str
+) -> tuple[Iterator[Conversation], Iterator[RenderedRow], Iterator[MaskedRow]]:
+    """What an audit reads."""
+    return (
+        store.read("conversations", batch, Conversation),
+        store.read(f"rendered/{name}", batch, RenderedRow),
+        store.read(f"masked/{name}", batch, MaskedRow),
+    )
 
 
 def verdict(check: str, summary: Summary) -> dg.AssetCheckResult:

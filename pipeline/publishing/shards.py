@@ -88,11 +88,16 @@ def _said(message: Message) -> Said:
     )
 
 
+def shard_path(config: str, batch: str) -> str:
+    """Where a shard is in the dataset."""
+    return f"{config}/{SPLIT}/{batch}.parquet"
+
+
 def write_shard(
     folder: Path, rows: Iterable[Tensors] | Iterable[Dialog], row: type[Row], *, config: str, made: Sequence[Manifest]
 ) -> Shard:
     """One file below `folder`. `made`: the partitions on the way to it, in order."""
-    path = f"{config}/{SPLIT}/{made[-1].batch}.parquet"
+    path = shard_path(config, made[-1].batch)
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     written = write_rows(folder / path, rows, row)
     return Shard(
@@ -100,7 +105,7 @@ def write_shard(
         config=config,
         rows=written.rows,
         digest=written.digest,
-        sources={step.asset: step.data_version for step in made},
+        sources={step.asset: step.data_version.rpartition(".")[2] for step in made},
         measured={name: n for step in made for name, n in step.measures.items()},
         rejects={f"{step.asset}: {reason}": n for step in made for reason, n in step.rejects.items()},
     )
