@@ -12,17 +12,12 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.records import MaskedRow, Reject, RenderedRow
 from pipeline.targets import Target
-from renderers.masking import POLICIES, LossPolicy, RunColumns, masked, run_mask, trained_runs
-
-
-def policy_of(target: Target) -> LossPolicy:
-    """The policy that a target names, with the target's own wishes."""
-    return POLICIES[target.policy].but(kinds=target.train_on, last_turn_only=target.last_turn_only)
+from renderers.masking import LossPolicy, RunColumns, masked, run_mask, trained_runs
 
 
 def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Reject]:
     """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`."""
-    policy = policy_of(target)
+    policy = target.loss_policy
     return (_mask(row, policy, target) for row in rows)
 
 

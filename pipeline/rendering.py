@@ -1,7 +1,8 @@
 """Conversations -> rendered rows, for one target; and where a target's tokenizer comes from.
 
-A conversation that its template refuses, or would tell without its tools, its system message or a tool result, is a
-reject. What is lost of an assistant message only makes that message untrainable: the row keeps it in `lost`.
+A row ends with the model's last message: what came after was never answered. A conversation that its template
+refuses, or would tell without its tools, its system message or a tool result, is a reject. What is lost of an assistant
+message only makes that message untrainable: the row keeps it in `lost`.
 """
 
 import json
@@ -21,7 +22,7 @@ from renderers.messages import Request
 from renderers.registry import create_renderer
 from renderers.rendered import Rendered, encode
 from renderers.renderer import Renderer
-from renderers.segments import Origin, Stream
+from renderers.segments import Origin, Proof, Stream, Verdict
 from renderers.tokenizer import Tokenizer
 
 AT_ONCE = 64
@@ -48,10 +49,12 @@ def _render_batch(batch: Sequence[Conversation], renderer: Renderer) -> Iterator
 
 
 def _tell(conversation: Conversation, renderer: Renderer) -> Stream | Reject:
+    if not conversation.answered:
+        return _reject(conversation, "no_completion", "there is no assistant message to learn from")
     if broken := _broken_arguments(conversation):
         return _reject(conversation, "broken_arguments", broken)
     try:
-        stream = renderer.stream(Request(conversation.messages, conversation.tools))
+        stream = renderer.stream(Request(conversation.answered, conversation.tools))
     except RendererError as error:
         return _reject(conversation, "refused", f"{renderer.name}: {error}")
     lost = [_spell(origin) for origin in stream.lost if not _assistants(conversation, origin)]
@@ -89,16 +92,22 @@ def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) 
 
 
 def _row(conversation: Conversation, rendered: Rendered) -> RenderedRow:
-    stream = rendered.stream
+    stream, flaws = rendered.stream, {flaw.message: flaw.reason for flaw in conversation.flaws}
     return RenderedRow(
         id=conversation.id,
         conversation_id=conversation.id,
         input_ids=rendered.ids,
         spans=tuple(RowSpan(s.start, s.kind, -1 if s.message is None else s.message) for s in rendered.spans()),
-        proofs=tuple(RowProof(proof.message, str(proof.verdict), proof.note) for proof in stream.proofs),
+        proofs=tuple(_proof(proof, flaws) for proof in stream.proofs),
         lost=tuple(map(_spell, stream.lost)),
-        trainable=tuple(sorted(stream.trainable)),
+        trainable=tuple(sorted(stream.trainable - flaws.keys())),
     )
+
+
+def _proof(proof: Proof, flaws: Mapping[int, str]) -> RowProof:
+    if proof.message in flaws:
+        return RowProof(proof.message, str(Verdict.UNFAITHFUL), flaws[proof.message])
+    return RowProof(proof.message, str(proof.verdict), proof.note)
 
 
 def _spell(origin: Origin) -> str:

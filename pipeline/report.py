@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.auditing.page import PAGE
 from pipeline.auditing.summary import SUMMARY, Summary
 from pipeline.errors import StoreError
-from pipeline.masking import policy_of, runs_of
+from pipeline.masking import runs_of
 from pipeline.records import Manifest, RenderedRow
 from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
@@ -113,7 +113,7 @@ def print_row(console: Console, project: Project, target: str, batch: str, row: 
     """A stored row as the model sees it: coloured by kind, trained tokens bold and underlined, a verdict a turn."""
     settings = project.targets[target]
     tokenizer = load_tokenizer(settings, folder=project.folder)
-    runs = stored_runs(row.input_ids, runs_of(row), policy_of(settings), tokenizer)
+    runs = stored_runs(row.input_ids, runs_of(row), settings.loss_policy, tokenizer)
     console.print(f"[bold]{row.id}[/] of {batch}, target {target}: {len(row.input_ids):,} tokens")
     console.print(Text.from_ansi(to_ansi(legend())), "\n")
     console.print(Text.from_ansi(to_ansi(runs)))

@@ -188,8 +188,13 @@ def _fields(request: Request) -> Iterator[Origin]:
         held += _texts(message.content)
         for position, call in enumerate(message.tool_calls):
             held.append((("tool_calls", position, "function", "name"), call.name))
-            held.append((("tool_calls", position, "function", "arguments"), call.arguments))
+            held.append((("tool_calls", position, "function", "arguments"), _held(call.arguments)))
         yield from (("messages", index, *path) for path, text in held if text.strip())
+
+
+def _held(arguments: str) -> str:
+    """Arguments; an empty object holds nothing that a template must write."""
+    return "" if "".join(arguments.split()) == "{}" else arguments
 
 
 def _texts(content: Content) -> list[tuple[Origin, str]]:

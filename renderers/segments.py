@@ -59,6 +59,8 @@ class Verdict(StrEnum):
     """The same turn reads differently as the last message than it does here."""
     SCATTERED = "told in two places"
     INVISIBLE = "no output"
+    UNFAITHFUL = "not what the model wrote"
+    """The trace holds something else: an answer that was cut off, a call that the agent rewrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Stream:
 
     @property
     def trainable(self) -> frozenset[int]:
-        """Assistant messages that are proved, and of which nothing is lost."""
+        """Assistant messages that are proved, of which nothing is lost, and that end with a stop."""
         lost = {origin[1] for origin in self.lost if origin[0] == "messages"}
-        return frozenset(p.message for p in self.proofs if p.verdict is Verdict.PROVED and p.message not in lost)
+        proved = {proof.message for proof in self.proofs if proof.verdict is Verdict.PROVED}
+        stopped = {segment.message for segment in self.segments if segment.kind is Kind.STOP}
+        return frozenset((proved & stopped) - lost)

@@ -254,7 +254,9 @@ def test_a_call_without_a_result_is_aborted_if_the_talk_goes_on(read):
     ],
 )
 def test_the_status_is_how_the_last_turn_ended(read, events, status):
-    assert read(meta(), ASKED, said("assistant", "Done."), *events)[0].status == status
+    (told,) = read(meta(), ASKED, said("assistant", "Done."), *events)
+    assert told.status == status
+    assert [flaw.message for flaw in told.flaws] == ([1] if status == "length" else [])
 
 
 def test_what_is_no_conversation_is_counted_if_it_is_new(read):

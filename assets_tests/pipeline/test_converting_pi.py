@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.converting import convert
-from pipeline.records import Conversation, Reject, Trace, TraceFile
+from pipeline.records import CUT, Conversation, Reject, Trace, TraceFile
 from renderers.messages import Message, Part, ToolCall
 
 Line = dict[str, Any]
@@ -266,3 +266,19 @@ def test_a_session_without_an_answer_is_a_reject(read):
 def test_another_first_line_is_another_format(read):
     (reject,) = read(asked("a", None), head={"type": "session_meta", "payload": {"id": "t1"}})
     assert (reject.reason, reject.detail[:10]) == ("wrong_format", "s.jsonl:1:")
+
+
+def test_an_answer_that_is_not_what_the_model_wrote_is_named(read: Convert):
+    broken = {**call("one", {}), "argumentsError": "Unexpected end of JSON input"}
+    (told,) = read(
+        asked("a", None),
+        answered("b", "a", broken, stop="toolUse"),
+        output("c", "b", "one", "no such command"),
+        answered("d", "c", "Again.", stop="length"),
+        asked("e", "d"),
+        answered("f", "e", "Done."),
+    )
+    assert isinstance(told, Conversation)
+    assert [flaw.message for flaw in told.flaws] == [1, 3]
+    assert "bash" in told.flaws[0].reason
+    assert told.flaws[1].reason == CUT

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub.constants
+import msgspec
 import pytest
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
-from pipeline.records import Conversation, Reject, RenderedRow
+from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
 from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
 from pipeline.targets import EXAMPLE, Target
 from renderers.errors import TemplateError
@@ -36,6 +37,7 @@ class Scripted:
                 raise TemplateError(f"message {index}: no")
             kind = KIND_OF.get(message.role, Kind.ANSWER)
             segments.append(Segment(str(message.content), kind, index, False, ("messages", index, "content")))
+            segments += [Segment("<|im_end|>", Kind.STOP, index)] if message.role == "assistant" else []
         asked = [k for k, message in enumerate(request.messages) if message.role == "assistant"]
         return Stream(tuple(segments), tuple(Proof(k, Verdict.PROVED) for k in asked), self.lost)
 
@@ -60,22 +62,46 @@ def but(renderer: Renderer, *lost: Origin) -> Renderer:
 def test_a_row_holds_ids_what_they_are_and_what_is_proved(renderer: Renderer):
     (row,) = render([conversation("c", "Hi", "Hello.")], renderer)
     assert isinstance(row, RenderedRow)
-    assert renderer.tokenizer.decode(row.input_ids) == "<|im_start|>HiHello."
-    assert [(span.kind, span.message) for span in row.spans] == [("scaffold", -1), ("user", 0), ("answer", 1)]
+    assert renderer.tokenizer.decode(row.input_ids) == "<|im_start|>HiHello.<|im_end|>"
+    spans = [(span.kind, span.message) for span in row.spans]
+    assert spans == [("scaffold", -1), ("user", 0), ("answer", 1), ("stop", 1)]
     assert (row.proofs[0].message, row.proofs[0].verdict, row.trainable) == (1, "proved", (1,))
     assert (row.id, row.conversation_id) == ("c", "c")
 
 
 def test_a_refused_conversation_leaves_and_its_neighbours_stay_in_order(renderer: Renderer):
-    rows = list(render([conversation("a", "x"), conversation("b", "refuse me"), conversation("c", "y")], renderer))
+    rows = list(
+        render(
+            [conversation("a", "x", "."), conversation("b", "refuse me", "."), conversation("c", "y", ".")], renderer
+        )
+    )
     assert [(row.id, type(row)) for row in rows] == [("a", RenderedRow), ("b", Reject), ("c", RenderedRow)]
     assert rows[1] == Reject(id="b", stage="rendered", reason="refused", detail="scripted: message 0: no")
 
 
+def test_what_nobody_answered_is_not_in_the_row(renderer: Renderer):
+    (row,) = render([conversation("c", "Hi", "Hello.", "And then?")], renderer)
+    assert isinstance(row, RenderedRow)
+    assert renderer.tokenizer.decode(row.input_ids) == "<|im_start|>HiHello.<|im_end|>"
+    (gone,) = render([conversation("c", "Anybody?")], renderer)
+    assert isinstance(gone, Reject)
+    assert gone.reason == "no_completion"
+
+
+def test_what_the_model_did_not_write_is_told_and_not_trained(renderer: Renderer):
+    cut = msgspec.structs.replace(conversation("c", "x", "y", "z", "w"), flaws=(Flaw(1, CUT),))
+    (row,) = render([cut], renderer)
+    assert isinstance(row, RenderedRow)
+    assert row.trainable == (3,)
+    assert [(proof.verdict, proof.note) for proof in row.proofs] == [("not what the model wrote", CUT), ("proved", "")]
+
+
 def test_text_that_cannot_be_encoded_costs_its_own_row_only(renderer: Renderer):
-    rows = list(render([conversation("a", "x"), conversation("b", "\ud800"), conversation("c", "y")], renderer))
+    rows = list(
+        render([conversation("a", "x", "."), conversation("b", "\ud800", "."), conversation("c", "y", ".")], renderer)
+    )
     assert [getattr(row, "reason", "kept") for row in rows] == ["kept", "not_encodable", "kept"]
-    assert renderer.tokenizer.decode(rows[2].input_ids) == "<|im_start|>y"
+    assert renderer.tokenizer.decode(rows[2].input_ids) == "<|im_start|>y.<|im_end|>"
 
 
 @pytest.mark.parametrize("arguments", ["", "{", '{"a": 1} x', "{'a': 1}", "nul"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.records import Conversation, MaskedRow, RenderedRow, Severity
 from pipeline.targets import Target
-from renderers.masking import IGNORED, POLICIES, LossPolicy
+from renderers.masking import IGNORED, LossPolicy
 from renderers.messages import Message
 from renderers.segments import SAMPLED, Kind
 from renderers.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class Case:
     @cached_property
     def policy(self) -> LossPolicy:
         """What this target wants to learn."""
-        return POLICIES[self.target.policy].but(kinds=self.target.train_on, last_turn_only=self.target.last_turn_only)
+        return self.target.loss_policy
 
     def message(self, index: int) -> Message | None:
         """A message of the conversation, if it has so many."""

@@ -1,7 +1,8 @@
 """Everything that was said is in the text: read back from the stored ids, not asked of the renderer.
 
-What is lost of an assistant message makes its turn untrainable, no more: inference sees history without its reasoning,
-too. What is lost of anything that the model was told should have been rejected by rendering.
+What came after the model's last message is not in the row. What is lost of an assistant message makes its turn
+untrainable, no more: inference sees history without its reasoning, too. What is lost of anything that the model was told
+should have been rejected by rendering.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ TOOLS = KINDS.index(Kind.TOOLS)
 def lost(case: Case) -> Iterator[Remark]:
     """Every field of every message and every tool spec is found in the decoded text."""
     untrained: dict[str, list[int]] = {}
-    for index, message in enumerate(case.conversation.messages):
+    for index, message in enumerate(case.conversation.answered):
         harmless = index not in case.trained_messages if message.role == "assistant" else not case.trained.any()
         for field in missing(message, case.text(case.messages == index)):
             if harmless:

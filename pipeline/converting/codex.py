@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.converting.codex_items import Item, Telling, Tools, answer, sampled, told, tool_specs
 from pipeline.converting.codex_lines import Meta, Window, last_status, lineage, read_meta, windows
-from pipeline.records import Conversation, Place, Trace
+from pipeline.records import CUT, Conversation, Flaw, Place, Status, Trace
 from renderers.messages import Message, text
 
 Placed = list[tuple[Message, Place]]
@@ -25,7 +25,8 @@ def convert(trace: Trace) -> Iterator[Conversation]:
     own = [(place, line) for place, line in lines if place.file == session.name]
     meta, status = read_meta(own), last_status(own)
     tools: tuple[dict[str, Any], ...] = ()
-    for number, window in enumerate(list(windows(lines, uncounted))):
+    shown = list(windows(lines, uncounted))
+    for number, window in enumerate(shown):
         tools = _tools(window) or tools
         messages = _with_base(_with_aborted(_folded(window)), meta, own[0][0])
         if not any(message.role == "assistant" and place.file == session.name for message, place in messages):
@@ -43,6 +44,7 @@ def convert(trace: Trace) -> Iterator[Conversation]:
             agent_version=meta.cli_version,
             model=window.model,
             status=status,
+            flaws=_flaws(messages, status) if number + 1 == len(shown) else (),
             uncounted=dict(+uncounted),
             metadata=trace.metadata,
         )
@@ -84,6 +86,12 @@ def _with_aborted(messages: Placed) -> Placed:
         missing = [call.id for call in message.tool_calls if call.id not in answered and at < last]
         whole += [(message, place), *((Message("tool", "aborted", tool_call_id=call), place) for call in missing)]
     return whole
+
+
+def _flaws(messages: Placed, status: Status) -> tuple[Flaw, ...]:
+    """The last answer, where the token limit cut it off: Codex keeps it like any other."""
+    answers = [index for index, (message, _) in enumerate(messages) if message.role == "assistant"]
+    return (Flaw(answers[-1], CUT),) if status == "length" else ()
 
 
 def _with_base(messages: Placed, meta: Meta, place: Place) -> Placed:

@@ -25,10 +25,11 @@ from pipeline.converting.pi_entries import (
     answer,
     blocks_of,
     content_of,
+    flaw,
     result,
     shell,
 )
-from pipeline.records import Conversation, Place, Status, Trace
+from pipeline.records import Conversation, Flaw, Place, Status, Trace
 from renderers.messages import Message
 
 Placed = list[tuple[Message, Place]]
@@ -74,6 +75,7 @@ def convert(trace: Trace) -> Iterator[Conversation]:
                 format=trace.format,
                 model=answers[-1].said.response_model or answers[-1].said.model,
                 status=_status(branch),
+                flaws=tuple(_flaws(messages, answers)),
                 uncounted=uncounted,
                 metadata=trace.metadata,
             )
@@ -206,6 +208,14 @@ def _messages(window: Window, last: Said) -> Placed:
             messages.append((spoken, place))
         open_calls = {call.id: place for call in spoken.tool_calls}
     return messages + _attached(pictures)
+
+
+def _flaws(messages: Placed, answers: list[Told]) -> Iterator[Flaw]:
+    """Answers that are not what the model wrote."""
+    reasons = {told.place: why for told in answers if (why := flaw(told.said, told.place))}
+    for index, (message, place) in enumerate(messages):
+        if message.role == "assistant" and place in reasons:
+            yield Flaw(index, reasons[place])
 
 
 def _unanswered(calls: dict[str | None, Place]) -> Placed:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline.converting.lines import unknown
-from pipeline.records import Place
+from pipeline.records import CUT, Place
 from renderers.messages import Content, Message, Part, ToolCall
 
 COMPACTED = (
@@ -31,6 +31,7 @@ class Block(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
     """As Pi spelled them again; the model's own spelling is lost, and broken JSON has become `{}`."""
+    arguments_error: str = ""
 
 
 Blocks = str | list[Block] | None
@@ -128,6 +129,14 @@ def answer(said: Said, place: Place, *, thinks: bool) -> Message:
         reasoning=(thought or None) if thinks else None,
         tool_calls=tuple(ToolCall(call.name, bytes(call.arguments).decode(), call_id(call.id)) for call in calls),
     )
+
+
+def flaw(said: Said, place: Place) -> str:
+    """Why an answer is not what the model wrote; empty if it is."""
+    if said.stop_reason == "length":
+        return CUT
+    broken = [block.name for block in blocks_of(said.content, place, "thinking", "toolCall") if block.arguments_error]
+    return f"Pi keeps {{}} for the arguments of {', '.join(broken)}, which it could not read" if broken else ""
 
 
 def result(said: Said, place: Place, *, pictures: bool) -> Message:
