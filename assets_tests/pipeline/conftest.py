@@ -1,5 +1,7 @@
 """The example as a project of its own, before and after it was materialized."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,10 +60,18 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = copy_example(tmp_path_factory.mktemp("made") / "project")
-    for batch in BATCH_NAMES:
-        run(project, batch)
-    return project.folder
+    """One worker makes it, the others wait: xdist has no session that they share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "made"
+    with (shared / "made.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            fresh = copy_example(base / "making")
+            for batch in BATCH_NAMES:
+                run(fresh, batch)
+            fresh.folder.rename(folder)
+    return folder
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from pipeline.resources.store import Store
 from pipeline.targets import Project, Publication
 from renderers.messages import Message, Part, from_hub, text
 
-pytestmark = pytest.mark.xdist_group("demo")
 BATCHES = ("codex_tasks", "pi_tasks")
 
 

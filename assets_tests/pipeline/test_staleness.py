@@ -15,7 +15,6 @@ from pipeline.resources.store import Store
 from pipeline.staleness import code_versions, source_hash, stale, upstream
 from pipeline.targets import EXAMPLE, Project, Target
 
-pytestmark = pytest.mark.xdist_group("demo")
 QWEN3 = ["rendered/qwen3", "masked/qwen3", "audits/qwen3"]
 AFTER_TRACES = ["conversations", *QWEN3, "rendered/chatml", "masked/chatml", "audits/chatml", "publication"]
 
