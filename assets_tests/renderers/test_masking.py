@@ -60,15 +60,21 @@ def test_last_turn_trains_what_follows_the_last_user_message(render):
 
 def test_a_tool_result_begins_no_turn(render):
     result = Segment("42", Kind.TOOL_RESULT, 4, literal=False)
-    more = Segment("done", Kind.ANSWER, 5, literal=False)
+    more = (Segment("done", Kind.ANSWER, 5, literal=False), Segment("<|im_end|>", Kind.STOP, 5))
     proofs = tuple(Proof(m, Verdict.PROVED) for m in (1, 3, 5))
-    rendered = render(Stream((*told().segments, result, more), proofs))
+    rendered = render(Stream((*told().segments, result, *more), proofs))
     assert {message for _, message in trained(rendered, "last_turn")} == {3, 5}
 
 
 def test_without_a_user_message_everything_is_the_last_turn(render):
+    said = (Segment("hi", Kind.ANSWER, 0, literal=False), Segment("<|im_end|>", Kind.STOP, 0))
+    rendered = render(Stream(said, (Proof(0, Verdict.PROVED),)))
+    assert trained(rendered, "last_turn") == {(Kind.ANSWER, 0), (Kind.STOP, 0)}
+
+
+def test_a_turn_that_has_no_stop_is_not_trained(render):
     rendered = render(Stream((Segment("hi", Kind.ANSWER, 0, literal=False),), (Proof(0, Verdict.PROVED),)))
-    assert trained(rendered, "last_turn") == {(Kind.ANSWER, 0)}
+    assert not trained(rendered, "assistant")
 
 
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.PROVED])

@@ -113,7 +113,8 @@ def test_a_proof_renders_no_prefix_again(conversation, proved):
 
 def test_a_field_is_told_by_a_segment_at_it_in_it_or_around_it():
     parts = (Part("text", "a"), Part("text", "b"))
-    request = Request((Message("user", parts), Message("assistant", "c", "r", (CALL,))), ({"type": "function"},))
+    call = ToolCall("ls", '{"path": "."}')
+    request = Request((Message("user", parts), Message("assistant", "c", "r", (call,))), ({"type": "function"},))
     fields = [
         ("tools", 0),
         ("messages", 0, "content", 0, "text"),

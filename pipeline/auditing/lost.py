@@ -1,8 +1,8 @@
 """Everything that was said is in the text: read back from the stored ids, not asked of the renderer.
 
 What came after the model's last message is not in the row. What is lost of an assistant message makes its turn
-untrainable, no more: inference sees history without its reasoning, too. What is lost of anything that the model was told
-should have been rejected by rendering.
+untrainable, no more: inference sees history without its reasoning, too. What is lost of anything that the model was
+told should have been rejected by rendering.
 """
 
 from collections.abc import Iterator
