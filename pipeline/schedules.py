@@ -7,11 +7,16 @@ from pipeline.staleness import PAID, Stale, stale
 from pipeline.targets import Project
 
 
-@dg.schedule(job_name="rerender", cron_schedule="0 2 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
+@dg.schedule(
+    job_name="rerender",
+    cron_schedule="0 2 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Renders again what is stale. Never calls a model.",
+)
 def nightly_rerender(
     context: dg.ScheduleEvaluationContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One run of `rerender` for every batch that has traces and is stale after them. Never calls a model."""
+    """One run of `rerender` for every batch that has traces and is stale after them."""
     behind: dict[str, list[Stale]] = {}
     for one in stale(project, store):
         if one.asset not in PAID and store.manifest("traces", one.batch):

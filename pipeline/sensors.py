@@ -11,11 +11,16 @@ PRODUCE_NEW = "TRACEMILL_PRODUCE_NEW"
 """Set it to 1 to launch `produce` for every new batch; unset, nothing is spent."""
 
 
-@dg.sensor(job_name="produce", minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job_name="produce",
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Adds a partition for every new file of the prompts folder; launches nothing unless asked to.",
+)
 def new_batches(
     context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Adds a partition for every new file of the prompts folder."""
+    """A partition for each new file; a file whose name cannot be one is named, so that somebody renames it."""
     known = set(context.instance.get_dynamic_partitions(str(BATCHES.name)))
     new = sorted(project.batch_files().keys() - known)
     misnamed = project.misnamed_files()

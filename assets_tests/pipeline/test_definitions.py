@@ -141,11 +141,13 @@ def test_a_run_tells_dagster_what_it_made(made: Project, materialize: Callable[.
     assert 0 < found["masked/qwen3"].metadata["trained fraction"].value < 1
     audits = found["audits/qwen3"].metadata
     assert audits["mask"].value.startswith("![trained tokens](data:image/png;base64,")
-    page = Path(audits["token_page"].value.removeprefix("file://"))
+    page = Path(audits["token_page"].value)
     assert page.read_text(encoding="utf-8").endswith("</html>\n")
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     assert set(checks) == {"some_row_survived", *AUDITS}
     assert all(c.passed or c.severity == dg.AssetCheckSeverity.WARN for c in checks.values())
+    assert all(c.partition == "pi_tasks" for c in checks.values())
+    assert all(c.passed or c.metadata["findings"].value for c in checks.values() if c.check_name in AUDITS)
 
 
 def test_the_same_again_writes_nothing_new(made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):
