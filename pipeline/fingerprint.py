@@ -85,7 +85,7 @@ def corpus() -> list[Request]:
 def _depends_on(target: Target, files: Iterable[Path]) -> str:
     """A hash of everything that a fingerprint depends on."""
     told = blake2b(digest_size=16)
-    told.update(repr((target.model, target.revision, target.renderer, target.flags)).encode())
+    told.update(repr((target.model, target.revision, target.renderer, target.today, target.flags)).encode())
     told.update(repr([importlib.metadata.version(library) for library in LIBRARIES]).encode())
     for path in (Path(__file__), CORPUS, *sorted(RENDERERS.rglob("*.py")), *files):
         told.update(blake2b(path.read_bytes()).digest())

@@ -121,7 +121,7 @@ def _reject(conversation: Conversation, reason: str, detail: str) -> Reject:
 def load_renderer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Renderer:
     """The renderer that a target names, with its tokenizer and flags."""
     tokenizer = load_tokenizer(target, folder=folder, offline=offline)
-    return create_renderer(tokenizer, target.renderer, **target.flags)
+    return create_renderer(tokenizer, target.renderer, today=target.today, **target.flags)
 
 
 def load_tokenizer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Tokenizer:

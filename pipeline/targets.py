@@ -8,6 +8,7 @@ example.
 import os
 import re
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +49,8 @@ class Target(Settings):
     """A commit of the Hub repository; a branch name moves, and is refused."""
     renderer: str = "auto"
     """`auto`, `traced`, or the name of a family."""
+    today: date | None = None
+    """The date that is printed by templates that print one."""
     flags: dict[str, Any] = {}
     """Template flags: `enable_thinking`, `reasoning_effort`, …"""
     policy: str = "assistant"

@@ -1,7 +1,7 @@
 """Families, a row each, and the choice of a witness for a tokenizer."""
 
 import hashlib
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from renderers.errors import UnknownFlag, UnknownModel
@@ -35,17 +35,17 @@ FAMILIES = {
 
 
 def create_renderer(
-    tokenizer: Tokenizer, renderer: str = "auto", *, now: datetime | None = None, **flags: Any
+    tokenizer: Tokenizer, renderer: str = "auto", *, today: date | None = None, **flags: Any
 ) -> Renderer:
     """A renderer for a tokenizer. `flags` are the template's own, as `enable_thinking=False`.
 
     renderer: "auto", "traced" (the tokenizer's own chat template, whatever it is), or a family's name. "auto" is the
     family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does; the
-    family of the model's name where there is no template. `now`: the clock of traced templates that print the date.
+    family of the model's name where there is no template. `today`: what templates print that print the date.
 
     Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """
-    witness = _witness(tokenizer, renderer, now)
+    witness = _witness(tokenizer, renderer, today)
     if isinstance(witness, Family):
         witness.check(flags)
     elif unknown := sorted(flags.keys() - set(witness.flags)):
@@ -59,7 +59,7 @@ def fingerprint(chat_template: str) -> str:
     return hashlib.sha256(chat_template.encode()).hexdigest()
 
 
-def _witness(tokenizer: Tokenizer, renderer: str, now: datetime | None) -> Witness:
+def _witness(tokenizer: Tokenizer, renderer: str, today: date | None) -> Witness:
     if renderer in FAMILIES:
         return FAMILIES[renderer]
     if renderer not in ("auto", "traced"):
@@ -76,4 +76,4 @@ def _witness(tokenizer: Tokenizer, renderer: str, now: datetime | None) -> Witne
             f"give the tokenizer a chat_template, or name its family: {', '.join(FAMILIES)}"
         )
     added = {token: token in tokenizer.special for token in tokenizer.added}
-    return TracedTemplate(source, special_tokens=tokenizer.special_tokens, added=added, now=now)
+    return TracedTemplate(source, special_tokens=tokenizer.special_tokens, added=added, today=today)

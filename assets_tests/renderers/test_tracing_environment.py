@@ -1,5 +1,7 @@
 """The traced environment writes what the plain one writes, and nothing that was said becomes the template's words."""
 
+from datetime import date
+
 import pytest
 from jinja2.filters import FILTERS
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -9,6 +11,7 @@ from renderers.tracing.places import Near, is_data
 from renderers.tracing.strings import Text
 from renderers.tracing.witness import TracedTemplate
 
+TODAY = date(2025, 7, 1)
 SAID = "<Ω> ж\n  Щ&  {} <i>ю</i> www.й.ru"
 MESSAGES = [
     {
@@ -116,7 +119,7 @@ OWN = set("[]-{}()', 0123456789.:xNoneBytes")
 
 
 def traced(source: str, messages=MESSAGES) -> Text:
-    return TracedTemplate(source).trace_hub(messages)
+    return TracedTemplate(source, today=TODAY).trace_hub(messages)
 
 
 def runs(text: Text) -> list:
@@ -131,7 +134,7 @@ def test_every_filter_of_jinja_is_tried():
 @pytest.mark.parametrize("expression", [*FILTERED.values(), *WRITTEN])
 def test_what_was_said_stays_data_whatever_is_done_to_it(expression):
     source = "{% set m = messages[0] %}{{ " + expression + " }}"
-    template = TracedTemplate(source)
+    template = TracedTemplate(source, today=TODAY)
     made = template.trace_hub(MESSAGES)
     assert made == template.text_hub(MESSAGES)
     words = "".join(text for text, place in runs(made) if not is_data(place))
@@ -186,7 +189,7 @@ def theirs(source: str) -> str:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_plain_and_traced_write_what_transformers_writes(source):
-    template = TracedTemplate(source)
+    template = TracedTemplate(source, today=TODAY)
     assert template.text_hub(MESSAGES) == theirs(source)
     assert template.trace_hub(MESSAGES) == theirs(source)
 
@@ -195,7 +198,7 @@ def test_plain_and_traced_write_what_transformers_writes(source):
 def test_plain_and_traced_refuse_in_the_words_of_transformers(source):
     with pytest.raises(Exception) as upstream:  # noqa: PT011 (templates raise what they like)
         theirs(source)
-    template = TracedTemplate(source)
+    template = TracedTemplate(source, today=TODAY)
     for run in (template.text_hub, template.trace_hub):
         with pytest.raises(TemplateError) as refused:
             run(MESSAGES)

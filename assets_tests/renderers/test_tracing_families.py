@@ -101,7 +101,7 @@ def template(official) -> Callable[..., TracedTemplate]:
             name: v["content"] if isinstance(v, dict) else v for name, v in named.items() if isinstance(v, (dict, str))
         }
         source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-        return TracedTemplate(source, special_tokens=special, added=added, now=NOW, name=family, bare=bare)
+        return TracedTemplate(source, special_tokens=special, added=added, today=NOW, name=family, bare=bare)
 
     return made
 

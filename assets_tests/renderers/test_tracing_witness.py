@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import date
 
 import msgspec
 import pytest
@@ -289,8 +289,10 @@ def test_transformers_edit_of_messages_is_made_unless_bare():
     assert chatml(source).trace_hub(messages)[-1]._runs == ((1, ("messages", 0, "thinking")),)
 
 
-def test_the_clock_can_be_set():
-    told = tell(ASKED, source="{{ strftime_now('%Y') }}", now=datetime(2025, 7, 1))
+def test_a_template_that_prints_the_date_is_told_which():
+    with pytest.raises(TemplateError, match="give `today`"):
+        tell(ASKED, source="{{ strftime_now('%Y') }}")
+    told = tell(ASKED, source="{{ strftime_now('%Y') }}", today=date(2025, 7, 1))
     assert told.segments == (Segment("2025"),)
 
 

@@ -6,7 +6,6 @@ are not put through the sandbox.
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import jinja2
@@ -100,7 +99,7 @@ class PlainGenerator(CodeGenerator):
 
 
 class PlainEnvironment(ImmutableSandboxedEnvironment):
-    """As transformers builds it. `strftime_now` is given to each render, so that all of one telling have one clock."""
+    """As transformers builds it. `strftime_now` is given to each render: there is no clock here."""
 
     code_generator_class = PlainGenerator
 
@@ -109,7 +108,6 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = _plain_tojson
         self.globals |= {
             "raise_exception": _raise,
-            "strftime_now": lambda wanted: datetime.now().strftime(wanted),
             "dict": DictMaker(),
             "namespace": Namespace,
         }

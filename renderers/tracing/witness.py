@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -39,7 +39,7 @@ class TracedTemplate:
 
     special_tokens: {"bos_token": "<s>", ...}, as the template reads them.
     added: the added tokens of the vocabulary, and whether each is special.
-    now: the clock of templates that print the date.
+    today: what templates that print the date print; without it they refuse, for a clock would change rows by itself.
     switches: the settings that serving offers, which may be flipped to prove a turn; by default every variable of the
     template, as True and as False.
     bare: leave hub messages as they are, where transformers edits them.
@@ -51,12 +51,12 @@ class TracedTemplate:
         *,
         special_tokens: Mapping[str, str] | None = None,
         added: Mapping[str, bool] | None = None,
-        now: datetime | None = None,
+        today: date | None = None,
         name: str = "traced",
         switches: Sequence[Mapping[str, Any]] | None = None,
         bare: bool = False,
     ):
-        self.source, self.name, self.now, self.bare = source, name, now, bare
+        self.source, self.name, self.today, self.bare = source, name, today, bare
         self.special_tokens = dict(special_tokens or {})
         try:
             self.compiled = compiled(source)
@@ -91,12 +91,12 @@ class TracedTemplate:
         """As `tell`, of messages in the Hub's shape, handed to the template as they are."""
         if not messages:
             raise TemplateError(f"{self.name}: no messages: a conversation has at least one")
-        flags, now = dict(flags or {}), self.now or datetime.now()
-        traced = self.trace_hub(messages, tools, flags=flags, generating=generating, now=now)
+        flags = dict(flags or {})
+        traced = self.trace_hub(messages, tools, flags=flags, generating=generating)
         told, text = self._edited(messages), str.__str__(traced)
 
         def render(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
-            given = self._given(part, tools, prompt, {"strftime_now": now.strftime, **flags, **switch})
+            given = self._given(part, tools, prompt, {"strftime_now": self._strftime, **flags, **switch})
             with refusing(self.name):
                 yield from self.compiled.plain.generate(given)
 
@@ -114,10 +114,9 @@ class TracedTemplate:
         *,
         flags: Mapping[str, Any] | None = None,
         generating: bool = False,
-        now: datetime | None = None,
     ) -> Text:
         """The text, with the place of each character."""
-        clock = rebuilding((now or self.now or datetime.now()).strftime)
+        clock = rebuilding(self._strftime)
         walking = WALK.set(Walk())
         try:
             with refusing(self.name):
@@ -137,11 +136,10 @@ class TracedTemplate:
         *,
         flags: Mapping[str, Any] | None = None,
         generating: bool = False,
-        now: datetime | None = None,
     ) -> str:
         """The text alone, as `apply_chat_template` writes it."""
-        clock = (now or self.now or datetime.now()).strftime
-        given = self._given(self._edited(messages), tools, generating, {"strftime_now": clock, **(flags or {})})
+        asked = {"strftime_now": self._strftime, **(flags or {})}
+        given = self._given(self._edited(messages), tools, generating, asked)
         with refusing(self.name):
             return self.compiled.plain.render(given)
 
@@ -149,6 +147,11 @@ class TracedTemplate:
         """All that the template is given."""
         asked = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": generating}
         return {**self.special_tokens, **asked, **variables}
+
+    def _strftime(self, wanted: str) -> str:
+        if self.today is None:
+            raise jinja2.TemplateError("it prints the date of the day, and nobody said which: give `today`")
+        return self.today.strftime(wanted)
 
     def _edited(self, messages: Sequence[HubMessage]) -> list[HubMessage]:
         return list(messages) if self.bare else [_as_transformers(message) for message in messages]
