@@ -1,14 +1,15 @@
 """Trace formats, a row each, and the stage that reads them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from pipeline.converting import codex, codex_lines, pi
 from pipeline.errors import TraceError
 from pipeline.records import Conversation, Reject, Trace
 
 
-class Format(NamedTuple):
+@dataclass(frozen=True)
+class Format:
     """How one agent's session files are read."""
 
     convert: Callable[[Trace], Iterator[Conversation]]
