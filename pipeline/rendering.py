@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
@@ -162,18 +162,28 @@ def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
             f"set `revision` to the commit you mean, 40 hex digits, from https://huggingface.co/{target.model}/commits"
         )
         raise SettingsError(f"{SETTINGS}: model {target.model}, revision {target.revision}: a branch moves; {cure}")
-    files: dict[str, Path] = {}
-    for name in FILES:
-        try:
-            path = hf_hub_download(target.model, name, revision=target.revision, local_files_only=offline)
-        except EntryNotFoundError as error:
-            if name == "tokenizer.json":
-                raise _unavailable(target, error) from error
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise _unavailable(target, error) from error
-        else:
-            files[name] = Path(path)
-    return files
+    found = {name: _hub_file(target, name, offline=offline or constants.HF_HUB_OFFLINE) for name in FILES}
+    return {name: path for name, path in found.items() if path}
+
+
+def _hub_file(target: Target, name: str, *, offline: bool) -> Path | None:
+    """A file of the repository; None where the repository does not have it."""
+    optional = name != FILES[0]
+    try:
+        if optional and try_to_load_from_cache(target.model, name, revision=target.revision) is _CACHED_NO_EXIST:
+            return None
+        return Path(hf_hub_download(target.model, name, revision=target.revision, local_files_only=offline))
+    except LocalEntryNotFoundError as error:
+        # Offline, what the cache lacks is taken for absent; online, a failed download must not lose a template.
+        if optional and offline:
+            return None
+        raise _unavailable(target, error) from error
+    except EntryNotFoundError as error:
+        if optional:
+            return None
+        raise _unavailable(target, error) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise _unavailable(target, error) from error
 
 
 def _unavailable(target: Target, error: Exception) -> TokenizerUnavailable:

@@ -9,7 +9,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import msgspec
 import pytest
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from pipeline import rendering
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
 from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
@@ -190,3 +192,25 @@ def test_a_tokenizer_that_was_fetched_before_needs_no_network(tmp_path: Path, mo
     shutil.copytree(EXAMPLE / "tokenizer", tmp_path / "models--owner--name" / "snapshots" / SHA)
     found = load_tokenizer(Target(model="owner/name", revision=SHA), offline=True)
     assert (found.name, found.chat_template is None) == (f"owner/name@{SHA}", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "found"), [(EntryNotFoundError("404"), True), (LocalEntryNotFoundError("no network"), False)]
+)
+def test_a_template_that_did_not_arrive_is_not_taken_for_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, found: bool
+):
+    def download(repo: str, name: str, **_: object) -> str:
+        if name == "chat_template.jinja":
+            raise error
+        return str(EXAMPLE / "tokenizer" / "tokenizer.json") if name == "tokenizer.json" else str(config)
+
+    config = tmp_path / "config.json"
+    config.write_text('{"chat_template": "{{ messages }}"}')
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(rendering, "hf_hub_download", download)
+    if found:
+        assert load_tokenizer(Target(model="owner/name", revision=SHA)).chat_template == "{{ messages }}"
+    else:
+        with pytest.raises(TokenizerUnavailable, match="no network"):
+            load_tokenizer(Target(model="owner/name", revision=SHA))
