@@ -140,9 +140,13 @@ def test_a_run_tells_dagster_what_it_made(made: Project, materialize: Callable[.
     assert (reject.data["reason"], reject.data["rows"]) == ("invalid_json", 1)
     assert 0 < found["masked/qwen3"].metadata["trained fraction"].value < 1
     audits = found["audits/qwen3"].metadata
-    assert audits["mask"].value.startswith("![trained tokens](data:image/png;base64,")
-    page = Path(audits["token_page"].value)
-    assert page.read_text(encoding="utf-8").endswith("</html>\n")
+    assert audits["mask"].value.startswith("![trained tokens](data:image/webp;base64,")
+    assert len(audits["mask"].value) < 1000, "Dagster would hide it behind a click"
+    assert audits["mask_with_legend"].value.startswith("![trained tokens](data:image/png;base64,")
+    assert Path(audits["token_page"].value).read_text(encoding="utf-8").endswith("</html>\n")
+    severities = [finding.data["severity"] for finding in audits["findings"].records]
+    assert severities == sorted(severities)
+    assert len(severities) == Store(made.data).known("audits/qwen3", "pi_tasks").rows
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     assert set(checks) == {"some_row_survived", *AUDITS}
     assert all(c.passed or c.severity == dg.AssetCheckSeverity.WARN for c in checks.values())

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipeline.assets.stage import report, save, survived
+from pipeline.assets.stage import blocking_check, report, save, survived
 from pipeline.converting import convert
 from pipeline.partitions import BATCHES
 from pipeline.records import Trace
@@ -13,7 +13,7 @@ from pipeline.resources.store import Store
     partitions_def=BATCHES,
     deps=["traces"],
     kinds={"python", "parquet"},
-    check_specs=[dg.AssetCheckSpec("some_row_survived", asset="conversations", blocking=True)],
+    check_specs=[blocking_check(dg.AssetKey("conversations"), "some_row_survived", description=survived.__doc__)],
 )
 def conversations(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
     """Messages and tools, one conversation a context window; a trace that cannot be told is a reject."""

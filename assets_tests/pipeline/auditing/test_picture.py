@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.auditing.case import KINDS, Case
-from pipeline.auditing.picture import HEIGHT, LEGEND, WIDTH, picture
+from pipeline.auditing.picture import HEIGHT, LEGEND, WIDTH, glimpse, picture
 from pipeline.records import RowSpan
 from renderers.preview import COLOURS
 from renderers.segments import SAMPLED, Kind
@@ -57,19 +57,31 @@ def test_stops_are_seen_however_long_the_row(case: Make):
     assert (line == colour).all(axis=1).sum() == 1
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 64, 1000])
-def test_the_picture_is_small_whatever_it_shows(case: Make, rows: int):
-    noise = np.random.default_rng(0)
-    kinds = noise.integers(len(KINDS), size=4000)
-    spans = tuple(RowSpan(k, KINDS[kind], 2) for k, kind in enumerate(kinds))
-    one = case()
+def noise(one: Case) -> Case:
+    """The same with tokens of random kinds, trained at random: what is hardest to draw small."""
+    random = np.random.default_rng(0)
+    spans = tuple(RowSpan(k, KINDS[kind], 2) for k, kind in enumerate(random.integers(len(KINDS), size=4000)))
     ids = np.arange(4000, dtype=np.int32)
     rendered = msgspec.structs.replace(one.rendered, input_ids=ids, spans=spans)
-    masked = msgspec.structs.replace(one.masked, labels=np.where(noise.random(4000) < 0.3, ids, -100).astype(np.int32))
-    data = picture(repeat(Case(one.conversation, rendered, masked, one.tokenizer, one.target), rows))
+    masked = msgspec.structs.replace(one.masked, labels=np.where(random.random(4000) < 0.3, ids, -100).astype(np.int32))
+    return Case(one.conversation, rendered, masked, one.tokenizer, one.target)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 64, 1000])
+def test_the_picture_is_small_whatever_it_shows(case: Make, rows: int):
+    data = picture(repeat(noise(case()), rows))
     height, width, _ = opened(data).shape
     assert (width, height) <= (WIDTH, HEIGHT)
     assert len(data) < 60_000
+
+
+@pytest.mark.parametrize("rows", [0, 1, 64])
+def test_a_glimpse_is_the_picture_as_far_as_there_is_room(case: Make, rows: int):
+    whole = picture(repeat(case(), rows))
+    seen = opened(glimpse(whole, room=700))
+    assert (seen[0, :-1:2] == opened(whole)[LEGEND : LEGEND + 1, ::3][0]).all() if rows else len(seen) == 1
+    assert len(glimpse(whole, room=700)) <= 700
+    assert len(opened(glimpse(picture(repeat(noise(case()), 64)), room=700))) < HEIGHT - LEGEND
 
 
 def test_an_empty_row_is_an_empty_line(case: Make):
