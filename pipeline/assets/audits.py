@@ -95,9 +95,9 @@ def found(findings: Iterable[Finding]) -> Mapping[str, dg.TableMetadataValue]:
         {
             "severity": finding.severity,
             "audit": finding.audit,
+            "detail": finding.detail,
             "row": finding.row,
             "message": "" if finding.message < 0 else str(finding.message),
-            "detail": finding.detail,
         }
         for finding in first
     ]

@@ -17,7 +17,7 @@ from pipeline.partitions import BATCHES
 from pipeline.records import Manifest, Reject, Row
 from pipeline.resources.store import ROWS, Store
 
-PREVIEW_ROWS, PREVIEW_CELL = 5, 60
+PREVIEW_ROWS, PREVIEW_CELL = 5, 48
 EMPTY = ("", "null", "[]", "{}")
 
 
@@ -93,11 +93,12 @@ def rejects(store: Store, manifest: Manifest) -> dg.TableMetadataValue:
 
 
 def preview(store: Store, manifest: Manifest) -> dg.TableMetadataValue:
-    """The first rows, their values cut short; fields that are empty in all of them are left out."""
+    """The first rows, their values cut short. Left out: ids of other rows, and what all of them lack."""
     row = ROWS[manifest.asset.partition("/")[0]]
     rows = islice(store.read(manifest.asset, manifest.batch, row), PREVIEW_ROWS)
     cells = [{name: _cell(getattr(one, name)) for name in row.__struct_fields__} for one in rows]
-    held = [name for name in row.__struct_fields__ if any(one[name] not in EMPTY for one in cells)]
+    own = [name for name in row.__struct_fields__ if not name.endswith("_id")]
+    held = [name for name in own if any(one[name] not in EMPTY for one in cells)]
     return table([{name: one[name] for name in held} for one in cells])
 
 

@@ -47,9 +47,9 @@ def picture(cases: Iterable[Case], *, most: int = MOST) -> bytes:
 
 
 def glimpse(image: bytes, *, room: int) -> bytes:
-    """A picture without its legend, narrower, and of as many rows as fit into so many bytes (lossless WebP)."""
+    """A picture without its legend, half as wide, and of as many rows as fit into so many bytes (lossless WebP)."""
     drawn = Image.open(io.BytesIO(image)).convert("RGB")
-    width, height = 2 * WIDTH // 3, max(1, drawn.height - LEGEND)
+    width, height = WIDTH // 2, max(1, drawn.height - LEGEND)
     drawn = drawn.crop((0, LEGEND, WIDTH, LEGEND + height)).resize((width, height), Image.Resampling.NEAREST)
     while True:
         file = io.BytesIO()

@@ -79,7 +79,7 @@ def test_the_picture_is_small_whatever_it_shows(case: Make, rows: int):
 def test_a_glimpse_is_the_picture_as_far_as_there_is_room(case: Make, rows: int):
     whole = picture(repeat(case(), rows))
     seen = opened(glimpse(whole, room=700))
-    assert (seen[0, :-1:2] == opened(whole)[LEGEND : LEGEND + 1, ::3][0]).all() if rows else len(seen) == 1
+    assert (seen[0] == opened(whole)[LEGEND, 1::2]).all() if rows else len(seen) == 1
     assert len(glimpse(whole, room=700)) <= 700
     assert len(opened(glimpse(picture(repeat(noise(case()), 64)), room=700))) < HEIGHT - LEGEND
 
