@@ -14,7 +14,7 @@ demo: .venv/synced ## Import the example sessions and turn them into an audited 
 	@$(RUN)/tracemill demo $(DEMO)
 
 test: .venv/synced ## Run every test
-	@$(RUN)/pytest -n auto --dist loadgroup
+	@$(RUN)/pytest -n auto
 
 ui: .venv/synced ## Open the demo project in the Dagster UI
 	@$(RUN)/tracemill demo $(DEMO) --no-run
@@ -37,5 +37,5 @@ clean: ## Remove the environment and the demo project
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tracemill needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	@[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
 	@command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
-	@VIRTUAL_ENV= $(UV) sync --frozen --inexact --quiet --python .venv/bin/python
+	@VIRTUAL_ENV= $(UV) sync --frozen --inexact --quiet --compile-bytecode --python .venv/bin/python
 	@touch $@
