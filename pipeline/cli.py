@@ -3,15 +3,18 @@
 A command loads what it needs when it runs: `tracemill --help` must not wait for Dagster.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline.errors import PipelineError, SettingsError
-from pipeline.projects import create_demo, create_project, dagster_home
-from pipeline.targets import Project, find_project
+from pipeline.projects import create_demo, create_project, dagster_home, existing_project, with_instance
+from pipeline.targets import Project
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +24,7 @@ app = typer.Typer(
     epilog="`tracemill demo` shows all of it on sessions that ship with the package.",
 )
 console = Console()
+WORKSPACE = Path(__file__).with_name("workspace.yaml")
 
 ProjectOption = Annotated[
     Path | None,
@@ -29,8 +33,8 @@ ProjectOption = Annotated[
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command."""
-    return "**Examples**\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+    """The epilog of a command: Typer makes one newline of two."""
+    return "**Examples**\n\n\n\n" + "\n\n".join(f"- `{line}`" for line in lines)
 
 
 @app.command(epilog=examples("tracemill demo", "tracemill demo /data/demo"))
@@ -58,7 +62,7 @@ def materialize(
     project: ProjectOption = None,
 ) -> None:
     """Bring the project's partitions up to date through Dagster: what is in sync is left alone."""
-    bring_up_to_date(find_project(project), batches)
+    bring_up_to_date(existing_project(project), batches)
 
 
 @app.command(epilog=examples("tracemill stale", "tracemill stale -p demo"))
@@ -68,7 +72,7 @@ def stale(project: ProjectOption = None) -> None:
     from pipeline.resources.store import Store
     from pipeline.staleness import stale as find_stale
 
-    found = find_project(project)
+    found = existing_project(project)
     behind = find_stale(found, Store(found.data))
     print_stale(console, behind)
     raise typer.Exit(code=1 if behind else 0)
@@ -85,7 +89,7 @@ def preview(
     from pipeline.report import find_row, print_row
     from pipeline.resources.store import Store
 
-    found = find_project(project)
+    found = existing_project(project)
     target = target or next(iter(found.targets))
     if target not in found.targets:
         raise SettingsError(f"{found.folder} has no target {target!r}; it has {', '.join(found.targets)}")
@@ -98,13 +102,10 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
 ) -> None:
     """Open the project in the Dagster UI."""
-    import os
-    import sys
-
-    found = find_project(project)
+    found = with_instance(existing_project(project))
     os.environ |= {"DAGSTER_HOME": str(dagster_home(found)), "TRACEMILL_PROJECT": str(found.folder)}
-    command = ["dagster", "dev", "-m", "pipeline.definitions", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *command])
+    python = [sys.executable, "-W", "ignore:Function `dev_command`"]  # `dg dev`, its successor, wants a checkout
+    os.execv(sys.executable, [*python, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-p", str(port)])
 
 
 def bring_up_to_date(project: Project, batches: list[str] | None = None) -> None:
@@ -120,7 +121,8 @@ def main() -> None:
     try:
         app()
     except PipelineError as error:
-        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
+        told = f"[bold red]{type(error).__name__}[/]: {escape(str(error))}"
+        Console(stderr=True).print(told, highlight=False, soft_wrap=True)
         raise SystemExit(2) from error
 
 

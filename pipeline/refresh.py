@@ -1,9 +1,11 @@
 """Bring a project up to date through Dagster: one run a batch, over the assets that are stale in it."""
 
 import os
+import re
 import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import dagster as dg
 from rich.console import Console
@@ -11,25 +13,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.partitions import BATCHES
-from pipeline.projects import dagster_home
+from pipeline.projects import dagster_home, with_instance
 from pipeline.resources.store import Store
 from pipeline.staleness import Stale, stale
 from pipeline.targets import Project
 
 JOB = "produce"
+MODULE = re.compile(r"^([a-z_]\w*\.)+(?=[A-Z])")
+"""Of an error's class: what people read is its name."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The progress display says what happens; the run's events are in the UI."""
 
 
 def refresh(project: Project, console: Console, *, batches: Sequence[str] | None = None) -> list[Stale]:
     """Materialize what is stale and return what was. Raises PipelineError naming the step that failed."""
-    behind = [s for s in stale(project, Store(project.data)) if not batches or s.batch in batches]
     if unknown := set(batches or ()) - set(project.batch_files()):
         held = ", ".join(project.batch_files()) or "none"
         raise SettingsError(f"no batch {', '.join(sorted(unknown))} in {project.prompts}: it holds {held}")
+    store = Store(project.data)
+    behind = [s for s in stale(project, store) if not batches or s.batch in batches]
     if not behind:
         return []
-    os.environ |= {"TRACEMILL_PROJECT": str(project.folder), "DAGSTER_HOME": str(dagster_home(project))}
+    os.environ |= {"TRACEMILL_PROJECT": str(project.folder), "DAGSTER_HOME": str(dagster_home(with_instance(project)))}
     # Definitions read the project when they are loaded, so they are loaded now and not before.
     from pipeline.definitions import defs
 
@@ -38,12 +43,16 @@ def refresh(project: Project, console: Console, *, batches: Sequence[str] | None
         by_batch.setdefault(one.batch, []).append(one.asset)
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions(str(BATCHES.name), sorted(by_batch))
-        run_batches(defs.resolve_job_def(JOB), instance, by_batch, console)
+        run_batches(defs.resolve_job_def(JOB), instance, store, by_batch, console)
     return behind
 
 
 def run_batches(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, by_batch: Mapping[str, Sequence[str]], console: Console
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    store: Store,
+    by_batch: Mapping[str, Sequence[str]],
+    console: Console,
 ) -> None:
     """One run a batch, in this process, with a line of progress each."""
     name, asset = TextColumn("{task.description}"), TextColumn("[dim]{task.fields[asset]}")
@@ -64,7 +73,7 @@ def run_batches(
                 )
             progress.update(bar, asset="done" if result.success else "[red]failed[/]")
             if not result.success:
-                raise PipelineError(f"batch {batch}: {'; '.join(failures(result))}")
+                raise PipelineError(f"batch {batch}: {'; '.join([*failures(result), *nothing_left(store, batch)])}")
 
 
 def failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
@@ -73,7 +82,17 @@ def failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
         if event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause if error and error.cause else error
-            yield f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
+            told = " ".join(cause.message.split()) if cause else "failed"
+            yield f"{event.step_key}: {MODULE.sub('', told)}"
+
+
+def nothing_left(store: Store, batch: str) -> Iterable[str]:
+    """Why no conversation survived, if none did: each asset's first reject."""
+    manifest = store.manifest("conversations", batch)
+    if manifest and not manifest.rows:
+        for asset in ("prompts", "traces", "conversations"):
+            for reject in islice(store.rejects(asset, batch), 1):
+                yield f"{asset}: {reject.reason}: {reject.detail}"
 
 
 class Watch:

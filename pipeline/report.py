@@ -30,21 +30,20 @@ def print_report(console: Console, project: Project, *, changed: Collection[Stal
         console.print(f"[green]✓[/] materialized {len(changed)} partitions")
     else:
         console.print("[green]✓[/] everything is up to date: nothing was run")
-    console.print(places(project))
+    console.print(places(project), soft_wrap=True)
 
 
 def batch_table(store: Store, project: Project, batch: str, *, fresh: Collection[str]) -> Table:
     """One batch, a line a stage; stages that just ran are marked."""
     table = Table(title=f"batch {batch}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("asset", *NUMBERS, "rejected", "trained by kind", "verdict"):
-        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
+    table.add_column("asset", no_wrap=True)
+    for number in ("in", "kept", "tokens", "trained"):
+        table.add_column(number, justify="right", no_wrap=True)
+    table.add_column()
     for asset in stages(project):
         if manifest := store.manifest(asset, batch):
             table.add_row(*cells(manifest, verdict_of(store, manifest), ran=asset in fresh))
     return table
-
-
-NUMBERS = ("in", "kept", "tokens", "trained")
 
 
 def stages(project: Project) -> list[str]:
@@ -63,15 +62,14 @@ def cells(manifest: Manifest, verdict: str, *, ran: bool) -> list[str]:
     measures = manifest.measures
     rejects = ", ".join(f"{n} {reason}" for reason, n in manifest.rejects.items())
     kinds = ", ".join(f"{kind} {measures[key]:,}" for kind in Kind if (key := f"trained {kind}") in measures)
+    notes = (rejects and f"rejected: {rejects}", kinds and f"trained: {kinds}", verdict)
     return [
         f"{'[green]●[/]' if ran else '[dim]○[/]'} {manifest.asset}",
         "" if manifest.rows_in is None else f"{manifest.rows_in:,}",
         f"{manifest.rows:,}",
         f"{measures['tokens']:,}" if "tokens" in measures else "",
         f"{measures['trained']:,}" if "trained" in measures else "",
-        rejects,
-        kinds,
-        verdict,
+        "\n".join(note for note in notes if note),
     ]
 
 

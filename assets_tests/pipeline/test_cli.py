@@ -1,0 +1,170 @@
+"""`tracemill` from the terminal: a project from nothing, refusals in a line, help that helps."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+from pipeline.projects import create_project
+from pipeline.resources.store import Store
+from pipeline.staleness import upstream
+from pipeline.targets import EXAMPLE, Project, load_project
+
+pytestmark = pytest.mark.xdist_group("cli")
+ROOT = Path(__file__).parents[2]
+COMMANDS = [str(command.name or getattr(command.callback, "__name__", "")) for command in cli.app.registered_commands]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def tracemill(tmp_path: Path) -> Run:
+    """(*arguments, in_=folder) -> the command as a user runs it."""
+    unset = ("TRACEMILL_PROJECT", "DAGSTER_HOME")
+    env = {**{key: value for key, value in os.environ.items() if key not in unset}, "COLUMNS": "80"}
+
+    def run(*arguments: str, in_: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline.cli", *arguments]
+        return subprocess.run(command, cwd=in_, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+    return run
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Project:
+    return create_project(tmp_path / "first")
+
+
+@pytest.fixture(scope="module")
+def materialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `init` writes and `materialize` makes of it, once."""
+    folder = tmp_path_factory.mktemp("cli") / "first"
+    create_project(folder)
+    command = [sys.executable, "-m", "pipeline.cli", "materialize", "-p", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+def test_a_new_project_can_be_made_at_once(tracemill: Run, tmp_path: Path):
+    told = tracemill("init", "first")
+    assert told.returncode == 0
+    assert "tracemill materialize --project first" in told.stdout
+    project = load_project(tmp_path / "first")
+    assert list(project.batch_files()) == ["first"]
+    recorded = EXAMPLE / "prompts/sessions/codex_tasks/one_command.jsonl"
+    assert (project.prompts / "sessions/first/hello.jsonl").read_bytes() == recorded.read_bytes()
+    assert tracemill("stale", "-p", "first").returncode == 1
+
+
+def test_materialize_makes_every_partition_and_then_has_nothing_to_do(materialized: Path, tracemill: Run):
+    project = load_project(materialized)
+    store = Store(project.data)
+    assert all(store.known(asset, "first").rejects == {} for asset in upstream(project))
+    assert store.known("masked/first", "first").measures["trained"] > 0
+    again = tracemill("materialize", in_=materialized)
+    assert again.returncode == 0
+    assert "nothing was run" in again.stdout
+    fresh = tracemill("stale", in_=materialized)
+    assert (fresh.returncode, fresh.stdout) == (0, "✓ everything is up to date\n")
+
+
+def test_the_report_fits_a_terminal_of_80_columns(materialized: Path, tracemill: Run):
+    table, places = tracemill("materialize", in_=materialized).stdout.split("✓")
+    assert max(map(len, table.splitlines())) <= 80
+    assert all(asset in table for asset in upstream(load_project(materialized)))
+    assert f"load_dataset('{materialized}/dataset', 'first')" in places
+    assert f"{materialized}/data/audits/first/first/tokens.html\n" in places
+
+
+def test_a_changed_setting_is_stale_with_its_reason(materialized: Path, tracemill: Run, tmp_path: Path):
+    shutil.copytree(materialized, tmp_path / "copy")
+    settings = tmp_path / "copy" / "tracemill.yaml"
+    settings.write_text(settings.read_text().replace("policy: assistant", "policy: answers"))
+    told = tracemill("stale", in_=tmp_path / "copy")
+    assert told.returncode == 1
+    assert "masked/first" in told.stdout
+    assert "rendered/first" not in told.stdout
+
+
+def test_a_preview_shows_what_is_trained(materialized: Path, tracemill: Run):
+    told = tracemill("preview", in_=materialized)
+    assert told.returncode == 0
+    assert "How many readings are in readings/monday.csv" in told.stdout
+    assert "message 4: proved, trained" in told.stdout
+    name = told.stdout.split()[0]
+    assert (
+        tracemill("preview", name[:8], "--batch", "first", "--target", "first", in_=materialized).stdout == told.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why", "cure"),
+    [
+        (("stale", "-p", "nowhere"), "nowhere/tracemill.yaml does not exist", "tracemill init"),
+        (("stale",), "is no project", "`tracemill init my-dataset` writes one"),
+        (("ui",), "is no project", "`tracemill demo` the example"),
+        (("init", "first"), "first is not empty", "name a new folder"),
+        (("init", "first/tracemill.yaml"), "is a file", "name a new folder"),
+        (("demo", "first/prompts"), "holds something that is no project", "name another folder"),
+        (("materialize", "second", "-p", "first"), "no batch second", "it holds first"),
+        (("preview", "-p", "first", "--target", "[x]"), "no target '[x]'", "it has first"),
+        (("preview", "-p", "first"), "no row '0'", "`tracemill materialize` makes rows"),
+    ],
+)
+@pytest.mark.usefixtures("first")
+def test_a_refusal_is_one_line_with_its_cure(tracemill: Run, arguments: tuple[str, ...], why: str, cure: str):
+    told = tracemill(*arguments)
+    assert (told.returncode, told.stdout) == (2, "")
+    (line,) = told.stderr.splitlines()
+    assert why in line
+    assert cure in line
+
+
+def test_a_wrong_setting_is_refused_by_file_and_key(first: Project, tracemill: Run):
+    settings = first.folder / "tracemill.yaml"
+    settings.write_text(settings.read_text().replace("max_length: 8192", "max_length: -1"))
+    (line,) = tracemill("materialize", "-p", "first").stderr.splitlines()
+    assert "first/tracemill.yaml: targets.first.max_length: Input should be greater than 0" in line
+
+
+def test_a_batch_of_which_nothing_survives_says_why(first: Project, tracemill: Run):
+    (first.prompts / "sessions/first/hello.jsonl").unlink()
+    told = tracemill("materialize", "-p", "first")
+    assert told.returncode == 2
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("PipelineError: batch first: conversations: DagsterAssetCheckFailedError")
+    assert "traces: missing_session: line 1:session: 'sessions/first/hello.jsonl' cannot be found; put it" in line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_how_it_is_used(tracemill: Run, command: str):
+    told = tracemill(command, "--help")
+    assert told.returncode == 0
+    assert "Examples" in told.stdout
+    assert f"tracemill {command}" in told.stdout.partition("Examples")[2]
+
+
+def test_help_does_not_wait_for_dagster():
+    asked = (
+        "import sys; sys.argv[1:] = ['--help']; import pipeline.cli as cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    )
+    slow = "print([name for name in ('dagster', 'datasets', 'transformers') if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", asked + slow], capture_output=True, text=True, check=True)
+    assert told.stdout.endswith("[]\n")
+    assert all(command in told.stdout for command in COMMANDS)
+
+
+def test_ui_serves_the_project_as_the_workspace_file_does(first: Project, monkeypatch: pytest.MonkeyPatch):
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
+    shutil.rmtree(first.folder / ".dagster")
+    cli.ui(first.folder, port=3111)
+    assert started[0][-6:] == ["dagster", "dev", "-w", str(cli.WORKSPACE), "-p", "3111"]
+    assert cli.WORKSPACE.read_bytes() == (ROOT / "workspace.yaml").read_bytes()
+    assert (Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml").is_file()
+    assert os.environ["TRACEMILL_PROJECT"] == str(first.folder)
