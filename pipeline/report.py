@@ -1,6 +1,7 @@
 """What a project holds, as tables for the terminal."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 from rich import box
@@ -15,17 +16,35 @@ from pipeline.masking import runs_of
 from pipeline.records import Manifest, RenderedRow
 from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
-from pipeline.staleness import Stale
+from pipeline.staleness import Stale, upstream
 from pipeline.targets import Project
 from renderers.preview import legend, stored_runs, to_ansi
 from renderers.segments import Kind
 
+NUMBERS = ("in", "kept", "rejected", "tokens", "trained")
+FROM = {
+    "traces": "prompts",
+    "conversations": "traces",
+    "rendered": "conversations",
+    "masked": "rendered/{}",
+    "audits": "rendered/{}",
+}
+"""Where the rows of a stage come in."""
+MOST_REJECTS = 10
+"""Of each partition; all of them are in its file."""
+
 
 def print_report(console: Console, project: Project, *, changed: Collection[Stale]) -> None:
-    """Per batch and stage: rows in, kept, rejected, tokens, trained tokens, verdict; and where everything is."""
+    """Per batch and stage: rows in, kept, rejected and why, tokens, trained, verdict; and where everything is."""
     store = Store(project.data)
     for batch in store.batches("prompts"):
-        console.print(batch_table(store, project, batch, fresh={s.asset for s in changed if s.batch == batch}))
+        made = {asset: manifest for asset in upstream(project) if (manifest := store.manifest(asset, batch))}
+        console.print(batch_table(store, batch, made, fresh={s.asset for s in changed if s.batch == batch}))
+        for asset, manifest in made.items():
+            for reject in islice(store.rejects(asset, batch), MOST_REJECTS) if manifest.rejects else ():
+                told = f"{asset}: {reject.reason}: {reject.detail}"
+                console.print(Text(told, style="dim"), soft_wrap=True)
+        console.print()
     if changed:
         console.print(f"[green]✓[/] materialized {len(changed)} partitions")
     else:
@@ -33,44 +52,39 @@ def print_report(console: Console, project: Project, *, changed: Collection[Stal
     console.print(places(project), soft_wrap=True)
 
 
-def batch_table(store: Store, project: Project, batch: str, *, fresh: Collection[str]) -> Table:
+def batch_table(store: Store, batch: str, made: Mapping[str, Manifest], *, fresh: Collection[str]) -> Table:
     """One batch, a line a stage; stages that just ran are marked."""
     table = Table(title=f"batch {batch}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("asset", no_wrap=True)
-    for number in ("in", "kept", "tokens", "trained"):
+    for number in NUMBERS:
         table.add_column(number, justify="right", no_wrap=True)
     table.add_column()
-    for asset in stages(project):
-        if manifest := store.manifest(asset, batch):
-            table.add_row(*cells(manifest, verdict_of(store, manifest), ran=asset in fresh))
+    for asset, manifest in made.items():
+        numbers = [f"{n:,}" if n is not None else "" for n in counts(manifest, made)]
+        mark = "[green]●[/]" if asset in fresh else "[dim]○[/]"
+        table.add_row(f"{mark} {asset}", *numbers, note(store, manifest))
     return table
 
 
-def stages(project: Project) -> list[str]:
-    """The assets that hold rows, in the order of the stream."""
-    by_target = [f"{stage}/{target}" for target in project.targets for stage in ("rendered", "masked", "audits")]
-    return ["prompts", "traces", "conversations", *by_target, "publication"]
+def counts(manifest: Manifest, made: Mapping[str, Manifest]) -> Iterator[int | None]:
+    """What stands under `NUMBERS`: None where a stage has no such number."""
+    stage, _, target = manifest.asset.partition("/")
+    above, rejected = made.get(FROM.get(stage, "").format(target)), sum(manifest.rejects.values())
+    yield above.rows if above else manifest.rows + rejected if stage == "prompts" else None
+    yield manifest.rows if stage not in ("audits", "publication") else None
+    yield rejected or None
+    yield manifest.measures.get("tokens")
+    yield manifest.measures.get("trained")
 
 
-def verdict_of(store: Store, manifest: Manifest) -> str:
-    """What the audit of this partition came to; empty for what is no audit."""
-    path = store.place(manifest.asset, manifest.batch) / SUMMARY
-    return msgspec.json.decode(path.read_bytes(), type=Summary).verdict if path.is_file() else ""
-
-
-def cells(manifest: Manifest, verdict: str, *, ran: bool) -> list[str]:
-    measures = manifest.measures
-    rejects = ", ".join(f"{n} {reason}" for reason, n in manifest.rejects.items())
-    kinds = ", ".join(f"{kind} {measures[key]:,}" for kind in Kind if (key := f"trained {kind}") in measures)
-    notes = (rejects and f"rejected: {rejects}", kinds and f"trained: {kinds}", verdict)
-    return [
-        f"{'[green]●[/]' if ran else '[dim]○[/]'} {manifest.asset}",
-        "" if manifest.rows_in is None else f"{manifest.rows_in:,}",
-        f"{manifest.rows:,}",
-        f"{measures['tokens']:,}" if "tokens" in measures else "",
-        f"{measures['trained']:,}" if "trained" in measures else "",
-        "\n".join(note for note in notes if note),
-    ]
+def note(store: Store, manifest: Manifest) -> str:
+    """Trained tokens by kind; what an audit came to; what was published."""
+    measures, summary = manifest.measures, store.place(manifest.asset, manifest.batch) / SUMMARY
+    if summary.is_file():
+        return msgspec.json.decode(summary.read_bytes(), type=Summary).verdict
+    if manifest.asset == "publication":
+        return f"{manifest.rows} files of the dataset"
+    return ", ".join(f"{kind} {measures[key]:,}" for kind in Kind if (key := f"trained {kind}") in measures)
 
 
 def places(project: Project) -> Group:
