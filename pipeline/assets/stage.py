@@ -17,7 +17,7 @@ from pipeline.partitions import BATCHES
 from pipeline.records import Manifest, Reject, Row
 from pipeline.resources.store import ROWS, Store
 
-PREVIEW_ROWS, PREVIEW_CELL = 5, 48
+PREVIEW_ROWS, PREVIEW_CELL = 5, 80
 EMPTY = ("", "null", "[]", "{}")
 
 
@@ -137,10 +137,16 @@ def _fractions(measures: Mapping[str, int]) -> dict[str, float]:
 
 
 def _cell(value: Any) -> str:
+    """A value in one line. Of many, the last: first messages are all alike."""
     if isinstance(value, np.ndarray):
-        value = f"{len(value):,}: {' '.join(map(str, value[:6].tolist()))} …"
-    elif isinstance(value, tuple):
-        value = value[:3]
-    told = value if isinstance(value, str) else msgspec.json.encode(value).decode("utf-8", "replace")
+        told = f"{len(value):,}: {' '.join(map(str, value[:3].tolist()))} …"
+    elif isinstance(value, tuple) and value:
+        told = f"{len(value):,}, last: {_text(value[-1])}"
+    else:
+        told = _text(value)
     told = " ".join(told.split())
     return told if len(told) <= PREVIEW_CELL else f"{told[: PREVIEW_CELL - 1]}…"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode("utf-8", "replace")
