@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ from pipeline.publishing.hub import Hub
 from pipeline.publishing.publish import publish
 from pipeline.publishing.shards import dialogs
 from pipeline.publishing.verdict import verify
-from pipeline.records import Conversation, Finding, MaskedRow, Shard
+from pipeline.records import Conversation, Finding, MaskedRow, Reject, Shard
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Publication
@@ -142,6 +143,14 @@ def test_an_error_is_refused_and_a_warning_is_not(store: Store, made: Project, f
     with pytest.raises(PublicationRefused, match="1 stops; first: row r1: no stop"):
         put(store, made, "pi_tasks", folder)
     assert times(folder) == before
+
+
+def test_a_batch_of_which_nothing_is_left_is_refused(store: Store, made: Project):
+    gone = [Reject(id="r", stage="masked", reason="too_long", detail="")]
+    store.write("masked/chatml", "pi_tasks", gone, code_version="v")
+    accept(store, made, "pi_tasks")
+    with pytest.raises(PublicationRefused, match=re.escape("masked/chatml/pi_tasks: no row is left (1 too_long)")):
+        verify(store, "pi_tasks", "chatml")
 
 
 def test_a_batch_that_was_not_audited_is_refused(store: Store):

@@ -1,4 +1,4 @@
-"""Have the audits passed for exactly the rows that are to be published?
+"""Have the audits passed for exactly the rows that are to be published, and are there any?
 
 Dagster's blocking checks hold within one run only, so a publication asks the stored audit itself, by data version.
 """
@@ -23,6 +23,9 @@ def verify(store: Partitions, batch: str, target: str) -> Manifest:
         now = store.manifest(name, batch)
         if now is None or verdict.inputs.get(name) != now.data_version:
             raise PublicationRefused(f"{asset}/{batch}: audited other rows than {name} has now; materialize {asset}")
+        if not now.rows:
+            left = ", ".join(f"{n} {reason}" for reason, n in now.rejects.items()) or "none came in"
+            raise PublicationRefused(f"{name}/{batch}: no row is left ({left}); there is nothing to publish")
     errors = [finding for finding in store.read(asset, batch, Finding) if finding.severity == "error"]
     if errors:
         count = ", ".join(f"{n} {name}" for name, n in sorted(Counter(e.audit for e in errors).items()))
