@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,11 @@ def test_golden_conversations_pass_every_audit(
         name=family,
     )
     target, summary = Target(model=family), Summary()
-    rows = [row for row in render(goldens, create_renderer(tokenizer, renderer)) if isinstance(row, RenderedRow)]
+    rows = [
+        row
+        for row in render(goldens, create_renderer(tokenizer, renderer, today=date(2025, 7, 1)))
+        if isinstance(row, RenderedRow)
+    ]
     masked = [row for row in mask(rows, target) if isinstance(row, MaskedRow)]
     findings = list(audit(goldens, rows, masked, tokenizer=tokenizer, target=target, summary=summary))
     assert [finding for finding in findings if finding.severity == "error"] == []
