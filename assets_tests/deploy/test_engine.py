@@ -27,9 +27,7 @@ from pipeline.targets import Project
 
 pytestmark = [
     pytest.mark.xdist_group("docker"),
-    pytest.mark.filterwarnings(
-        "ignore:Using variable_values:DeprecationWarning"
-    ),  # Dagster's client, of its own library
+    pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning"),  # Dagster's own client earns it
 ]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SOCKET = Path("/var/run/docker.sock")
