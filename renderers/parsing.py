@@ -48,10 +48,12 @@ def parse(template: Template, tokenizer: Tokenizer, completion: Sequence[int] | 
 
 def _reasoning(think: str, said: str) -> tuple[str | None, str]:
     """Reasoning, and what follows it. It may be cut off, or spaced otherwise than the template spaces it."""
-    if found := take(think, said) if think else None:
+    if not think:
+        return None, said
+    if found := take(think, said):
         return found[0]["reasoning"], said[found[1] :]
     opening, *_, closing = pieces(think)
-    if not think or not said.startswith(opening.strip()):
+    if not said.startswith(opening.strip()):
         return None, said
     reasoning, _, rest = said.removeprefix(opening).removeprefix(opening.strip()).partition(closing.strip())
     return reasoning, rest
