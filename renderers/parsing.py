@@ -11,8 +11,9 @@ from itertools import groupby
 
 from renderers.messages import Message, Request, ToolCall, Turn
 from renderers.patterns import pieces, take
-from renderers.template import Template
+from renderers.template import Template, worded
 from renderers.tokenizer import Tokenizer
+from renderers.toolcalls import schemas_of
 
 SURROGATE = 0xD800
 """Where characters begin that decoded text cannot hold."""
@@ -36,14 +37,25 @@ def parse(template: Template, tokenizer: Tokenizer, completion: Sequence[int] | 
     """
     disguise = _Disguise(tokenizer)
     own, show = template.assistant.worded(disguise.hide), disguise.show
-    prompted = template.prompt(Turn(request)).removeprefix(template.assistant.open)
+    end = Turn(request)
+    prompted = template.prompt(end).removeprefix(worded(template.assistant.open, end))
     written = disguise.hide(completion) if isinstance(completion, str) else disguise.read(completion)
-    said, stop, _ = (disguise.hide(prompted) + written).partition(own.stop)
+    said, stopped = _until(disguise.hide(prompted) + written, (own.stop, *own.lent))
     reasoning, said = _reasoning(own.think, said)
-    content, calls, broken = own.calls.read(said, disguise.mark(own.calls.call.lead)) if own.calls else (said, [], [])
+    said = said.removeprefix(own.no_think) if reasoning is None else said
+    content, calls, broken = said, [], []
+    if own.calls:
+        content, calls, broken = own.calls.read(said, disguise.mark, schemas_of(request.tools))
+    content = content.removeprefix(own.before_content)
     told = tuple(ToolCall(show(call.name), show(call.arguments)) for call in calls)
     message = Message("assistant", show(content), None if reasoning is None else show(reasoning), told)
-    return Parsed(message, bool(stop), tuple(map(show, broken)))
+    return Parsed(message, stopped, tuple(map(show, broken)))
+
+
+def _until(said: str, stops: tuple[str, ...]) -> tuple[str, bool]:
+    """What stands before the first stop, and whether there is one."""
+    end = min((at for at in map(said.find, filter(None, stops)) if at >= 0), default=-1)
+    return (said, False) if end < 0 else (said[:end], True)
 
 
 def _reasoning(think: str, said: str) -> tuple[str | None, str]:
@@ -53,9 +65,10 @@ def _reasoning(think: str, said: str) -> tuple[str | None, str]:
     if found := take(think, said):
         return found[0]["reasoning"], said[found[1] :]
     opening, *_, closing = pieces(think)
-    if not said.startswith(opening.strip()):
+    if not said.lstrip().startswith(opening.strip()):
         return None, said
-    reasoning, _, rest = said.removeprefix(opening).removeprefix(opening.strip()).partition(closing.strip())
+    rest = said.removeprefix(opening) if said.startswith(opening) else said.lstrip().removeprefix(opening.strip())
+    reasoning, _, rest = rest.partition(closing.strip())
     return reasoning, rest
 
 
@@ -85,6 +98,6 @@ class _Disguise:
         runs = groupby(map(int, ids), characters.get)
         return "".join(own * len(list(run)) if own else self.tokenizer.decode(run) for own, run in runs)
 
-    def mark(self, lead: str) -> str:
-        """What surely begins a call: its control token where it has one, else all of its first words."""
-        return lead[0] if lead[:1] in self.hidden.values() else lead
+    def mark(self, words: str) -> str:
+        """What surely shows that these words begin: their control token where they begin with one, else all."""
+        return words[0] if words[:1] in self.hidden.values() else words

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from renderers.errors import TemplateError
-from renderers.messages import Message, Request, Turn
+from renderers.messages import Message, Request, Turn, text
 from renderers.patterns import Brick, content, fill, given
 from renderers.segments import Kind, Segment
 from renderers.toolcalls import Calls
 
 Told = tuple[Segment, ...]
+Words = str | Callable[[Turn], str]
+"""Words, or a choice of them for a turn."""
 
 
 def never(turn: Turn) -> bool:
@@ -25,6 +27,10 @@ def as_it_is(message: Message, thinks: bool) -> Message:
     return message
 
 
+def worded(words: Words, turn: Turn) -> str:
+    return words if isinstance(words, str) else words(turn)
+
+
 def first_is_system(turn: Turn) -> bool:
     return turn.first == "system"
 
@@ -33,35 +39,48 @@ def first_is_system(turn: Turn) -> bool:
 class Assistant:
     """What the model writes, in the order it writes it: reasoning, content, calls, stop."""
 
-    open: str
+    open: Words
     stop: str
+    """What ends the turn; "" where only the role marker of the next turn does (`lent`)."""
     think: str = ""
     """A pattern with the place `{reasoning}`, written where `thinks` holds."""
+    no_think: str = ""
+    """Words that stand there elsewhere."""
     thinks: Callable[[Turn], bool] = never
+    no_think: str = ""
+    """Words written where it does not hold."""
+    before_content: str = ""
+    """Words before content, where there is any."""
     calls: Calls | None = None
+    lent: tuple[str, ...] = ()
+    """Role markers that end this turn as they begin the next one: the model samples them as its stop."""
     after: str = ""
     """What the template puts behind the stop."""
     prepare: Callable[[Message, bool], Message] = as_it_is
     """What this template makes of a message that thinks or does not: trims it, splits inline reasoning off."""
 
-    def write(self, index: int, message: Message, *, thinks: bool) -> Iterator[Segment]:
+    def write(self, index: int, message: Message, *, opening: str, thinks: bool) -> Iterator[Segment]:
         told = self.prepare(message, thinks)
-        yield Segment(self.open, Kind.SCAFFOLD, index)
+        if opening:
+            yield Segment(opening, Kind.SCAFFOLD, index)
         if thinks:
             origin = "content" if message.reasoning is None else "reasoning_content"
             reasoning = given(told.reasoning or "", "messages", index, origin)
             yield from fill(self.think, index, Kind.REASONING, Kind.REASONING, reasoning=reasoning)
+        elif self.no_think:
+            yield Segment(self.no_think, Kind.REASONING, index)
         yield from fill("{content}", index, Kind.ANSWER, content=content(index, told))
         if self.calls:
             yield from self.calls.write(index, told)
-        yield Segment(self.stop, Kind.STOP, index)
+        if self.stop:
+            yield Segment(self.stop, Kind.STOP, index)
         if self.after:
             yield Segment(self.after, Kind.SCAFFOLD, index)
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
-        """The same with every pattern changed."""
+        """The same with every pattern that is read back changed."""
         calls = self.calls and self.calls.worded(change)
-        return replace(self, open=change(self.open), stop=change(self.stop), think=change(self.think), calls=calls)
+        return replace(self, stop=change(self.stop), think=change(self.think), calls=calls)
 
 
 @dataclass(frozen=True)
@@ -100,17 +119,19 @@ class Template:
         end = Turn(request)
         return tuple(segment for brick in self.start for segment in brick(end))
 
-    def view(self, turn: Turn) -> bool:
+    def view(self, turn: Turn) -> tuple[str, bool]:
         """All that telling an assistant message depends on beside the message."""
-        return self.assistant.thinks(turn)
+        return worded(self.assistant.open, turn), self.assistant.thinks(turn)
 
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
         role = turn.message.role
         if role == "assistant":
-            return tuple(self.assistant.write(turn.index or 0, turn.message, thinks=self.view(turn)))
+            opening, thinks = self.view(turn)
+            return tuple(self.assistant.write(turn.index or 0, turn.message, opening=opening, thinks=thinks))
         if turn.index == 0 and self.start and self.head(turn):
             return ()
         if role not in self.turns:
             raise TemplateError(f"message {turn.index}: this template has no turn for role {role!r}")
-        return tuple(self.turns[role](turn))
+        told = tuple(self.turns[role](turn))
+        return self.assistant.lend(told, (turn.index or 0) - 1) if turn.role(-1) == "assistant" else told
