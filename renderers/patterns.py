@@ -7,6 +7,7 @@ pattern is one declaration with two faces: `fill` writes it, `take` reads it bac
 a function from a turn to segments.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,7 +15,9 @@ from functools import cache
 from renderers.messages import Message, Turn
 from renderers.segments import KIND_OF, Kind, Origin, Segment
 
+JSON = json.JSONDecoder(strict=False)
 PLACE = re.compile(r"\{([a-z]+)\}")
+WHITESPACE = re.compile(r"[ \t\n\r]*")
 Data = tuple[tuple[str, Origin], ...]
 """What fills a place: texts, and where in the input each came from."""
 Brick = Callable[[Turn], Iterator[Segment]]
@@ -50,21 +53,38 @@ def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFF
             yield Segment(piece, words, message)
 
 
-def take(pattern: str, text: str, at: int = 0) -> tuple[dict[str, str], int] | None:
+def take(pattern: str, text: str, at: int = 0, *, then: tuple[str, ...] = ("",)) -> tuple[dict[str, str], int] | None:
     """What stands in a pattern's places, and where the pattern ends; None where it does not stand.
 
-    A place ends where the words after it first stand. Linear: no regular expression, so nothing to backtrack.
+    A place ends where the words after it first stand; the last one where `then` follows those. Linear: no regular
+    expression, so nothing to backtrack.
     """
     first, *rest = pieces(pattern)
     if not text.startswith(first, at):
         return None
     at, found = at + len(first), {}
-    for place, words in zip(rest[::2], rest[1::2], strict=True):
-        end = text.find(words, at) if words else len(text)
+    for place, words in zip(rest[:-2:2], rest[1:-2:2], strict=True):
+        end = text.find(words, at)
+        if end < 0:
+            return None
+        found[place], at = text[at:end], end + len(words)
+    if rest:
+        place, words = rest[-2:]
+        end = _last_end(words, text, at, then)
         if end < 0:
             return None
         found[place], at = text[at:end], end + len(words)
     return found, at
+
+
+def _last_end(words: str, text: str, at: int, then: tuple[str, ...]) -> int:
+    """Where the last place of a pattern ends, whose last words these are; -1 if nowhere."""
+    if not words:
+        return min((end for end in (text.find(t, at) for t in then if t) if end >= 0), default=len(text))
+    end = text.find(words, at)
+    while end >= 0 and not text.startswith(then, end + len(words)):
+        end = text.find(words, end + 1)
+    return end
 
 
 def say(pattern: str, kind: Kind | None = None, **data: Data) -> Brick:

@@ -70,3 +70,9 @@ def test_messages_in_a_row_are_told_as_one_turn():
     roles = [("tool", "a"), ("tool", "b"), ("user", "c"), ("tool", "d")]
     request = Request(tuple(Message(role, content) for role, content in roles))
     assert [texts(brick(Turn(request, index))) for index in (0, 1, 3)] == ["([a]", "[b])", "([d])"]
+
+
+def test_a_place_that_holds_json_ends_where_its_value_ends():
+    pattern, written = '{"a": {arguments}}', '{"a": {"b": "}", "c": {}}} more'
+    assert take(pattern, written, value="arguments") == ({"arguments": '{"b": "}", "c": {}}'}, len(written) - 5)
+    assert take(pattern, '{"a": {"b": }', value="arguments") == ({"arguments": '{"b": '}, 13)
