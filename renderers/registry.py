@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from renderers.errors import UnknownFlag, UnknownModel
-from renderers.families import qwen3
+from renderers.families import qwen2_5, qwen3, qwen3_2507, qwen3_vl
 from renderers.renderer import Family, Renderer, Witness
 from renderers.tokenizer import Tokenizer
 from renderers.tracing.witness import TracedTemplate
@@ -13,6 +13,20 @@ from renderers.tracing.witness import TracedTemplate
 FAMILIES = {
     row.name: row
     for row in (
+        Family(
+            "qwen2.5",
+            qwen2_5.TEMPLATE,
+            models=(
+                "Qwen/Qwen2.5-0.5B-Instruct",
+                "Qwen/Qwen2.5-1.5B-Instruct",
+                "Qwen/Qwen2.5-3B-Instruct",
+                "Qwen/Qwen2.5-7B-Instruct",
+                "Qwen/Qwen2.5-14B-Instruct",
+                "Qwen/Qwen2.5-32B-Instruct",
+                "Qwen/Qwen2.5-72B-Instruct",
+            ),
+            fingerprints=("cd8e9439f0570856fd70470bf8889ebd8b5d1107207f67a5efb46e342330527f",),
+        ),
         Family(
             "qwen3",
             qwen3.TEMPLATE,
@@ -26,9 +40,45 @@ FAMILIES = {
                 "Qwen/Qwen3-30B-A3B",
                 "Qwen/Qwen3-235B-A22B",
             ),
-            fingerprints=("a55ee1b1660128b7098723e0abcd92caa0788061051c62d51cbe87d9cf1974d8",),
+            fingerprints=(
+                "a55ee1b1660128b7098723e0abcd92caa0788061051c62d51cbe87d9cf1974d8",
+                "87a2728cb8dc9fe424d624542f6060ec05a1d285ebbec578bb078900e33396b5",
+            ),
             flags={"enable_thinking": bool},
             switches={"enable_thinking": True},
+        ),
+        Family(
+            "qwen3-2507-instruct",
+            qwen3_2507.INSTRUCT,
+            models=(
+                "Qwen/Qwen3-4B-Instruct-2507",
+                "Qwen/Qwen3-30B-A3B-Instruct-2507",
+                "Qwen/Qwen3-235B-A22B-Instruct-2507",
+            ),
+            fingerprints=("64f85b198065d0fba2a81f37e10ed68161ce2c19a754c7100e67e0ca2ee9c326",),
+        ),
+        Family(
+            "qwen3-2507-thinking",
+            qwen3_2507.THINKING,
+            models=(
+                "Qwen/Qwen3-4B-Thinking-2507",
+                "Qwen/Qwen3-30B-A3B-Thinking-2507",
+                "Qwen/Qwen3-235B-A22B-Thinking-2507",
+            ),
+            fingerprints=("3802169b2a02b81e6adb7ab4f64f91ff02db753c8c3a64a01c35192d3a61d8d7",),
+        ),
+        Family(
+            "qwen3-vl",
+            qwen3_vl.TEMPLATE,
+            models=(
+                "Qwen/Qwen3-VL-2B-Instruct",
+                "Qwen/Qwen3-VL-4B-Instruct",
+                "Qwen/Qwen3-VL-8B-Instruct",
+                "Qwen/Qwen3-VL-32B-Instruct",
+                "Qwen/Qwen3-VL-30B-A3B-Instruct",
+                "Qwen/Qwen3-VL-235B-A22B-Instruct",
+            ),
+            fingerprints=("3636d0f0bd6bef02654cdffdc447b79cb2cef8ab02cc75267345946291a489e4",),
         ),
     )
 }
@@ -47,6 +97,8 @@ def create_renderer(
     """
     witness = _witness(tokenizer, renderer, today)
     if isinstance(witness, Family):
+        if today is not None and "today" in witness.flags:
+            flags["today"] = today
         witness.check(flags)
     elif unknown := sorted(flags.keys() - set(witness.flags)):
         known = ", ".join(witness.flags) or "none"

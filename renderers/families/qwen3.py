@@ -14,7 +14,7 @@
 
 Reasoning stands only in messages after the last query: always in the last message (even if there is none), else where
 there is some. Reasoning written inline in the content (`<think>…</think>`) is split off. Messages of an unknown role
-say nothing.
+say nothing. The first revision of the template tells the same of all that both can tell.
 
 Differs from the official template, on purpose:
 - content in parts is told as their joined text, and content that is a mapping as JSON; upstream tells nothing of either
@@ -57,6 +57,11 @@ def head(turn: Turn) -> Iterator[Segment]:
         return
     yield from say("<|im_start|>system\n")(turn)
     yield from say("{content}\n\n")(turn.at(0)) if system else ()
+    yield from offered(turn)
+
+
+def offered(turn: Turn) -> Iterator[Segment]:
+    """The tools, and how to call them: the end of the system turn."""
     yield from say(INTRO, Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
         yield from say("\n{tool}", Kind.TOOLS, tool=given(tojson(tool), "tools", index))(turn)
