@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from renderers.messages import Message, Turn
+from renderers.errors import TemplateError
+from renderers.messages import Message, Turn, text
 from renderers.segments import KIND_OF, Kind, Origin, Segment
 
 JSON = json.JSONDecoder(strict=False)
@@ -20,6 +21,8 @@ PLACE = re.compile(r"\{([a-z]+)\}")
 WHITESPACE = re.compile(r"[ \t\n\r]*")
 Data = tuple[tuple[str, Origin], ...]
 """What fills a place: texts, and where in the input each came from."""
+Tell = Callable[[int, Message], Data]
+"""What a message has to fill a place with."""
 Brick = Callable[[Turn], Iterator[Segment]]
 
 
@@ -40,6 +43,20 @@ def content(index: int, message: Message) -> Data:
     if isinstance(said, str):
         return ((said, origin),)
     return tuple((part.text, (*origin, position, "text")) for position, part in enumerate(said))
+
+
+def trimmed(index: int, message: Message) -> Data:
+    """What a message says, without the blanks around it."""
+    return given(text(message.content).strip(), "messages", index, "content")
+
+
+def refuse(why: str) -> Brick:
+    """A role that a template has no words for where it stands."""
+
+    def brick(turn: Turn) -> Iterator[Segment]:
+        raise TemplateError(f"message {turn.index}: {why}")
+
+    return brick
 
 
 def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFFOLD, **data: Data) -> Iterator[Segment]:
@@ -87,24 +104,27 @@ def _last_end(words: str, text: str, at: int, then: tuple[str, ...]) -> int:
     return end
 
 
-def say(pattern: str, kind: Kind | None = None, **data: Data) -> Brick:
+def say(pattern: str, kind: Kind | None = None, **data: Data | Tell) -> Brick:
     """A message's `{content}`, or words, or other `data`, told. The kind is the role's unless given."""
     unknown = set(pieces(pattern)[1::2]) - {"content", *data}
     assert not unknown, f"{pattern!r} has places that nothing fills: {unknown}"
     words = Kind.TOOLS if kind is Kind.TOOLS else Kind.SCAFFOLD
+    filled: dict[str, Data | Tell] = {"content": content, **data}
 
     def brick(turn: Turn) -> Iterator[Segment]:
-        if turn.index is None:
-            return fill(pattern, None, kind or Kind.SCAFFOLD, words, **data)
-        told = {"content": content(turn.index, turn.message), **data}
-        return fill(pattern, turn.index, kind or KIND_OF[turn.message.role], words, **told)
+        index = turn.index
+        if index is None:
+            known = {place: told for place, told in data.items() if not callable(told)}
+            return fill(pattern, None, kind or Kind.SCAFFOLD, words, **known)
+        told = {place: told(index, turn.message) if callable(told) else told for place, told in filled.items()}
+        return fill(pattern, index, kind or KIND_OF[turn.message.role], words, **told)
 
     return brick
 
 
-def run(open: str, each: str, close: str) -> Brick:  # noqa: A002
+def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa: A002
     """Messages of one role in a row, told as one turn: `open` before the first, `close` after the last."""
-    opening, told, closing = say(open), say(each), say(close)
+    opening, told, closing = say(open), say(each, None, **data), say(close)
 
     def brick(turn: Turn) -> Iterator[Segment]:
         role = turn.message.role
