@@ -37,6 +37,14 @@ def given(text: str, *origin: str | int) -> Data:
     return ((text, origin),)
 
 
+def today(turn: Turn, wanted: str) -> Data:
+    """The date, as `strftime` writes it: the flag `today`, never the clock, for rows would change by themselves."""
+    day = turn.flags.get("today")
+    if day is None:
+        raise TemplateError("this template prints the date of the day, and nobody said which: give `today`")
+    return given(day.strftime(wanted), "flags", "today")
+
+
 def content(index: int, message: Message) -> Data:
     """What a message says: one text a part."""
     said, origin = message.content, ("messages", index, "content")
@@ -70,38 +78,43 @@ def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFF
             yield Segment(piece, words, message)
 
 
-def take(pattern: str, text: str, at: int = 0, *, then: tuple[str, ...] = ("",)) -> tuple[dict[str, str], int] | None:
+def take(
+    pattern: str, text: str, at: int = 0, *, value: str = "", then: tuple[str, ...] = ("",)
+) -> tuple[dict[str, str], int] | None:
     """What stands in a pattern's places, and where the pattern ends; None where it does not stand.
 
-    A place ends where the words after it first stand; the last one where `then` follows those. Linear: no regular
-    expression, so nothing to backtrack.
+    A place ends where the words after it first stand; the one called `value` not before the JSON value in it ends; the
+    last one where `then` follows. Linear: no regular expression, so nothing to backtrack.
     """
     first, *rest = pieces(pattern)
     if not text.startswith(first, at):
         return None
     at, found = at + len(first), {}
-    for place, words in zip(rest[:-2:2], rest[1:-2:2], strict=True):
-        end = text.find(words, at)
-        if end < 0:
-            return None
-        found[place], at = text[at:end], end + len(words)
-    if rest:
-        place, words = rest[-2:]
-        end = _last_end(words, text, at, then)
+    for number, (place, words) in enumerate(zip(rest[::2], rest[1::2], strict=True), start=1):
+        follows = then if 2 * number == len(rest) else ("",)
+        end = _ends(words, text, _value_end(text, at) if place == value else at, follows)
         if end < 0:
             return None
         found[place], at = text[at:end], end + len(words)
     return found, at
 
 
-def _last_end(words: str, text: str, at: int, then: tuple[str, ...]) -> int:
-    """Where the last place of a pattern ends, whose last words these are; -1 if nowhere."""
+def _ends(words: str, text: str, at: int, then: tuple[str, ...]) -> int:
+    """Where words first stand that are followed as they must be; -1 if nowhere. No words stand at the end."""
     if not words:
         return min((end for end in (text.find(t, at) for t in then if t) if end >= 0), default=len(text))
     end = text.find(words, at)
     while end >= 0 and not text.startswith(then, end + len(words)):
         end = text.find(words, end + 1)
     return end
+
+
+def _value_end(text: str, at: int) -> int:
+    """Where the JSON value that begins here ends; here, if none does."""
+    try:
+        return JSON.raw_decode(text, WHITESPACE.match(text, at).end())[1]  # pyright: ignore[reportOptionalMemberAccess]
+    except (ValueError, RecursionError):
+        return at
 
 
 def say(pattern: str, kind: Kind | None = None, **data: Data | Tell) -> Brick:

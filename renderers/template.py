@@ -44,8 +44,6 @@ class Assistant:
     """What ends the turn; "" where only the role marker of the next turn does (`lent`)."""
     think: str = ""
     """A pattern with the place `{reasoning}`, written where `thinks` holds."""
-    no_think: str = ""
-    """Words that stand there elsewhere."""
     thinks: Callable[[Turn], bool] = never
     no_think: str = ""
     """Words written where it does not hold."""
@@ -69,6 +67,8 @@ class Assistant:
             yield from fill(self.think, index, Kind.REASONING, Kind.REASONING, reasoning=reasoning)
         elif self.no_think:
             yield Segment(self.no_think, Kind.REASONING, index)
+        if self.before_content and text(told.content):
+            yield Segment(self.before_content, Kind.ANSWER, index)
         yield from fill("{content}", index, Kind.ANSWER, content=content(index, told))
         if self.calls:
             yield from self.calls.write(index, told)
@@ -79,8 +79,17 @@ class Assistant:
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
         """The same with every pattern that is read back changed."""
-        calls = self.calls and self.calls.worded(change)
-        return replace(self, stop=change(self.stop), think=change(self.think), calls=calls)
+        words = {name: change(getattr(self, name)) for name in ("stop", "think", "no_think", "before_content")}
+        calls, lent = self.calls and self.calls.worded(change), tuple(map(change, self.lent))
+        return replace(self, **words, calls=calls, lent=lent)
+
+    def lend(self, told: Told, index: int) -> Told:
+        """The turn after message `index`: where it begins with that message's stop, that is the message's."""
+        stop = next((stop for stop in self.lent if told and told[0].literal and told[0].text.startswith(stop)), "")
+        if not stop:
+            return told
+        rest = replace(told[0], text=told[0].text.removeprefix(stop))
+        return (Segment(stop, Kind.STOP, index), *((rest,) if rest.text else ()), *told[1:])
 
 
 @dataclass(frozen=True)
