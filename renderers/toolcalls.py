@@ -46,7 +46,7 @@ class Call:
         return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
 
     def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
-        found = take(self.pattern, text)
+        found = take(self.pattern, text, value="arguments")
         return found and (ToolCall(**found[0]), found[1])
 
     @property

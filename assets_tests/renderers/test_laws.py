@@ -1,6 +1,9 @@
 """Laws of every declared family, on conversations of our own and the vocabulary that ships with the example."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from renderers import (
     Renderer,
     Request,
     Stream,
+    TemplateError,
     ToolCall,
     UnknownFlag,
     Verdict,
@@ -31,7 +35,21 @@ def family(request) -> Family:
 
 @pytest.fixture
 def renderer(family, example) -> Renderer:
-    return Renderer(family, example)
+    return Renderer(family, example, {"today": date(2025, 7, 1)} if "today" in family.flags else {})
+
+
+@pytest.fixture
+def request_of(renderer, request_of) -> Callable[..., Request]:
+    """The conversations that this family has words for: laws are of what is told."""
+
+    def asked(name: str) -> Request:
+        try:
+            renderer.stream(request_of(name))
+        except TemplateError as refusal:
+            pytest.skip(f"refused: {refusal}")
+        return request_of(name)
+
+    return asked
 
 
 def rendered(renderer: Renderer, request: Request) -> Rendered:
@@ -137,12 +155,17 @@ def test_a_completion_cut_off_anywhere_is_read_as_far_as_it_goes(renderer, conve
 
 
 @pytest.mark.parametrize("conversation", ["agent", "chat"])
-def test_data_never_becomes_a_control_token_nor_a_place(renderer, conversation, request_of):
+def test_data_never_becomes_a_control_token_nor_a_place(renderer, family, conversation, request_of):
     told = request_of(conversation)
-    hostile, plain = (spelling(told, word) for word in (HOSTILE, "x"))
+    hostile, plain = (
+        replace(spelling(told, word), flags={name: word for name, kind in family.flags.items() if kind is str})
+        for word in (HOSTILE, "x")
+    )
     result = rendered(renderer, hostile)
     assert controls(renderer, result) == controls(renderer, rendered(renderer, plain))
     for segment in result.segments:
+        if segment.origin == ("flags", "today"):
+            continue
         assert segment.literal or HOSTILE in segment.text or json.dumps(HOSTILE)[1:-1] in segment.text
         assert not segment.literal or "{content}" not in segment.text
 
@@ -159,7 +182,7 @@ def test_hostile_data_is_read_back_as_it_was_written(renderer, conversation, req
 def test_a_flag_takes_only_its_own_type(renderer, family):
     for name in family.flags:
         with pytest.raises(UnknownFlag, match=name):
-            renderer.stream(Request((Message("user", "Hi"),), flags={name: HOSTILE}))
+            renderer.stream(Request((Message("user", "Hi"),), flags={name: object()}))
 
 
 def spelling(told: Request, word: str) -> Request:
