@@ -36,13 +36,14 @@ class CallBrick(Protocol):
 
 @dataclass(frozen=True)
 class Call:
-    """A call whose arguments are one JSON text, verbatim: places `{name}` and `{arguments}`."""
+    """A call whose arguments are one JSON text, verbatim: places `{name}`, `{arguments}`, and maybe `{id}`."""
 
     pattern: str
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
         origin = ("messages", index, "tool_calls", position, "function")
         data = {"name": given(call.name, *origin, "name"), "arguments": given(call.arguments, *origin, "arguments")}
+        data["id"] = given(call.id or "", *origin[:-1], "id")
         return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
 
     def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
@@ -163,16 +164,22 @@ class Calls:
         `mark(words)` is what surely shows that those words begin.
         """
         lead, opening, closing = (mark(words.strip()) for words in (self.call.lead, self.open, self.close))
-        start = text.find(opening or lead)
+        start = at = text.find(opening or lead)
         if start < 0:
             return text, [], []
-        first, *chunks = text[start:].split(lead)
-        found = [self.call.read(lead + chunk, schemas) or (None, 0) for chunk in chunks]
-        rests = [first, *((lead + chunk)[end:] for chunk, (_, end) in zip(chunks, found, strict=True))]
-        rests = [rest.replace(opening, "").replace(closing, "") for rest in rests]
+        calls, rests = [], []
+        while (begin := text.find(lead, at)) >= 0:
+            then = text.find(lead, begin + 1) if len(lead) == 1 else -1  # a control token, which no argument holds
+            chunk = text[begin : then if then >= 0 else len(text)]
+            call, end = self.call.read(chunk, schemas) or (None, len(chunk))
+            calls += [call] if call else []
+            rests += [text[at:begin], "" if call else chunk]
+            at = begin + end
+        rests.append(text[at:])
+        for words in (self.open, opening, closing):
+            rests = [rest.replace(words, "") for rest in rests]
         before = text[:start].removesuffix(self.open.partition(opening)[0] if opening else self.open)
-        broken = [rest for rest in rests if rest.strip()]
-        return before.removesuffix(self.after_content), [call for call, _ in found if call], broken
+        return before.removesuffix(self.after_content), calls, [rest for rest in rests if rest.strip() not in ("", self.between.strip())]
 
     def worded(self, change: Change) -> "Calls":
         """The same with every pattern changed."""
