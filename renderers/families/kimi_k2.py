@@ -1,0 +1,120 @@
+"""Kimi K2: every turn under a name, no line breaks between turns, and a call known by its id.
+
+::
+
+    <|im_assistant|>assistant<|im_middle|>{content}<|tool_calls_section_begin|>
+    <|tool_call_begin|>functions.{name}:{number}<|tool_call_argument_begin|>{arguments}<|tool_call_end|>
+    <|tool_calls_section_end|><|im_end|>        (all of it in one line)
+
+A turn's header is the message's `name`, or its role. The id of a call is all that is told of its function: Moonshot
+asks for `functions.{name}:{number}`, numbered through the conversation. Of a call with any other id the name is lost,
+and so is its turn. Reasoning is lost: this model has none.
+
+Differs from the official template, on purpose:
+- content that is a mapping is told as JSON; upstream tells its keys
+- an assistant's own name is not told: its header would not be the generation prompt's
+- media are refused: there are no words for them
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from renderers.messages import ToolCall, Turn
+from renderers.patterns import Brick, fill, given, pieces, say, take
+from renderers.segments import Kind, Segment
+from renderers.template import Assistant, Template, never
+from renderers.toolcalls import Calls, Change, Schemas
+
+ASSISTANT = "<|im_assistant|>assistant<|im_middle|>"
+KIMI = "<|im_system|>system<|im_middle|>You are Kimi, an AI assistant created by Moonshot AI.<|im_end|>"
+
+
+@dataclass(frozen=True)
+class CallById:
+    """A call whose id names its function: places `{id}` and `{arguments}`."""
+
+    pattern: str
+
+    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
+        place = ("messages", index, "tool_calls", position)
+        told = given(call.id or "", *place, "id")
+        if call.id and function(call.id) == call.name:
+            number = call.id.removeprefix(f"functions.{call.name}")
+            name = given(call.name, *place, "function", "name")
+            told = (*given("functions.", *place, "id"), *name, *given(number, *place, "id"))
+        arguments = given(call.arguments, *place, "function", "arguments")
+        return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, id=told, arguments=arguments)
+
+    def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
+        found = take(self.pattern, text, value="arguments")
+        return found and (ToolCall(function(found[0]["id"]), found[0]["arguments"], found[0]["id"]), found[1])
+
+    @property
+    def lead(self) -> str:
+        return pieces(self.pattern)[0]
+
+    def worded(self, change: Change) -> "CallById":
+        return CallById(change(self.pattern))
+
+
+def function(known: str) -> str:
+    """The function that an id names; "" if none."""
+    name, colon, number = known.removeprefix("functions.").rpartition(":")
+    return name if colon and number.isdecimal() and known.startswith("functions.") else ""
+
+
+def named(mark: str, body: str = "{content}") -> Brick:
+    """A turn under the name of who speaks, or of the role."""
+
+    def brick(turn: Turn) -> Iterator[Segment]:
+        message, index = turn.message, turn.index or 0
+        header = "{name}" if message.name else message.role
+        data = {
+            "name": given(message.name or "", "messages", index, "name"),
+            "id": given(message.tool_call_id or "", "messages", index, "tool_call_id"),
+        }
+        return say(f"<|im_{mark}|>{header}<|im_middle|>{body}<|im_end|>", **data)(turn)
+
+    return brick
+
+
+def tools(turn: Turn) -> Iterator[Segment]:
+    """All tools as one list, without a space."""
+    if not turn.tools:
+        return
+    last = len(turn.tools) - 1
+    spelled = (json.dumps(tool, ensure_ascii=False, separators=(",", ":")) for tool in turn.tools)
+    listed = tuple((("," if i else "[") + tool + "]" * (i == last), ("tools", i)) for i, tool in enumerate(spelled))
+    yield from say("<|im_system|>tool_declare<|im_middle|>{tools}<|im_end|>", Kind.TOOLS, tools=listed)(turn)
+
+
+def kimi(words: str) -> Brick:
+    """Who it is, where no system message stands first."""
+    return lambda turn: say("" if turn.first == "system" else words)(turn)
+
+
+def prompt(turn: Turn) -> str:
+    return ASSISTANT
+
+
+TEMPLATE = Template(
+    start=(tools, kimi(KIMI + "\n")),
+    head=never,
+    turns={
+        "system": named("system"),
+        "developer": named("system"),
+        "user": named("user"),
+        "tool": named("system", "## Return of {id}\n{content}"),
+    },
+    assistant=Assistant(
+        open=ASSISTANT,
+        calls=Calls(
+            CallById("<|tool_call_begin|>{id}<|tool_call_argument_begin|>{arguments}<|tool_call_end|>"),
+            open="<|tool_calls_section_begin|>",
+            close="<|tool_calls_section_end|>",
+        ),
+        stop="<|im_end|>",
+    ),
+    prompt=prompt,
+)
