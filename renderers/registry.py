@@ -5,7 +5,20 @@ from datetime import date
 from typing import Any
 
 from renderers.errors import UnknownFlag, UnknownModel
-from renderers.families import qwen2_5, qwen3, qwen3_2507, qwen3_vl
+from renderers.families import (
+    gemma_3,
+    llama_3,
+    llama_3_1,
+    llama_3_2,
+    qwen2_5,
+    qwen3,
+    qwen3_5,
+    qwen3_6,
+    qwen3_8,
+    qwen3_2507,
+    qwen3_coder,
+    qwen3_vl,
+)
 from renderers.renderer import Family, Renderer, Witness
 from renderers.tokenizer import Tokenizer
 from renderers.tracing.witness import TracedTemplate
@@ -80,6 +93,82 @@ FAMILIES = {
             ),
             fingerprints=("3636d0f0bd6bef02654cdffdc447b79cb2cef8ab02cc75267345946291a489e4",),
         ),
+        Family(
+            "qwen3-coder",
+            qwen3_coder.TEMPLATE,
+            models=("Qwen/Qwen3-Coder-30B-A3B-Instruct", "Qwen/Qwen3-Coder-480B-A35B-Instruct"),
+            fingerprints=("d287fb2edf144207f868ae1b282755dc19db2a3f1c5b3a3d57e9e5abffa98392",),
+        ),
+        Family(
+            "qwen3.5",
+            qwen3_5.TEMPLATE,
+            models=(
+                "Qwen/Qwen3.5-4B",
+                "Qwen/Qwen3.5-9B",
+                "Qwen/Qwen3.5-27B",
+                "Qwen/Qwen3.5-35B-A3B",
+                "Qwen/Qwen3.5-122B-A10B",
+                "Qwen/Qwen3.5-397B-A17B",
+            ),
+            fingerprints=("a4aee8afcf2e0711942cf848899be66016f8d14a889ff9ede07bca099c28f715",),
+            flags={"enable_thinking": bool},
+            switches={"enable_thinking": True},
+        ),
+        Family(
+            "qwen3.5-small",
+            qwen3_5.SMALL,
+            models=("Qwen/Qwen3.5-0.8B", "Qwen/Qwen3.5-2B"),
+            fingerprints=("273d8e0e683b885071fb17e08d71e5f2a5ddfb5309756181681de4f5a1822d80",),
+            flags={"enable_thinking": bool},
+            switches={"enable_thinking": False},
+        ),
+        Family(
+            "qwen3.6",
+            qwen3_6.TEMPLATE,
+            models=("Qwen/Qwen3.6-27B", "Qwen/Qwen3.6-35B-A3B"),
+            fingerprints=("e84f32a23fdda27689f868aa4a1a5621f41133e51a48d7f3efcbea2839574259",),
+            flags={"enable_thinking": bool, "preserve_thinking": bool},
+            switches={"enable_thinking": True, "preserve_thinking": False},
+        ),
+        Family(
+            "qwen3.8",
+            qwen3_8.TEMPLATE,
+            models=("Qwen/Qwen3.8-27B",),
+            fingerprints=("c3cf9e34abf4f9e36c2d72165aa9c132d3e2a725b6c2586aaa3a8af9d7a81041",),
+            flags={"enable_thinking": bool, "preserve_thinking": bool, "reasoning_effort": tuple(qwen3_8.EFFORTS)},
+            switches={"enable_thinking": True, "preserve_thinking": True},
+        ),
+        Family(
+            "gemma-3",
+            gemma_3.TEMPLATE,
+            models=tuple(f"google/gemma-3-{size}-it" for size in ("270m", "1b", "4b", "12b", "27b")),
+            fingerprints=("7de1c58e208eda46e9c7f86397df37ec49883aeece39fb961e0a6b24088dd3c4",),
+        ),
+        Family(
+            "llama-3",
+            llama_3.TEMPLATE,
+            models=("meta-llama/Meta-Llama-3-8B-Instruct", "meta-llama/Meta-Llama-3-70B-Instruct"),
+            fingerprints=("ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122",),
+        ),
+        Family(
+            "llama-3.1",
+            llama_3_1.TEMPLATE,
+            models=(
+                "meta-llama/Llama-3.1-8B-Instruct",
+                "meta-llama/Llama-3.1-70B-Instruct",
+                "meta-llama/Llama-3.1-405B-Instruct",
+                "meta-llama/Llama-3.3-70B-Instruct",
+            ),
+            fingerprints=("e10ca381b1ccc5cf9db52e371f3b6651576caee0a630b452e2816b2d404d4b65",),
+            flags={"date_string": str, "tools_in_user_message": bool},
+        ),
+        Family(
+            "llama-3.2",
+            llama_3_2.TEMPLATE,
+            models=("meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-3B-Instruct"),
+            fingerprints=("5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4",),
+            flags={"date_string": str, "tools_in_user_message": bool, "today": date},
+        ),
     )
 }
 
@@ -91,7 +180,8 @@ def create_renderer(
 
     renderer: "auto", "traced" (the tokenizer's own chat template, whatever it is), or a family's name. "auto" is the
     family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does; the
-    family of the model's name where there is no template. `today`: what templates print that print the date.
+    family of the model's name where there is no template. `today`: what templates print that print the date; it is a
+    flag of the families that do, and they refuse to tell without it.
 
     Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """

@@ -49,8 +49,8 @@ class Family:
     """Exact names on the Hub."""
     fingerprints: tuple[str, ...] = ()
     """sha256 of the official chat templates that this one tells the same as."""
-    flags: Mapping[str, type] = field(default_factory=dict)
-    """What the template can be asked for, and the type of the answer."""
+    flags: Mapping[str, type | tuple[str, ...]] = field(default_factory=dict)
+    """What the template can be asked for, and the answers: of a type, or one of these words."""
     switches: Mapping[str, bool] = field(default_factory=dict)
     """Flags that may be flipped to prove a turn, because serving offers them too; and what they are when not given."""
 
@@ -71,8 +71,11 @@ class Family:
             if name not in self.flags:
                 known = ", ".join(self.flags) or "none"
                 raise UnknownFlag(f"{self.name} has no flag {name!r}; it has: {known}")
-            if not isinstance(value, self.flags[name]):
-                raise UnknownFlag(f"{self.name}: {name} takes a {self.flags[name].__name__}, not {value!r}")
+            taken = self.flags[name]
+            if isinstance(taken, tuple) and value not in taken:
+                raise UnknownFlag(f"{self.name}: {name} takes one of {', '.join(taken)}, not {value!r}")
+            if isinstance(taken, type) and not isinstance(value, taken):
+                raise UnknownFlag(f"{self.name}: {name} takes a {taken.__name__}, not {value!r}")
 
 
 @dataclass(frozen=True)
