@@ -6,7 +6,13 @@ from typing import Any
 
 from renderers.errors import UnknownFlag, UnknownModel
 from renderers.families import (
+    deepseek_v3,
+    deepseek_v3_1,
     gemma_3,
+    kimi_k2,
+    kimi_k2_5,
+    kimi_k2_6,
+    kimi_k2_thinking,
     llama_3,
     llama_3_1,
     llama_3_2,
@@ -18,6 +24,7 @@ from renderers.families import (
     qwen3_2507,
     qwen3_coder,
     qwen3_vl,
+    smollm3,
 )
 from renderers.renderer import Family, Renderer, Witness
 from renderers.tokenizer import Tokenizer
@@ -168,6 +175,56 @@ FAMILIES = {
             models=("meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-3B-Instruct"),
             fingerprints=("5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4",),
             flags={"date_string": str, "tools_in_user_message": bool, "today": date},
+        ),
+        Family(
+            "deepseek-v3",
+            deepseek_v3.TEMPLATE,
+            models=("deepseek-ai/DeepSeek-V3",),
+            fingerprints=("3b8267e54b67df6500f231ffa969955cc9d26b3444a291ced4eb96ca7d3ca1ea",),
+        ),
+        Family(
+            "deepseek-v3.1",
+            deepseek_v3_1.TEMPLATE,
+            models=("deepseek-ai/DeepSeek-V3.1",),
+            fingerprints=("d9f5f351b276cf9e81d009db08830db7d38e94927aecd09a7beb43e2aafee94e",),
+            flags={"thinking": bool, "enable_thinking": bool},
+            switches={"thinking": False},
+        ),
+        Family(
+            "kimi-k2",
+            kimi_k2.TEMPLATE,
+            models=("moonshotai/Kimi-K2-Instruct",),
+            fingerprints=("66683f1602095315a26e5f6682f905790325c83ba8c9693147d0e31761cb7759",),
+        ),
+        Family(
+            "kimi-k2-thinking",
+            kimi_k2_thinking.TEMPLATE,
+            models=("moonshotai/Kimi-K2-Thinking",),
+            fingerprints=("e7a23c1222430255aea0174be503c29d08cbe23f3bc6c527199c4892e10791a2",),
+        ),
+        Family(
+            "kimi-k2.5",
+            kimi_k2_5.TEMPLATE,
+            models=("moonshotai/Kimi-K2.5",),
+            fingerprints=("9e5d37e08bd1a243a59ccfa513f44b72015342e71c7f17812b4c96e97296e5e6",),
+            flags={"thinking": bool, "tools_ts_str": str},
+            switches={"thinking": True},
+        ),
+        Family(
+            "kimi-k2.6",
+            kimi_k2_6.TEMPLATE,
+            models=("moonshotai/Kimi-K2.6",),
+            fingerprints=("8bf859698fd4781c0e1e1c63ce74422aab27e53ccc5f47116317c64cda06132f",),
+            flags={"thinking": bool, "preserve_thinking": bool, "tools_ts_str": str},
+            switches={"thinking": True, "preserve_thinking": False},
+        ),
+        Family(
+            "smollm3",
+            smollm3.TEMPLATE,
+            models=("HuggingFaceTB/SmolLM3-3B",),
+            fingerprints=("0dab472abbdc499c8d82acae3ad6e8404f672d2d50d9df582181daf062f66eb7",),
+            flags={"enable_thinking": bool, "today": date, "xml_tools": list, "python_tools": list},
+            switches={"enable_thinking": True},
         ),
     )
 }

@@ -20,21 +20,19 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from renderers.messages import ToolCall, Turn
-from renderers.patterns import Brick, fill, given, pieces, say, take
+from renderers.messages import Message, ToolCall, Turn
+from renderers.patterns import Brick, Data, fill, given, say, take
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, never
-from renderers.toolcalls import Calls, Change, Schemas
+from renderers.toolcalls import Call, Calls, Change, Schemas
 
 ASSISTANT = "<|im_assistant|>assistant<|im_middle|>"
 KIMI = "<|im_system|>system<|im_middle|>You are Kimi, an AI assistant created by Moonshot AI.<|im_end|>"
 
 
 @dataclass(frozen=True)
-class CallById:
+class CallById(Call):
     """A call whose id names its function: places `{id}` and `{arguments}`."""
-
-    pattern: str
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
         place = ("messages", index, "tool_calls", position)
@@ -50,10 +48,6 @@ class CallById:
         found = take(self.pattern, text, value="arguments")
         return found and (ToolCall(function(found[0]["id"]), found[0]["arguments"], found[0]["id"]), found[1])
 
-    @property
-    def lead(self) -> str:
-        return pieces(self.pattern)[0]
-
     def worded(self, change: Change) -> "CallById":
         return CallById(change(self.pattern))
 
@@ -66,17 +60,16 @@ def function(known: str) -> str:
 
 def named(mark: str, body: str = "{content}") -> Brick:
     """A turn under the name of who speaks, or of the role."""
+    return say(f"<|im_{mark}|>{{name}}<|im_middle|>{body}<|im_end|>", name=name, id=answered)
 
-    def brick(turn: Turn) -> Iterator[Segment]:
-        message, index = turn.message, turn.index or 0
-        header = "{name}" if message.name else message.role
-        data = {
-            "name": given(message.name or "", "messages", index, "name"),
-            "id": given(message.tool_call_id or "", "messages", index, "tool_call_id"),
-        }
-        return say(f"<|im_{mark}|>{header}<|im_middle|>{body}<|im_end|>", **data)(turn)
 
-    return brick
+def name(index: int, message: Message) -> Data:
+    return given(message.name or message.role, "messages", index, "name" if message.name else "role")
+
+
+def answered(index: int, message: Message) -> Data:
+    """The call that a result answers."""
+    return given(message.tool_call_id or "", "messages", index, "tool_call_id")
 
 
 def tools(turn: Turn) -> Iterator[Segment]:
