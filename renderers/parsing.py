@@ -40,14 +40,16 @@ def parse(template: Template, tokenizer: Tokenizer, completion: Sequence[int] | 
     end = Turn(request)
     prompted = template.prompt(end).removeprefix(worded(template.assistant.open, end))
     written = disguise.hide(completion) if isinstance(completion, str) else disguise.read(completion)
-    said, stopped = _until(disguise.hide(prompted) + written, (own.stop, *own.lent))
+    said, stopped = _until(disguise.hide(prompted) + written, (worded(own.stop, end), *own.stops, *own.lent))
     reasoning, said = _reasoning(own.think, said)
     said = said.removeprefix(own.no_think) if reasoning is None else said
     content, calls, broken = said, [], []
-    if own.calls:
+    if own.before_answer and said.startswith(own.before_answer):
+        content = said.removeprefix(own.before_answer)
+    elif own.calls:
         content, calls, broken = own.calls.read(said, disguise.mark, schemas_of(request.tools))
     content = content.removeprefix(own.before_content)
-    told = tuple(ToolCall(show(call.name), show(call.arguments)) for call in calls)
+    told = tuple(ToolCall(show(call.name), show(call.arguments), call.id and show(call.id)) for call in calls)
     message = Message("assistant", show(content), None if reasoning is None else show(reasoning), told)
     return Parsed(message, stopped, tuple(map(show, broken)))
 

@@ -5,8 +5,8 @@ generation prompt? Does it read the same as the last message? A no is a verdict 
 flipped, a flag that serving offers too, the answer may be yes: then the proof notes the switch.
 
 No prefix is rendered again. Of all that follows a message, its telling sees no more than the role of the next one and,
-if it is the assistant's, the template's `view`. So views are compared, and those only where a fact has changed
-(`messages.fact`): a long agent trace is proved in nearly linear time.
+if its role `sees` more (the assistant's does), the template's `view`. So views are compared, and those only where a
+fact has changed (`messages.fact`): a long agent trace is proved in nearly linear time.
 """
 
 from bisect import bisect_left
@@ -32,8 +32,12 @@ class Teller(Protocol):
 
     def turn(self, turn: Turn) -> Told: ...
 
+    def sees(self, role: str) -> bool:
+        """Whether telling a role depends on what follows, beyond the next role."""
+        ...
+
     def view(self, turn: Turn) -> Hashable:
-        """All that telling an assistant message depends on beside the message."""
+        """All that telling a message depends on beside the message, if its role `sees` anything."""
         ...
 
     @property
@@ -71,21 +75,23 @@ class _Serving:
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
         self.assistants = [i for i, message in enumerate(request.messages) if message.role == "assistant"]
+        self.watched = [i for i, message in enumerate(request.messages) if teller.sees(message.role)]
+        """Messages with a view."""
         self.facts: dict[Callable[[Turn], Hashable], None] = {}
         """All that views have asked for so far."""
         self.viewed: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
-        """For the facts of a history: how many of its assistant messages were viewed, and the first that differs."""
+        """For the facts of a history: how many of its watched messages were viewed, and the first that differs."""
 
     def prove(self, index: int) -> Proven:
         if not self.told[index + 1]:
             return Proven(Proof(index, Verdict.INVISIBLE), "")
         if not index:
-            return Proven(Proof(index, Verdict.PROMPT_REFUSED, "no message stands before it to prompt from"), "")
+            return Proven(Proof(index, Verdict.PROMPT_REFUSED, "no message stands before it to prompt from"), self.end)
         before = replace(self.request, messages=self.request.messages[:index], generating=True)
         try:
             change, prompt = self.first_change(before), self.teller.prompt(Turn(before))
         except TemplateError as error:
-            return Proven(Proof(index, Verdict.PROMPT_REFUSED, str(error)), "")
+            return Proven(Proof(index, Verdict.PROMPT_REFUSED, str(error)), self.end)
         return Proven(Proof(index, *self.verdict(index, change, prompt)), prompt)
 
     def verdict(self, index: int, change: int | None, prompt: str) -> tuple[Verdict, str]:
@@ -96,7 +102,7 @@ class _Serving:
         if not holds(own, prompt):
             shown = "".join(segment.text for segment in own)[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
-        last = Turn(replace(self.request, messages=self.request.messages[: index + 1]), index)
+        last = Turn(replace(self.request, messages=self.request.messages[: index + 1], generating=False), index)
         if not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
         return Verdict.PROVED, self.note
@@ -112,17 +118,25 @@ class _Serving:
         return change
 
     def first_view_change(self, before: Request) -> int | None:
-        """The first assistant message but the last that is viewed otherwise. Where facts are equal, so are views."""
+        """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
         known = tuple((fact, before.facts.setdefault(fact, fact(Turn(before)))) for fact in self.facts)
         reached, change = self.viewed.get(known, (0, None))
-        earlier = bisect_left(self.assistants, len(before.messages) - 1)
+        earlier = bisect_left(self.watched, len(before.messages) - 1)
         while change is None and reached < earlier:
-            index = self.assistants[reached]
+            index = self.watched[reached]
             change = None if self.teller.view(Turn(before, index)) == self.views[index] else index
             reached += 1
         self.viewed[known] = reached, change
         self.facts.update(dict.fromkeys(before.facts))
         return change
+
+    @cached_property
+    def end(self) -> str:
+        """The prompt at the end, which a turn that nothing prompts is cut by."""
+        try:
+            return self.teller.prompt(Turn(self.request))
+        except TemplateError:
+            return ""
 
     @cached_property
     def unsteady(self) -> int | None:
@@ -134,7 +148,7 @@ class _Serving:
 
     @cached_property
     def views(self) -> dict[int, Hashable]:
-        return {index: self.teller.view(Turn(self.request, index)) for index in self.assistants}
+        return {index: self.teller.view(Turn(self.request, index)) for index in self.watched}
 
 
 def _same(one: Told, other: Told) -> bool:

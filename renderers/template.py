@@ -5,8 +5,8 @@ What the model *writes* is one `Assistant`, and all of it is read back: it sees 
 which may hang on facts of the whole conversation. `proving` relies on both.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from renderers.errors import TemplateError
 from renderers.messages import Message, Request, Turn, text
@@ -40,8 +40,10 @@ class Assistant:
     """What the model writes, in the order it writes it: reasoning, content, calls, stop."""
 
     open: Words
-    stop: str
+    stop: Words
     """What ends the turn; "" where only the role marker of the next turn does (`lent`)."""
+    stops: tuple[str, ...] = ()
+    """All that the model may end a turn with, where `stop` is a choice."""
     think: str = ""
     """A pattern with the place `{reasoning}`, written where `thinks` holds."""
     thinks: Callable[[Turn], bool] = never
@@ -49,6 +51,8 @@ class Assistant:
     """Words written where it does not hold."""
     before_content: str = ""
     """Words before content, where there is any."""
+    before_answer: str = ""
+    """Words before content where nothing is called, be there any or not."""
     calls: Calls | None = None
     lent: tuple[str, ...] = ()
     """Role markers that end this turn as they begin the next one: the model samples them as its stop."""
@@ -57,7 +61,7 @@ class Assistant:
     prepare: Callable[[Message, bool], Message] = as_it_is
     """What this template makes of a message that thinks or does not: trims it, splits inline reasoning off."""
 
-    def write(self, index: int, message: Message, *, opening: str, thinks: bool) -> Iterator[Segment]:
+    def write(self, index: int, message: Message, *, opening: str, thinks: bool, stop: str) -> Iterator[Segment]:
         told = self.prepare(message, thinks)
         if opening:
             yield Segment(opening, Kind.SCAFFOLD, index)
@@ -69,19 +73,23 @@ class Assistant:
             yield Segment(self.no_think, Kind.REASONING, index)
         if self.before_content and text(told.content):
             yield Segment(self.before_content, Kind.ANSWER, index)
+        if self.before_answer and not told.tool_calls:
+            yield Segment(self.before_answer, Kind.ANSWER, index)
         yield from fill("{content}", index, Kind.ANSWER, content=content(index, told))
         if self.calls:
             yield from self.calls.write(index, told)
-        if self.stop:
-            yield Segment(self.stop, Kind.STOP, index)
+        if stop:
+            yield Segment(stop, Kind.STOP, index)
         if self.after:
             yield Segment(self.after, Kind.SCAFFOLD, index)
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
         """The same with every pattern that is read back changed."""
-        words = {name: change(getattr(self, name)) for name in ("stop", "think", "no_think", "before_content")}
-        calls, lent = self.calls and self.calls.worded(change), tuple(map(change, self.lent))
-        return replace(self, **words, calls=calls, lent=lent)
+        names = ("think", "no_think", "before_content", "before_answer")
+        words = {name: change(getattr(self, name)) for name in names}
+        stop = change(self.stop) if isinstance(self.stop, str) else ""
+        stops, lent = tuple(map(change, self.stops)), tuple(map(change, self.lent))
+        return replace(self, **words, stop=stop, stops=stops, lent=lent, calls=self.calls and self.calls.worded(change))
 
     def lend(self, told: Told, index: int) -> Told:
         """The turn after message `index`: where it begins with that message's stop, that is the message's."""
@@ -105,6 +113,8 @@ class Template:
     """What stands before the first turn: the tools, a system turn that is always there."""
     head: Callable[[Turn], bool] = first_is_system
     """Whether `start` tells the first message."""
+    views: Mapping[str, Callable[[Turn], Hashable]] = field(default_factory=dict)
+    """By role: all that telling it depends on of what is neither its message, nor before it, nor the next role."""
 
     def told(self, request: Request) -> list[Told]:
         """What stands before the first message, then every message; generation prompts are not cut off yet.
@@ -116,7 +126,7 @@ class Template:
             if media:
                 raise TemplateError(f"message {index}, content: this template has no words for {sorted(media)}")
         plain = replace(request)
-        seen = [request if message.role == "assistant" else plain for message in request.messages]
+        seen = [request if self.sees(message.role) else plain for message in request.messages]
         told = [self.opening(plain), *(self.turn(Turn(shown, index)) for index, shown in enumerate(seen))]
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
         return told
@@ -128,16 +138,25 @@ class Template:
         end = Turn(request)
         return tuple(segment for brick in self.start for segment in brick(end))
 
-    def view(self, turn: Turn) -> tuple[str, bool]:
-        """All that telling an assistant message depends on beside the message."""
-        return worded(self.assistant.open, turn), self.assistant.thinks(turn)
+    def sees(self, role: str) -> bool:
+        """Whether telling a role depends on what follows, beyond the next role."""
+        return role == "assistant" or role in self.views
+
+    def view(self, turn: Turn) -> Hashable:
+        """All that telling a message depends on beside the message, if its role `sees` anything."""
+        look = self.views.get(turn.message.role, self.writing)
+        return look(turn)
+
+    def writing(self, turn: Turn) -> tuple[str, bool, str]:
+        """What an assistant message opens with, whether it thinks, and its stop."""
+        return worded(self.assistant.open, turn), self.assistant.thinks(turn), worded(self.assistant.stop, turn)
 
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
         role = turn.message.role
         if role == "assistant":
-            opening, thinks = self.view(turn)
-            return tuple(self.assistant.write(turn.index or 0, turn.message, opening=opening, thinks=thinks))
+            opening, thinks, stop = self.writing(turn)
+            return tuple(self.assistant.write(turn.index or 0, turn.message, opening=opening, thinks=thinks, stop=stop))
         if turn.index == 0 and self.start and self.head(turn):
             return ()
         if role not in self.turns:

@@ -179,7 +179,8 @@ class Calls:
         for words in (self.open, opening, closing):
             rests = [rest.replace(words, "") for rest in rests]
         before = text[:start].removesuffix(self.open.partition(opening)[0] if opening else self.open)
-        return before.removesuffix(self.after_content), calls, [rest for rest in rests if rest.strip() not in ("", self.between.strip())]
+        broken = [rest for rest in rests if rest.strip() not in ("", self.between.strip())]
+        return before.removesuffix(self.after_content), calls, broken
 
     def worded(self, change: Change) -> "Calls":
         """The same with every pattern changed."""

@@ -77,6 +77,9 @@ def test_a_turn_without_words_is_invisible():
         def turn(self, turn):
             return ()
 
+        def sees(self, role):
+            return False
+
         def view(self, turn):
             return None
 
