@@ -58,13 +58,16 @@ def function(known: str) -> str:
     return name if colon and number.isdecimal() and known.startswith("functions.") else ""
 
 
-def named(mark: str, body: str = "{content}") -> Brick:
+def named(mark: str, role: str, body: str = "{content}") -> Brick:
     """A turn under the name of who speaks, or of the role."""
-    return say(f"<|im_{mark}|>{{name}}<|im_middle|>{body}<|im_end|>", name=name, id=answered)
+    plain, own = (
+        say(f"<|im_{mark}|>{who}<|im_middle|>{body}<|im_end|>", name=name, id=answered) for who in (role, "{name}")
+    )
+    return lambda turn: (own if turn.message.name else plain)(turn)
 
 
 def name(index: int, message: Message) -> Data:
-    return given(message.name or message.role, "messages", index, "name" if message.name else "role")
+    return given(message.name or "", "messages", index, "name")
 
 
 def answered(index: int, message: Message) -> Data:
@@ -95,10 +98,10 @@ TEMPLATE = Template(
     start=(tools, kimi(KIMI + "\n")),
     head=never,
     turns={
-        "system": named("system"),
-        "developer": named("system"),
-        "user": named("user"),
-        "tool": named("system", "## Return of {id}\n{content}"),
+        "system": named("system", "system"),
+        "developer": named("system", "developer"),
+        "user": named("user", "user"),
+        "tool": named("system", "tool", "## Return of {id}\n{content}"),
     },
     assistant=Assistant(
         open=ASSISTANT,
