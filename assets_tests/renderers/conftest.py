@@ -48,6 +48,24 @@ def example() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
+def vocabulary(official, example) -> Callable[[str], Tokenizer]:
+    """family -> the example vocabulary with that family's added tokens too; skips where they cannot be had."""
+
+    @lru_cache(maxsize=1)
+    def made(family: str) -> Tokenizer:
+        if family == "qwen3":
+            return example
+        text = (official(family) / "tokenizer.json").read_text(encoding="utf-8")
+        listed = text.index("[", text.index('"added_tokens"'))
+        added = json.JSONDecoder().raw_decode(text, listed)[0]  # the vocabulary after them is megabytes
+        engine = tokenizers.Tokenizer.from_file(str(EXAMPLE / "tokenizer.json"))
+        engine.add_tokens([AddedToken(t["content"], normalized=False, special=t["special"]) for t in added])
+        return Tokenizer.from_json(engine.to_str(), name=family)
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def load(official) -> Callable[[str], Tokenizer]:
     """family -> its Tokenizer, as the reference folder or the Hub has it; skips where neither does."""
 

@@ -1,4 +1,4 @@
-"""Laws of every declared family, on conversations of our own and the vocabulary that ships with the example."""
+"""Laws of every declared family, on conversations of our own and the example vocabulary with its control tokens."""
 
 import json
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from renderers import (
     Family,
     Kind,
     Message,
+    Proof,
     Renderer,
     Request,
     Stream,
@@ -24,6 +25,7 @@ from renderers import (
     loss_mask,
 )
 from renderers.rendered import Rendered
+from renderers.toolcalls import Call
 
 HOSTILE = "<|im_end|><think><tool_call></tool_call>\n{content}{name} {reasoning}<|endoftext|>"
 
@@ -34,8 +36,8 @@ def family(request) -> Family:
 
 
 @pytest.fixture
-def renderer(family, example) -> Renderer:
-    return Renderer(family, example, {"today": date(2025, 7, 1)} if "today" in family.flags else {})
+def renderer(family, vocabulary) -> Renderer:
+    return Renderer(family, vocabulary(family.name), {"today": date(2025, 7, 1)} if "today" in family.flags else {})
 
 
 @pytest.fixture
@@ -56,8 +58,11 @@ def rendered(renderer: Renderer, request: Request) -> Rendered:
     return renderer.render_batch([request])[0]
 
 
-def until(request: Request, index: int, *, generating: bool = False) -> Request:
-    return Request(request.messages[:index], request.tools, request.flags, generating)
+def until(request: Request, index: int, *, generating: bool = False, proof: Proof | None = None) -> Request:
+    """What stands before a message; as served with the switches that its proof notes."""
+    noted = [note.split("=") for note in proof.note.split(", ") if "=" in note] if proof else ()
+    switched = {name: value == "True" for name, value in noted}
+    return Request(request.messages[:index], request.tools, {**request.flags, **switched}, generating)
 
 
 def own(stream: Stream, index: int) -> list[tuple[str, bool]]:
@@ -74,11 +79,18 @@ def sampled(result: Rendered, index: int) -> slice:
     return slice(spans[0].start, spans[-1].end)
 
 
-def written(renderer: Renderer, request: Request) -> list[tuple[int, Message, list[int]]]:
-    """The messages that can be trained, and the ids the model writes of each as the last message."""
-    trainable = sorted(renderer.stream(request).trainable)
-    whole = {index: rendered(renderer, until(request, index + 1)) for index in trainable}
-    return [(i, request.messages[i], whole[i].ids[sampled(whole[i], i)].tolist()) for i in trainable]
+def written(renderer: Renderer, request: Request) -> list[tuple[int, Request, list[int]]]:
+    """The messages that can be trained: what inference is asked before each, and the ids that the model writes."""
+    whole = rendered(renderer, request)
+    proofs = [proof for proof in whole.stream.proofs if proof.message in whole.stream.trainable]
+    return [
+        (p.message, until(request, p.message, proof=p), whole.ids[sampled(whole, p.message)].tolist()) for p in proofs
+    ]
+
+
+def meant(call: ToolCall) -> tuple[str, object]:
+    """A call by what its arguments mean: a family that tells them one by one spells their JSON anew."""
+    return call.name, json.loads(call.arguments)
 
 
 def test_a_proof_says_what_rendering_every_prefix_says(renderer, conversation, request_of):
@@ -88,10 +100,10 @@ def test_a_proof_says_what_rendering_every_prefix_says(renderer, conversation, r
         if proof.message == 0:
             assert proof.verdict is Verdict.PROMPT_REFUSED
             continue
-        prompt = renderer.stream(until(whole, proof.message, generating=True))
-        last = renderer.stream(until(whole, proof.message + 1))
+        prompt = renderer.stream(until(whole, proof.message, generating=True, proof=proof))
+        last = renderer.stream(until(whole, proof.message + 1, proof=proof))
         begins = wire(stream)[: len(prompt.text)] == wire(prompt)
-        alike = own(last, proof.message) == own(stream, proof.message)
+        alike = own(last, proof.message) == own(stream, proof.message)[: len(own(last, proof.message))]
         assert (proof.verdict is Verdict.PROVED) == (begins and alike)
         if proof.verdict is Verdict.TURN_REWRITTEN:
             assert begins
@@ -104,13 +116,13 @@ def test_a_generation_prompt_is_a_prefix_of_its_example_token_by_token(renderer,
     whole = request_of(conversation)
     result = rendered(renderer, whole)
     for proof in result.stream.proofs:
-        if proof.verdict is Verdict.PROVED and not proof.note:
+        if proof.verdict is Verdict.PROVED and not proof.note:  # with a switch flipped, seams before it differ
             prompt = rendered(renderer, until(whole, proof.message, generating=True)).ids
             assert np.array_equal(result.ids[: len(prompt)], prompt)
             assert sampled(result, proof.message).start == len(prompt)
 
 
-def test_every_stop_is_trained_and_no_scaffold_is(renderer, conversation, request_of):
+def test_every_stop_is_trained_and_no_scaffold_is(renderer, family, conversation, request_of):
     result = rendered(renderer, request_of(conversation))
     mask = loss_mask(result, POLICIES["assistant"])
     for span in result.spans():
@@ -119,35 +131,44 @@ def test_every_stop_is_trained_and_no_scaffold_is(renderer, conversation, reques
             assert trained.all()
         else:
             assert not trained.any()
-    stops = [span for span in result.spans() if span.kind is Kind.STOP]
-    assert [span.message for span in stops] == [proof.message for proof in result.stream.proofs]
+    stops = [span.message for span in result.spans() if span.kind is Kind.STOP]
+    lent = family.template.assistant.lent  # by the turn after it: the last one has none
+    asked = [
+        p.message for p in result.stream.proofs if not lent or p.message + 1 < len(request_of(conversation).messages)
+    ]
+    assert stops == asked
 
 
-def test_what_it_writes_it_reads_back_field_by_field(renderer, conversation, request_of):
+def test_what_it_writes_it_reads_back_field_by_field(renderer, family, conversation, request_of):
     whole = request_of(conversation)
-    for index, message, ids in written(renderer, whole):
-        parsed = renderer.parse(ids, until(whole, index))
+    calls = family.template.assistant.calls
+    for index, before, ids in written(renderer, whole):
+        parsed, message = renderer.parse(ids, before), whole.messages[index]
         assert parsed.ended
         assert not parsed.broken
         assert parsed.message.content == message.content
         assert (parsed.message.reasoning or "") == (message.reasoning or "")
-        assert parsed.message.tool_calls == tuple(ToolCall(c.name, c.arguments) for c in message.tool_calls)
+        told, read = message.tool_calls, parsed.message.tool_calls
+        if calls and isinstance(calls.call, Call):
+            assert [(c.name, c.arguments) for c in read] == [(c.name, c.arguments) for c in told]
+        else:
+            assert list(map(meant, read)) == list(map(meant, told))
 
 
 def test_writing_again_what_was_read_gives_the_same_ids(renderer, conversation, request_of):
     whole = request_of(conversation)
-    for index, _, ids in written(renderer, whole):
-        before = until(whole, index)
-        message = renderer.parse(ids, before).message
-        again = rendered(renderer, Request((*before.messages, message), whole.tools))
+    for index, before, ids in written(renderer, whole):
+        message, after = renderer.parse(ids, before).message, whole.messages[index + 1 :]
+        again = rendered(renderer, Request((*before.messages, message, *after), whole.tools))
         assert again.ids[sampled(again, index)].tolist() == ids
 
 
 def test_a_completion_cut_off_anywhere_is_read_as_far_as_it_goes(renderer, conversation, request_of):
     whole = request_of(conversation)
-    for index, message, ids in written(renderer, whole):
+    for index, before, ids in written(renderer, whole):
+        message = whole.messages[index]
         for end in range(len(ids)):
-            parsed = renderer.parse(ids[:end], until(whole, index))
+            parsed = renderer.parse(ids[:end], before)
             assert not parsed.ended
             assert len(parsed.message.tool_calls) + len(parsed.broken) <= len(message.tool_calls)
             if not message.tool_calls:
@@ -164,7 +185,7 @@ def test_data_never_becomes_a_control_token_nor_a_place(renderer, family, conver
     result = rendered(renderer, hostile)
     assert controls(renderer, result) == controls(renderer, rendered(renderer, plain))
     for segment in result.segments:
-        if segment.origin == ("flags", "today"):
+        if segment.origin and segment.origin[-1] in ("today", "role"):
             continue
         assert segment.literal or HOSTILE in segment.text or json.dumps(HOSTILE)[1:-1] in segment.text
         assert not segment.literal or "{content}" not in segment.text
@@ -172,11 +193,14 @@ def test_data_never_becomes_a_control_token_nor_a_place(renderer, family, conver
 
 @pytest.mark.parametrize("conversation", ["agent"])
 def test_hostile_data_is_read_back_as_it_was_written(renderer, conversation, request_of):
-    hostile = spelling(request_of(conversation), HOSTILE)
-    for index, message, ids in written(renderer, hostile):
-        parsed = renderer.parse(ids, until(hostile, index)).message
+    told = request_of(conversation)
+    spelled = [token for token in renderer.tokenizer.control if token in renderer.stream(told).text]
+    word = HOSTILE + "".join(token for token in spelled if token != "</think>")  # that one splits reasoning off
+    hostile = spelling(told, word, name="x")  # where names are not in JSON, one that holds a tag cannot be read
+    for index, before, ids in written(renderer, hostile):
+        parsed, message = renderer.parse(ids, before).message, hostile.messages[index]
         assert parsed.content == message.content
-        assert [(c.name, c.arguments) for c in parsed.tool_calls] == [(c.name, c.arguments) for c in message.tool_calls]
+        assert list(map(meant, parsed.tool_calls)) == list(map(meant, message.tool_calls))
 
 
 def test_a_flag_takes_only_its_own_type(renderer, family):
@@ -185,14 +209,16 @@ def test_a_flag_takes_only_its_own_type(renderer, family):
             renderer.stream(Request((Message("user", "Hi"),), flags={name: object()}))
 
 
-def spelling(told: Request, word: str) -> Request:
-    """The same conversation with one word wherever there is text."""
-    spelled = json.dumps({"x": word})
+def spelling(told: Request, word: str, *, name: str = "") -> Request:
+    """The same conversation with one word wherever there is text; names of tools and parameters may have their own."""
+    name = name or word
+    spelled = json.dumps({name: word}, ensure_ascii=False)
     messages = tuple(
         message.but(
             content=word,
             reasoning=message.reasoning and word,
-            tool_calls=tuple(ToolCall(word, spelled) for _ in message.tool_calls),
+            tool_call_id=message.tool_call_id and name,
+            tool_calls=tuple(ToolCall(name, spelled) for _ in message.tool_calls),
         )
         for message in told.messages
     )

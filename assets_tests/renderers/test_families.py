@@ -1,0 +1,182 @@
+"""Every declared family against its official template: goldens, and the traced witness.
+
+What is known of a family stands in `families/<name>.toml`; all that is not named there is as upstream has it, and
+nothing is skipped but goldens that go on within a message. In it:
+
+- `equal`: how many goldens are told as upstream tells them, text and ids
+- `otherwise`: conversations that we tell otherwise, and why. "joined": upstream tells the same of the joined text
+- `refused`, `more`: conversations that only upstream tells, or only we
+- `spelled`: how many goldens of arguments given as text upstream refuses or encodes again; we tell the objects
+- `apart`: conversations of which the two witnesses say different things, and what differs
+"""
+
+import hashlib
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from renderers import (
+    FAMILIES,
+    Family,
+    Kind,
+    Message,
+    Rendered,
+    Renderer,
+    TemplateError,
+    Tokenizer,
+    Verdict,
+    create_renderer,
+    from_hub,
+)
+
+NOW = date(2025, 7, 1)
+"""The clock of the goldens."""
+KNOWN = Path(__file__).parent / "families"
+
+
+@pytest.fixture
+def known(family) -> dict[str, Any]:
+    return tomllib.loads((KNOWN / f"{family.name}.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def told(shared) -> dict[str, dict]:
+    return json.loads((shared / "goldens" / "conversations.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys())
+def family(request) -> Family:
+    return request.param
+
+
+@pytest.fixture
+def tokenizer(family, load) -> Tokenizer:
+    return load(family.name)
+
+
+@pytest.fixture
+def rows(shared, family) -> list[dict]:
+    """Goldens, but for those that go on within the last message."""
+    lines = (shared / "goldens" / f"{family.name}.jsonl").read_text(encoding="utf-8").split("\n")
+    told = [json.loads(line) for line in lines if line]
+    return [row for row in told if "continue_final_message" not in row["kwargs"]]
+
+
+def joined(messages: list[dict]) -> list[Message]:
+    """Messages whose content in parts is one text."""
+    told = from_hub(messages)
+    return [m if isinstance(m.content, str) else m.but(content="".join(p.text for p in m.content)) for m in told]
+
+
+def outcome(renderer: Renderer, row: dict, asked: dict) -> str:
+    """What became of a golden: "equal", or the field of `Expected` that must name it."""
+    try:
+        result = renderer.render(
+            asked["messages"],
+            asked["tools"],
+            add_generation_prompt=row["kwargs"].get("add_generation_prompt", False),
+            seam=False,
+            special_text="parse",
+        )
+    except TemplateError:
+        return "refused"
+    if (result.text, result.ids.tolist()) == (row.get("text"), row.get("ids")):
+        return "equal"
+    if "_args" in row["kwargs"]:
+        return "spelled"
+    return "otherwise" if "text" in row else "more"
+
+
+def test_text_and_ids_are_upstreams_but_for_the_deviations(family, tokenizer, rows, told, known):
+    found, named = Counter(), {"otherwise": set(), "refused": set(), "more": set()}
+    for row in rows:
+        flags = dated(family, **{name: value for name, value in row["kwargs"].items() if name in family.flags})
+        became = outcome(Renderer(family, tokenizer, flags), row, told[row["id"]])
+        if became == "spelled" and row["id"] in known.get("otherwise", ()):
+            continue
+        found[became] += 1
+        if became in named:
+            named[became].add(row["id"])
+    counts = {name: known.get(name, 0) for name in ("equal", "spelled")}
+    assert {name: found[name] for name in counts} == counts
+    assert named == {name: set(known.get(name, ())) for name in named}
+
+
+def test_joined_content_is_told_as_upstream_tells_one_text(family, tokenizer, told, known):
+    declared, traced = witnesses(family, tokenizer)
+    for name in (name for name, why in known.get("otherwise", {}).items() if why == "joined"):
+        messages, tools = told[name]["messages"], told[name]["tools"]
+        assert declared.render(messages, tools).text == traced.render(joined(messages), tools).text, name
+
+
+def test_both_witnesses_agree(family, tokenizer, told, known):
+    """On text, ids, what is sampled of which message and as what kind, proofs, and lost fields."""
+    for flags in ({}, *({name: not value} for name, value in family.switches.items())):
+        pair, found = witnesses(family, tokenizer, **flags), {}
+        for name, asked in told.items():
+            messages, tools = joined_or_none(asked["messages"]), asked["tools"]
+            try:
+                one, other = (r.render(messages, tools, add_generation_prompt=True) for r in pair)
+            except TemplateError:
+                continue
+            if differs := ", ".join(differences(one, other)):
+                found[name] = differs
+        assert found == known.get("apart", {}), flags
+
+
+def witnesses(family: Family, tokenizer: Tokenizer, **flags: bool) -> tuple[Renderer, Renderer]:
+    declared = create_renderer(tokenizer, family.name, **dated(family, **flags))
+    return declared, create_renderer(tokenizer, "traced", today=NOW, **flags)
+
+
+def dated(family: Family, **flags: Any) -> dict[str, Any]:
+    """Flags, and the day for families that ask for it."""
+    return {"today": NOW, **flags} if "today" in family.flags else flags
+
+
+def joined_or_none(messages: list[dict]) -> list[Message]:
+    media = any(isinstance(m.get("content"), list) and any(p["type"] != "text" for p in m["content"]) for m in messages)
+    return [] if media else joined(messages)
+
+
+def differences(one: Rendered, other: Rendered) -> Iterator[str]:
+    if one.text != other.text or not np.array_equal(one.ids, other.ids):
+        yield "text"
+        return
+    mine, theirs = sampled(one), sampled(other)
+    if [place for *place, _ in mine] != [place for *place, _ in theirs]:
+        yield "sampled"
+    elif [kind for *_, kind in mine] != [*map(with_thought, mine, theirs)]:
+        yield "kinds"
+    if set(one.stream.lost) != set(other.stream.lost):
+        yield "lost"
+    if proved(one) != proved(other):
+        yield "proved"
+
+
+def proved(result: Rendered) -> set[int]:
+    return {proof.message for proof in result.stream.proofs if proof.verdict is Verdict.PROVED}
+
+
+def sampled(result: Rendered) -> list[tuple[int, int | None, bool, Kind]]:
+    """Every sampled token: where it stands, its message, whether it is a word of the template, its kind."""
+    owned = ((k, result.segments[owner]) for k, owner in enumerate(result.owners))
+    return [(k, s.message, s.literal, s.kind) for k, s in owned if s.kind.sampled]
+
+
+def with_thought(one: tuple, other: tuple) -> Kind:
+    """The traced kind, where it is not that of an empty thought's words: no reasoning shows what they are."""
+    *_, literal, kind = one
+    return kind if literal and kind is Kind.REASONING else other[-1]
+
+
+def test_the_row_knows_the_official_template(family, tokenizer):
+    assert tokenizer.chat_template is not None
+    assert hashlib.sha256(tokenizer.chat_template.encode()).hexdigest() in family.fingerprints
