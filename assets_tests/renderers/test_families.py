@@ -7,7 +7,8 @@ nothing is skipped but goldens that go on within a message. In it:
 - `otherwise`: conversations that we tell otherwise, and why. "joined": upstream tells the same of the joined text
 - `refused`, `more`: conversations that only upstream tells, or only we
 - `spelled`: how many goldens of arguments given as text upstream refuses or encodes again; we tell the objects
-- `apart`: conversations of which the two witnesses say different things, and what differs
+- `apart`: conversations of which the two witnesses say different things, and what differs; `flipped`, of each switch:
+  those of which they do so only with the switch flipped, or no longer ("")
 """
 
 import hashlib
@@ -118,7 +119,8 @@ def test_joined_content_is_told_as_upstream_tells_one_text(family, tokenizer, to
 
 def test_both_witnesses_agree(family, tokenizer, told, known):
     """On text, ids, what is sampled of which message and as what kind, proofs, and lost fields."""
-    for flags in ({}, *({name: not value} for name, value in family.switches.items())):
+    for switch in (None, *family.switches):
+        flags = {} if switch is None else {switch: not family.switches[switch]}
         pair, found = witnesses(family, tokenizer, **flags), {}
         for name, asked in told.items():
             messages, tools = joined_or_none(asked["messages"]), asked["tools"]
@@ -128,7 +130,8 @@ def test_both_witnesses_agree(family, tokenizer, told, known):
                 continue
             if differs := ", ".join(differences(one, other)):
                 found[name] = differs
-        assert found == known.get("apart", {}), flags
+        apart = known.get("apart", {}) | known.get("flipped", {}).get(switch, {})
+        assert found == {name: what for name, what in apart.items() if what}, flags
 
 
 def witnesses(family: Family, tokenizer: Tokenizer, **flags: bool) -> tuple[Renderer, Renderer]:
