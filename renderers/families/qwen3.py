@@ -18,6 +18,8 @@ say nothing. The first revision of the template tells the same of all that both 
 
 Differs from the official template, on purpose:
 - content in parts is told as their joined text, and content that is a mapping as JSON; upstream tells nothing of either
+- content that is nothing but line breaks is none beside a thought and calls, and the break that upstream tells between
+  them is left out: the model never wrote it
 - media are refused: there are no words for them; upstream tells nothing of them
 """
 

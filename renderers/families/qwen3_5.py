@@ -122,7 +122,8 @@ def thinks(turn: Turn) -> bool:
 
 
 def prepare(message: Message, thinks: bool) -> Message:
-    return bare(qwen3.split(bare(message)))
+    told = qwen3.split(bare(message))
+    return told.but(reasoning=(told.reasoning or "").strip())
 
 
 def bare(message: Message) -> Message:
