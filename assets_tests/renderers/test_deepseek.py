@@ -76,6 +76,7 @@ def test_v3_1_cuts_an_inline_thought_off_an_answer_to_a_user():
     thought = Message("assistant", "<think>r</think>b")
     assert tell("deepseek-v3.1", USER, thought).text.endswith("<think></think>b<｜end▁of▁sentence｜>")
     assert tell("deepseek-v3.1", USER, *RESULTS, thought).text.endswith("<think>r</think>b<｜end▁of▁sentence｜>")
+    assert tell("deepseek-v3.1", USER, STEP, thought).text.endswith("<think>r</think>b<｜end▁of▁sentence｜>")
 
 
 def test_v3_1_writes_arguments_byte_for_byte():

@@ -11,6 +11,7 @@ The template never tells reasoning: a field is lost, and an inline thought in an
 
 Differs from the official template as DeepSeek V3 does, and on purpose in this:
 - arguments are told as they were written; upstream writes a string of arguments as a JSON string
+- an inline thought stays in a message that follows one of the assistant's own, or none; upstream cuts it off there too
 """
 
 from dataclasses import replace
