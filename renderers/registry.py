@@ -195,19 +195,21 @@ FAMILIES = {
             kimi_k2.TEMPLATE,
             models=("moonshotai/Kimi-K2-Instruct",),
             fingerprints=("66683f1602095315a26e5f6682f905790325c83ba8c9693147d0e31761cb7759",),
+            flags={"number_calls": bool},
         ),
         Family(
             "kimi-k2-thinking",
             kimi_k2_thinking.TEMPLATE,
             models=("moonshotai/Kimi-K2-Thinking",),
             fingerprints=("e7a23c1222430255aea0174be503c29d08cbe23f3bc6c527199c4892e10791a2",),
+            flags={"number_calls": bool},
         ),
         Family(
             "kimi-k2.5",
             kimi_k2_5.TEMPLATE,
             models=("moonshotai/Kimi-K2.5",),
             fingerprints=("9e5d37e08bd1a243a59ccfa513f44b72015342e71c7f17812b4c96e97296e5e6",),
-            flags={"thinking": bool, "tools_ts_str": str},
+            flags={"thinking": bool, "tools_ts_str": str, "number_calls": bool},
             switches={"thinking": True},
         ),
         Family(
@@ -215,7 +217,7 @@ FAMILIES = {
             kimi_k2_6.TEMPLATE,
             models=("moonshotai/Kimi-K2.6",),
             fingerprints=("8bf859698fd4781c0e1e1c63ce74422aab27e53ccc5f47116317c64cda06132f",),
-            flags={"thinking": bool, "preserve_thinking": bool, "tools_ts_str": str},
+            flags={"thinking": bool, "preserve_thinking": bool, "tools_ts_str": str, "number_calls": bool},
             switches={"thinking": True, "preserve_thinking": False},
         ),
         Family(

@@ -56,6 +56,7 @@ class Family:
 
     def tell(self, request: Request) -> Stream:
         self.check(request.flags)
+        request = self.template.arrange(request)
         opening, *turns = told = self.template.told(request)
         proven = prove(self.template, request, told, switches=self.switches)
         segments = list(opening)

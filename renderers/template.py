@@ -27,6 +27,10 @@ def as_it_is(message: Message, thinks: bool) -> Message:
     return message
 
 
+def as_asked(request: Request) -> Request:
+    return request
+
+
 def worded(words: Words, turn: Turn) -> str:
     return words if isinstance(words, str) else words(turn)
 
@@ -113,6 +117,8 @@ class Template:
     """What stands before the first turn: the tools, a system turn that is always there."""
     head: Callable[[Turn], bool] = first_is_system
     """Whether `start` tells the first message."""
+    arrange: Callable[[Request], Request] = as_asked
+    """What is made of a conversation before it is told; of each message by what stands before it, and nothing else."""
     views: Mapping[str, Callable[[Turn], Hashable]] = field(default_factory=dict)
     """By role: all that telling it depends on of what is neither its message, nor before it, nor the next role."""
 

@@ -43,6 +43,19 @@ def test_a_call_whose_id_names_something_else_loses_its_name_and_its_turn(name, 
     assert not stream.trainable
 
 
+def test_calls_are_numbered_through_the_conversation_where_that_is_asked_for(name):
+    foreign = [Message("assistant", "", tool_calls=(ToolCall("f", "{}", "a"), ToolCall("g", "{}"))), RESULT]
+    foreign += [
+        Message("tool", "t", tool_call_id="a"),
+        Message("assistant", "", tool_calls=(CALL, ToolCall("g", "{}"))),
+    ]
+    stream = tell(name, USER, *foreign, number_calls=True)
+    ids = [part.partition("<|tool_call_argument_begin|>")[0] for part in stream.text.split("<|tool_call_begin|>")[1:]]
+    assert ids == ["functions.f:0", "functions.g:1", "functions.f:0", "functions.g:3"]
+    assert stream.text.count("## Return of functions.f:0\n") == 2
+    assert stream.trainable == {1, 4}
+
+
 def test_calls_are_read_back_with_their_ids(name, example):
     renderer = Renderer(FAMILIES[name], example)
     again = ToolCall("f", "not json", "functions.f:1")

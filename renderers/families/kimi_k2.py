@@ -8,7 +8,8 @@
 
 A turn's header is the message's `name`, or its role. The id of a call is all that is told of its function: Moonshot
 asks for `functions.{name}:{number}`, numbered through the conversation. Of a call with any other id the name is lost,
-and so is its turn. Reasoning is lost: this model has none.
+and so is its turn; with the flag `number_calls`, which upstream has not, such calls and their results get an id of this
+form. Reasoning is lost: this model has none.
 
 Differs from the official template, on purpose:
 - content that is a mapping is told as JSON; upstream tells its keys
@@ -18,9 +19,10 @@ Differs from the official template, on purpose:
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
-from renderers.messages import Message, ToolCall, Turn
+from renderers.messages import Message, Request, ToolCall, Turn
 from renderers.patterns import Brick, Data, fill, given, say, take
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, never
@@ -56,6 +58,25 @@ def function(known: str) -> str:
     """The function that an id names; "" if none."""
     name, colon, number = known.removeprefix("functions.").rpartition(":")
     return name if colon and number.isdecimal() and known.startswith("functions.") else ""
+
+
+def numbered(request: Request) -> Request:
+    """With `number_calls`: ids that name their functions, for calls that have others and for their results."""
+    if not request.flags.get("number_calls", False):
+        return request
+    messages, known, number = list[Message](), dict[str | None, str | None](), count()
+    for message in request.messages:
+        calls = tuple(known_as(call, next(number)) for call in message.tool_calls)
+        known |= {call.id: told.id for call, told in zip(message.tool_calls, calls, strict=True)}
+        answers = message.tool_call_id and known.get(message.tool_call_id, message.tool_call_id)
+        messages.append(message.but(tool_calls=calls, tool_call_id=answers))
+    return replace(request, messages=tuple(messages))
+
+
+def known_as(call: ToolCall, number: int) -> ToolCall:
+    """The call, under an id that names its function."""
+    known = call.id if call.id and function(call.id) == call.name else f"functions.{call.name}:{number}"
+    return ToolCall(call.name, call.arguments, known)
 
 
 def named(mark: str, role: str, body: str = "{content}") -> Brick:
@@ -113,4 +134,5 @@ TEMPLATE = Template(
         stop="<|im_end|>",
     ),
     prompt=prompt,
+    arrange=numbered,
 )
