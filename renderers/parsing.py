@@ -70,8 +70,16 @@ def _reasoning(think: str, said: str) -> tuple[str | None, str]:
     if not said.lstrip().startswith(opening.strip()):
         return None, said
     rest = said.removeprefix(opening) if said.startswith(opening) else said.lstrip().removeprefix(opening.strip())
-    reasoning, _, rest = rest.partition(closing.strip())
-    return reasoning, rest
+    closing = closing.strip()
+    reasoning, closed, after = rest.partition(closing)
+    if not closed and _is_control(closing[:1]):
+        reasoning, mark, after = rest.partition(closing[0])
+        after = "" if closing.startswith(mark + after) else after
+    return reasoning, after
+
+
+def _is_control(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"
 
 
 class _Disguise:
