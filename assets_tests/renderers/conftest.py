@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from datetime import date
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from renderers.messages import Request, from_hub
 from renderers.tokenizer import Tokenizer
+from renderers.tracing.witness import TracedTemplate
 
 CORPUS = """The cat that sat on the mat thought of the other cat, and then of nothing else.
 user system assistant tool: the answer, the result, the reason. {"name": "shell", "arguments": {"command": "ls"}}
@@ -82,6 +84,22 @@ def load(official) -> Callable[[str], Tokenizer]:
         )
 
     return loaded
+
+
+@pytest.fixture(scope="session")
+def traced(official) -> Callable[[str], TracedTemplate]:
+    """family -> its official template, traced on the day of the goldens; its vocabulary is not read."""
+
+    @cache
+    def made(family: str) -> TracedTemplate:
+        folder = official(family)
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        named = {name: config[name] for name in ("bos_token", "eos_token") if config.get(name)}
+        special = {name: token if isinstance(token, str) else token["content"] for name, token in named.items()}
+        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        return TracedTemplate(source, special_tokens=special, today=date(2025, 7, 1))
+
+    return made
 
 
 @pytest.fixture(scope="session")
