@@ -110,7 +110,7 @@ def test_without_thinking_the_prompt_holds_the_empty_thought():
 
 
 def test_tools_may_be_given_in_typescript():
-    flags = {"tools_ts_str": "type f = () => any;"}
-    told = tell("kimi-k2.6", USER, tools=({"type": "function"},), **flags).text
-    assert told.startswith("<|im_system|>tool_declare<|im_middle|>type f = () => any;<|im_end|>")
-    assert "tool_declare" not in tell("kimi-k2.6", USER, **flags).text
+    typescript = "type f = () => any;"
+    told = tell("kimi-k2.6", USER, tools=({"type": "function"},), tools_ts_str=typescript).text
+    assert told.startswith(f"<|im_system|>tool_declare<|im_middle|>{typescript}<|im_end|>")
+    assert "tool_declare" not in tell("kimi-k2.6", USER, tools_ts_str=typescript).text
