@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Protocol
 
 from renderers.errors import TemplateError
-from renderers.messages import Message, ToolCall, text, tojson
+from renderers.messages import Message, Request, ToolCall, text, tojson
 from renderers.patterns import fill, given, pieces, take
 from renderers.segments import Kind, Segment
 
@@ -186,3 +187,16 @@ class Calls:
         """The same with every pattern changed."""
         words = {name: change(getattr(self, name)) for name in ("after_content", "open", "between", "close")}
         return replace(self, call=self.call.worded(change), **words)
+
+
+def numbered(request: Request, known_as: Callable[[ToolCall, int], str]) -> Request:
+    """With the flag `number_calls`, for ids that a template has no words for: those of `known_as`, in results too."""
+    if not request.flags.get("number_calls", False):
+        return request
+    messages, known, number = list[Message](), dict[str | None, str | None](), count()
+    for message in request.messages:
+        calls = tuple(ToolCall(c.name, c.arguments, known_as(c, next(number))) for c in message.tool_calls)
+        known |= {call.id: told.id for call, told in zip(message.tool_calls, calls, strict=True)}
+        answers = message.tool_call_id and known.get(message.tool_call_id, message.tool_call_id)
+        messages.append(message.but(tool_calls=calls, tool_call_id=answers))
+    return replace(request, messages=tuple(messages))

@@ -19,14 +19,14 @@ Differs from the official template, on purpose:
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass
+from functools import partial
 
-from renderers.messages import Message, Request, ToolCall, Turn
+from renderers.messages import Message, ToolCall, Turn
 from renderers.patterns import Brick, Data, fill, given, say, take
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, never
-from renderers.toolcalls import Call, Calls, Change, Schemas
+from renderers.toolcalls import Call, Calls, Change, Schemas, numbered
 
 ASSISTANT = "<|im_assistant|>assistant<|im_middle|>"
 KIMI = "<|im_system|>system<|im_middle|>You are Kimi, an AI assistant created by Moonshot AI.<|im_end|>"
@@ -60,23 +60,9 @@ def function(known: str) -> str:
     return name if colon and number.isdecimal() and known.startswith("functions.") else ""
 
 
-def numbered(request: Request) -> Request:
-    """With `number_calls`: ids that name their functions, for calls that have others and for their results."""
-    if not request.flags.get("number_calls", False):
-        return request
-    messages, known, number = list[Message](), dict[str | None, str | None](), count()
-    for message in request.messages:
-        calls = tuple(known_as(call, next(number)) for call in message.tool_calls)
-        known |= {call.id: told.id for call, told in zip(message.tool_calls, calls, strict=True)}
-        answers = message.tool_call_id and known.get(message.tool_call_id, message.tool_call_id)
-        messages.append(message.but(tool_calls=calls, tool_call_id=answers))
-    return replace(request, messages=tuple(messages))
-
-
-def known_as(call: ToolCall, number: int) -> ToolCall:
-    """The call, under an id that names its function."""
-    known = call.id if call.id and function(call.id) == call.name else f"functions.{call.name}:{number}"
-    return ToolCall(call.name, call.arguments, known)
+def known_as(call: ToolCall, number: int) -> str:
+    """The id of a call: its own, if that names its function."""
+    return call.id if call.id and function(call.id) == call.name else f"functions.{call.name}:{number}"
 
 
 def named(mark: str, role: str, body: str = "{content}") -> Brick:
@@ -134,5 +120,5 @@ TEMPLATE = Template(
         stop="<|im_end|>",
     ),
     prompt=prompt,
-    arrange=numbered,
+    arrange=partial(numbered, known_as=known_as),
 )

@@ -13,6 +13,7 @@ from renderers.families import mistral_small_3_2
 from renderers.families.mistral_small_3_2 import ordered, user
 from renderers.messages import Turn
 from renderers.patterns import say
+from renderers.template import as_asked
 from renderers.toolcalls import Call, Calls
 
 
@@ -29,5 +30,6 @@ TEMPLATE = replace(
         "tool": say("[TOOL_RESULTS]{content}[/TOOL_RESULTS]"),
     },
     views={},
+    arrange=as_asked,
     assistant=replace(mistral_small_3_2.TEMPLATE.assistant, calls=Calls(Call("[TOOL_CALLS]{name}[ARGS]{arguments}"))),
 )

@@ -9,7 +9,8 @@
 
 The system message is told only where the user speaks last: an earlier turn never shows what it was written under. A
 message that calls tools says nothing else: its content is lost, as reasoning is, and so is its turn. An id has nine
-characters. Users and assistants take turns, calls and results aside.
+characters: others are refused, or with the flag `number_calls`, which upstream has not, told as numbers of nine digits.
+Users and assistants take turns, calls and results aside.
 
 Differs from the official template, on purpose:
 - content in parts is told as their joined text, and content that is a mapping as JSON; upstream prints Python, or fails
@@ -18,14 +19,15 @@ Differs from the official template, on purpose:
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from renderers.errors import TemplateError
-from renderers.messages import Message, Turn, fact, text, tojson
+from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
 from renderers.patterns import given, say
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, first_is_system
-from renderers.toolcalls import Call, Calls
+from renderers.toolcalls import Call, Calls, numbered
 
 RESULT = '[TOOL_RESULTS]{"content": {content}, "call_id": "{id}"}[/TOOL_RESULTS]'
 
@@ -45,6 +47,10 @@ def check_ids(turn: Turn) -> None:
         ids = [call.id for call in message.tool_calls] + [message.tool_call_id] * (message.role == "tool")
         if any(len(known or "") != 9 for known in ids):
             raise TemplateError(f"message {index}: the id of a tool call must have nine characters")
+
+
+def known_as(call: ToolCall, number: int) -> str:
+    return call.id if call.id and len(call.id) == 9 else f"{number:09}"
 
 
 @fact
@@ -106,4 +112,5 @@ TEMPLATE = Template(
         stop="</s>",
     ),
     prompt=lambda turn: "",
+    arrange=partial(numbered, known_as=known_as),
 )

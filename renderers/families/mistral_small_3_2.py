@@ -7,7 +7,8 @@
     [TOOL_RESULTS]{id}[TOOL_CONTENT]{content}[/TOOL_RESULTS]        (all of it in one line)
 
 Messages of the user in a row are one turn, a blank line between them as between parts of content. An id has nine
-characters. Reasoning is lost. The template is that of Mistral's own generator, `mistral-common`.
+characters, as in Mistral Nemo, which has the flag `number_calls` too. Reasoning is lost. The template is that of
+Mistral's own generator, `mistral-common`.
 
 Differs from it, on purpose:
 - two assistant messages in a row are refused; upstream makes one of them, which no model wrote
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from renderers.errors import TemplateError
+from renderers.families import mistral_nemo
 from renderers.families.mistral_nemo import check_ids
 from renderers.messages import Message, Turn, fact, text, tojson
 from renderers.patterns import Brick, given, say
@@ -116,4 +118,5 @@ TEMPLATE = Template(
         stop="</s>",
     ),
     prompt=lambda turn: "",
+    arrange=mistral_nemo.TEMPLATE.arrange,
 )
