@@ -48,7 +48,7 @@ def parse(template: Template, tokenizer: Tokenizer, completion: Sequence[int] | 
         content = said.removeprefix(own.before_answer)
     elif own.calls:
         content, calls, broken = own.calls.read(said, disguise.mark, schemas_of(request.tools))
-    content = content.removeprefix(own.before_content)
+    content = content.removeprefix(own.before_content).removeprefix(own.after_think if reasoning else "")
     told = tuple(ToolCall(show(call.name), show(call.arguments), call.id and show(call.id)) for call in calls)
     message = Message("assistant", show(content), None if reasoning is None else show(reasoning), told)
     return Parsed(message, stopped, tuple(map(show, broken)))

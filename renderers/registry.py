@@ -24,6 +24,7 @@ from renderers.families import (
     ministral_3,
     mistral_nemo,
     mistral_small_3_2,
+    nemotron_3,
     qwen2_5,
     qwen3,
     qwen3_5,
@@ -196,12 +197,14 @@ FAMILIES = {
             mistral_nemo.TEMPLATE,
             models=("mistralai/Mistral-Nemo-Instruct-2407",),
             fingerprints=("7a29791b46bd731f43fbe4994f23c7b689daaa36c4d0294485fab19825a2ec5d",),
+            flags={"number_calls": bool},
         ),
         Family(
             "mistral-small-3.2",
             mistral_small_3_2.TEMPLATE,
             models=("mistralai/Mistral-Small-3.2-24B-Instruct-2506",),
             fingerprints=("2efd97c13c1b767159dd86d477dcfaef9ec3d6e40a98df4fb9d8b9f5d753d438",),
+            flags={"number_calls": bool},
         ),
         Family(
             "ministral-3",
@@ -314,6 +317,28 @@ FAMILIES = {
             models=("MiniMaxAI/MiniMax-M2.7",),
             fingerprints=("893d908f7b5cc65fdde270dcae5ea1a99647c6a7ce572ae874a57b7160069566",),
             flags={"model_identity": str},
+        ),
+        Family(
+            "nemotron-3-nano",
+            nemotron_3.NANO,
+            models=("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-FP8"),
+            fingerprints=("ab7813c3abdd9cb655905a410728b26c7884eca45ddfab8d9f931553485a7862",),
+            flags={"enable_thinking": bool, "truncate_history_thinking": bool},
+            switches={"enable_thinking": True, "truncate_history_thinking": True},
+        ),
+        Family(
+            "nemotron-3-super",
+            nemotron_3.SUPER,
+            fingerprints=("575fb74f54ed264df9047d0ecce3c98938aae953fb4f50356675706264cbb68a",),
+            flags={"enable_thinking": bool, "truncate_history_thinking": bool, "low_effort": bool},
+            switches={"enable_thinking": True, "truncate_history_thinking": True},
+        ),
+        Family(
+            "nemotron-3-ultra",
+            nemotron_3.ULTRA,
+            fingerprints=("82753bef5cedc4932c1ed509b5c9a12be680fd86d1adb65bc3f7398d11c8eebc",),
+            flags={"enable_thinking": bool, "truncate_history_thinking": bool, "medium_effort": bool},
+            switches={"enable_thinking": True, "truncate_history_thinking": True},
         ),
     )
 }

@@ -53,6 +53,8 @@ class Assistant:
     thinks: Callable[[Turn], bool] = never
     no_think: str = ""
     """Words written where it does not hold."""
+    after_think: str = ""
+    """Words between reasoning and content, where there are both."""
     before_content: str = ""
     """Words before content, where there is any."""
     before_answer: str = ""
@@ -75,6 +77,8 @@ class Assistant:
             yield from fill(self.think, index, Kind.REASONING, Kind.REASONING, reasoning=reasoning)
         elif self.no_think:
             yield Segment(self.no_think, Kind.REASONING, index)
+        if self.after_think and thinks and text(told.content):
+            yield Segment(self.after_think, Kind.ANSWER, index)
         if self.before_content and text(told.content):
             yield Segment(self.before_content, Kind.ANSWER, index)
         if self.before_answer and not told.tool_calls:
@@ -89,7 +93,7 @@ class Assistant:
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
         """The same with every pattern that is read back changed."""
-        names = ("think", "no_think", "before_content", "before_answer")
+        names = ("think", "no_think", "after_think", "before_content", "before_answer")
         words = {name: change(getattr(self, name)) for name in names}
         stop = change(self.stop) if isinstance(self.stop, str) else ""
         stops, lent = tuple(map(change, self.stops)), tuple(map(change, self.lent))

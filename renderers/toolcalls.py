@@ -180,7 +180,8 @@ class Calls:
         for words in (self.open, opening, closing):
             rests = [rest.replace(words, "") for rest in rests]
         before = text[:start].removesuffix(self.open.partition(opening)[0] if opening else self.open)
-        broken = [rest for rest in rests if rest.strip() not in ("", self.between.strip())]
+        ends = (self.between.strip(), closing)  # cut off, where it breaks off in them
+        broken = [rest for rest in rests if not any(words.startswith(rest.strip()) for words in ends)]
         return before.removesuffix(self.after_content), calls, broken
 
     def worded(self, change: Change) -> "Calls":
