@@ -10,8 +10,8 @@ CALL = Message("assistant", tool_calls=(ToolCall("f", '{"a":  1}', "abcdefghi"),
 RESULT = Message("tool", "t", tool_call_id="abcdefghi")
 
 
-def tell(name: str, *messages: Message, tools: tuple = ()) -> Stream:
-    return FAMILIES[name].tell(Request(messages, tools))
+def tell(name: str, *messages: Message, tools: tuple = (), **flags: object) -> Stream:
+    return FAMILIES[name].tell(Request(messages, tools, flags))
 
 
 def test_nemo_tells_the_system_message_only_where_the_user_speaks_last():
@@ -72,6 +72,14 @@ def test_an_id_of_another_length_is_refused(name, known):
         tell(name, USER, CALL.but(tool_calls=(ToolCall("f", "{}", known),)))
     with pytest.raises(TemplateError, match=r"message 2: .*nine"):
         tell(name, USER, CALL, RESULT.but(tool_call_id=known))
+
+
+@pytest.mark.parametrize("name", ["mistral-nemo", "mistral-small-3.2"])
+def test_ids_of_another_length_are_numbered_where_that_is_asked_for(name):
+    foreign = CALL.but(tool_calls=(*CALL.tool_calls, ToolCall("g", "{}", "call_1")))
+    stream = tell(name, USER, foreign, RESULT, RESULT.but(tool_call_id="call_1"), number_calls=True)
+    assert stream.text.count("abcdefghi") == stream.text.count("000000001") == 2
+    assert stream.trainable == {1}
 
 
 @pytest.mark.parametrize("name", ["mistral-small-3.2", "ministral-3"])
