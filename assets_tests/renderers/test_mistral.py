@@ -36,6 +36,7 @@ def test_tools_move_to_the_last_user_turn_and_unprove_what_was_written_before(na
     assert "</s>[AVAILABLE_TOOLS]" in stream.text
     assert [proof.verdict is Verdict.PROVED for proof in stream.proofs] == [False, False, True]
     assert tell(name, USER, CALL, RESULT, ANSWER, tools=TOOLS).trainable == {1, 3}
+    assert tell(name, USER, CALL, RESULT, ANSWER, again, ANSWER).trainable == {1, 3, 5}
 
 
 def test_ministral_keeps_tools_in_the_first_user_turn():

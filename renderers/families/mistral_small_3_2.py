@@ -85,7 +85,7 @@ def last_asked(turn: Turn) -> int:
 
 
 def asked_last(turn: Turn) -> bool:
-    return turn.index == last_asked(turn)
+    return bool(turn.tools) and turn.index == last_asked(turn)
 
 
 def result(turn: Turn) -> Iterator[Segment]:
