@@ -18,6 +18,13 @@ HUB = {"qwen3": "Qwen/Qwen3-8B", "qwen2.5": "Qwen/Qwen2.5-7B-Instruct", "smollm3
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write goldens again: the git diff is the review")
+    parser.addoption("--examples", type=int, default=25, help="generated cases a family, where a law is asked of many")
+
+
+@pytest.fixture(scope="session")
+def examples(request) -> int:
+    """How many generated cases a family a law is asked of."""
+    return request.config.getoption("--examples")
 
 
 def reference() -> Path | None:
