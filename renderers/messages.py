@@ -5,6 +5,7 @@ Hugging Face ecosystem: `reasoning_content`, `tool_calls[].function.{name, argum
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -16,6 +17,8 @@ T = TypeVar("T")
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 """Where reasoning is found in the wild, by preference."""
+WEIGHT_FIELDS = ("weight", "train", "trainable", "loss", "loss_mask")
+"""What others call whether a message is learned, or how much."""
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +49,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    weight: float | None = None
+    """How much it is learned where the policy learns it: 0 is not at all, None is 1."""
 
     def but(self, **changes: Any) -> "Message":
         """This message with some fields changed."""
@@ -130,8 +135,23 @@ def _hub_fields(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(content, Mapping):
         content = tojson(content)
     fields = {key: raw[key] for key in ("role", "tool_call_id", "name") if raw.get(key) is not None}
+    fields["content"] = "" if content is None else content
     calls = [_hub_call(call) for call in raw.get("tool_calls") or ()]
-    return {**fields, "content": "" if content is None else content, "reasoning": reasoning, "tool_calls": calls}
+    return {**fields, "reasoning": reasoning, "tool_calls": calls, "weight": _hub_weight(raw)}
+
+
+def _hub_weight(raw: Mapping[str, Any]) -> float | None:
+    """What a message weighs, under whatever name; None where it does not say."""
+    given = {name: raw[name] for name in WEIGHT_FIELDS if raw.get(name) is not None}
+    if not given:
+        return None
+    told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in given.values()):
+        raise msgspec.ValidationError(f"a message with {told}: it takes true, false, or a number from 0")
+    weight, *others = set(given.values())
+    if others:
+        raise msgspec.ValidationError(f"a message with {told}: which of them is meant?")
+    return float(weight)
 
 
 def _hub_call(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +179,7 @@ def _hub_message(message: Message) -> dict[str, Any]:
             }
             for c in message.tool_calls
         ]
-    for key in ("tool_call_id", "name"):
+    for key in ("tool_call_id", "name", "weight"):
         if getattr(message, key) is not None:
             told[key] = getattr(message, key)
     return told

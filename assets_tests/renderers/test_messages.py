@@ -16,6 +16,7 @@ def test_what_is_written_is_read_back():
         Message("user", (Part("text", "b"), Part("image")), name="Bob"),
         Message("assistant", "c", "r", (ToolCall("f", '{"x":  1}', "1"), ToolCall("g", "{broken"))),
         Message("tool", "d", tool_call_id="1", name="f"),
+        Message("assistant", "e", weight=0.5),
     )
     assert from_hub(to_hub(messages)) == messages
 
@@ -28,6 +29,24 @@ def test_reasoning_is_found_under_each_of_its_names(field):
 
 def test_reasoning_content_comes_before_its_other_names():
     assert read(thinking="c", reasoning="b", reasoning_content="a").reasoning == "a"
+
+
+@pytest.mark.parametrize("field", ["weight", "train", "trainable", "loss", "loss_mask"])
+@pytest.mark.parametrize(("said", "weight"), [(True, 1), (False, 0), (1, 1), (0, 0), (0.5, 0.5), (None, None)])
+def test_a_weight_is_found_under_each_of_its_names(field, said, weight):
+    assert read(content="a", **{field: said}).weight == weight
+
+
+def test_names_of_a_weight_may_say_the_same_and_no_two_things():
+    assert read(train=False, loss_mask=0, weight=0.0).weight == 0
+    with pytest.raises(msgspec.ValidationError, match=r"weight=1, train=False: which of them"):
+        read(train=False, weight=1)
+
+
+@pytest.mark.parametrize("said", [-1, float("inf"), float("nan"), "yes", [1, 0]])
+def test_what_is_no_weight_is_refused_under_its_own_name(said):
+    with pytest.raises(msgspec.ValidationError, match="loss_mask="):
+        read(loss_mask=said)
 
 
 def test_arguments_that_are_text_stay_byte_for_byte():
