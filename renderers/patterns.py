@@ -17,7 +17,7 @@ from renderers.messages import Message, Turn, text
 from renderers.segments import KIND_OF, Kind, Origin, Segment
 
 JSON = json.JSONDecoder(strict=False)
-PLACE = re.compile(r"\{([a-z]+)\}")
+PLACE = re.compile(r"\{([a-z_]+)\}")
 WHITESPACE = re.compile(r"[ \t\n\r]*")
 Data = tuple[tuple[str, Origin], ...]
 """What fills a place: texts, and where in the input each came from."""
