@@ -58,6 +58,11 @@ def trimmed(index: int, message: Message) -> Data:
     return given(text(message.content).strip(), "messages", index, "content")
 
 
+def trimmed_parts(index: int, message: Message) -> Data:
+    """What a message says, without the blanks around each of its parts."""
+    return tuple((said.strip(), origin) for said, origin in content(index, message))
+
+
 def refuse(why: str) -> Brick:
     """A role that a template has no words for where it stands."""
 

@@ -9,6 +9,7 @@ from renderers.families import (
     deepseek_v3,
     deepseek_v3_1,
     gemma_3,
+    gemma_4,
     glm_4_5,
     glm_5,
     glm_5_1,
@@ -184,6 +185,14 @@ FAMILIES = {
             models=("meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-3B-Instruct"),
             fingerprints=("5816fce10444e03c2e9ee1ef8a4a1ea61ae7e69e438613f3b17b69d0426223a4",),
             flags={"date_string": str, "tools_in_user_message": bool, "today": date},
+        ),
+        Family(
+            "gemma-4",
+            gemma_4.TEMPLATE,
+            models=("google/gemma-4-E2B-it", "google/gemma-4-E4B-it"),
+            fingerprints=("0a2c8073c878ab1da004bee933a998606537bbb62016310352c7285c3f01c5b5",),
+            flags={"enable_thinking": bool, "preserve_thinking": bool},
+            switches={"enable_thinking": False, "preserve_thinking": False},
         ),
         Family(
             "gpt-oss",
