@@ -190,8 +190,8 @@ def lost_fields(request: Request, segments: Iterable[Segment]) -> tuple[Origin, 
     """
     origins = {segment.origin for segment in segments if segment.text and segment.origin is not None}
     told = {origin[:length] for origin in origins for length in range(1, len(origin) + 1)}
-    lost = (field for field in _fields(request) if field not in told and field[:3] not in origins)
-    return tuple(lost)
+    untold = (field for field in _fields(request) if field not in told)
+    return tuple(field for field in untold if not any(field[:length] in origins for length in (1, 3)))
 
 
 def _fields(request: Request) -> Iterator[Origin]:
