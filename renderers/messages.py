@@ -166,8 +166,15 @@ def to_hub(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [_hub_message(message) for message in messages]
 
 
+def _hub_content(content: Content) -> str | list[dict[str, str]]:
+    """A text part has a text, be it empty; a medium has none."""
+    if isinstance(content, str):
+        return content
+    return [{"type": part.type, **({"text": part.text} if part.type == "text" else {})} for part in content]
+
+
 def _hub_message(message: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "content": msgspec.to_builtins(message.content)}
+    told: dict[str, Any] = {"role": message.role, "content": _hub_content(message.content)}
     if message.reasoning is not None:
         told["reasoning_content"] = message.reasoning
     if message.tool_calls:

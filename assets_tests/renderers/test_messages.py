@@ -92,3 +92,8 @@ def test_a_turn_sees_the_roles_around_it():
     first, last, end = Turn(request, 0), Turn(request, 1), Turn(request)
     assert (first.role(-1), first.role(1), last.role(1)) == (None, "assistant", None)
     assert (first.last, last.last, end.role(-1), end.first) == (False, True, "assistant", "user")
+
+
+def test_an_empty_text_part_still_has_its_text():
+    told = to_hub([Message("user", (Part("text"), Part("image")))])
+    assert told[0]["content"] == [{"type": "text", "text": ""}, {"type": "image"}]

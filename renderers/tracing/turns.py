@@ -119,8 +119,11 @@ class Prover:
     def _shared(self, i: int) -> tuple[int, str]:
         """How far the prompt of this message is in the whole render, and the prompt; empty where it is refused.
 
-        Where the two part before the history is told, nobody needs the rest: the prompt ends there.
+        Where the two part before the history is told, nobody needs the rest: the prompt ends there. Nobody prompts
+        from no message at all.
         """
+        if not i:
+            return 0, ""
         same, prompt, parted = 0, [], False
         history = self._history(i)
         try:

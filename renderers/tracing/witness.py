@@ -19,7 +19,7 @@ from renderers.tracing.places import WALK, Walk
 from renderers.tracing.runs import Tokens, common, runs_of
 from renderers.tracing.strings import Text, own
 from renderers.tracing.turns import Prover
-from renderers.tracing.twin import compiled, rebuilding
+from renderers.tracing.twin import compiled
 from renderers.tracing.values import Dict, wrap
 
 GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
@@ -116,14 +116,13 @@ class TracedTemplate:
         generating: bool = False,
     ) -> Text:
         """The text, with the place of each character."""
-        clock = rebuilding(self._strftime)
         walking = WALK.set(Walk())
         try:
             with refusing(self.name):
                 told = self._edited([wrap(message, ("messages", i)) for i, message in enumerate(messages)])
                 offered = None if tools is None else wrap(tools, ("tools",))
                 placed = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
-                given = self._given(told, offered, generating, {"strftime_now": clock, **placed})
+                given = self._given(told, offered, generating, {"strftime_now": self._placed_day, **placed})
                 made = self.compiled.traced.render(given)
         finally:
             WALK.reset(walking)
@@ -152,6 +151,9 @@ class TracedTemplate:
         if self.today is None:
             raise jinja2.TemplateError("it prints the date of the day, and nobody said which: give `today`")
         return self.today.strftime(wanted)
+
+    def _placed_day(self, wanted: str) -> Text:
+        return wrap(self._strftime(wanted), ("flags", "today"))
 
     def _edited(self, messages: Sequence[HubMessage]) -> list[HubMessage]:
         return list(messages) if self.bare else [_as_transformers(message) for message in messages]
