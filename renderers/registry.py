@@ -6,8 +6,10 @@ from typing import Any
 
 from renderers.errors import UnknownFlag, UnknownModel
 from renderers.families import (
+    deepseek_r1,
     deepseek_v3,
     deepseek_v3_1,
+    deepseek_v3_2,
     gemma_3,
     gemma_4,
     glm_4_5,
@@ -228,11 +230,24 @@ FAMILIES = {
             fingerprints=("3b8267e54b67df6500f231ffa969955cc9d26b3444a291ced4eb96ca7d3ca1ea",),
         ),
         Family(
+            "deepseek-r1",
+            deepseek_r1.TEMPLATE,
+            models=("deepseek-ai/DeepSeek-R1",),
+            fingerprints=("563b1ce7d61d50a9b4c7439a912a1116f095b712df5b5e4d3e1116049874eb64",),
+        ),
+        Family(
             "deepseek-v3.1",
             deepseek_v3_1.TEMPLATE,
             models=("deepseek-ai/DeepSeek-V3.1",),
             fingerprints=("d9f5f351b276cf9e81d009db08830db7d38e94927aecd09a7beb43e2aafee94e",),
             flags={"thinking": bool, "enable_thinking": bool},
+            switches={"thinking": False},
+        ),
+        Family(
+            "deepseek-v3.2",
+            deepseek_v3_2.TEMPLATE,
+            models=("deepseek-ai/DeepSeek-V3.2",),
+            flags={"thinking": bool},
             switches={"thinking": False},
         ),
         Family(

@@ -73,34 +73,40 @@ def python_spelled(value: Any) -> str:
 class ParameterCall:
     """A call with one element a parameter: `open` with the place `{name}`, `each` with `{key}` and `{value}`.
 
-    The wire does not say what is a string: reading asks the schema of the tool, and takes what has none for the JSON
-    that it may be. Arguments that are no JSON object cannot be told.
+    Where the wire does not say what is a string (in the place `{string}`), reading asks the schema of the tool, and
+    takes what has none for the JSON that it may be. Arguments that are no JSON object cannot be told.
     """
 
     open: str
     each: str
     close: str
     spell: Callable[[Any], str] = spelled
+    empty: str = ""
+    """Stands where there is no parameter."""
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
         origin = ("messages", index, "tool_calls", position, "function")
         name = given(call.name, *origin, "name")
         yield from fill(self.open, index, Kind.TOOL_CALL, Kind.TOOL_CALL, name=name)
-        for key, value in parameters(call, index).items():
+        arguments = parameters(call, index)
+        for key, value in arguments.items():
             place = (*origin, "arguments", key)
             data = {"key": given(key, *place), "value": given(self.spell(value), *place)}
-            yield from fill(self.each, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
-        yield Segment(self.close, Kind.TOOL_CALL, index)
+            each = self.each.replace("{string}", tojson(isinstance(value, str)))
+            yield from fill(each, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
+        yield Segment(self.close if arguments else self.empty + self.close, Kind.TOOL_CALL, index)
 
     def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
-        then = (pieces(self.each)[0], self.close)
+        then = (pieces(self.each)[0], self.close, self.empty + self.close)
         found = take(self.open, text, then=then)
         if not found:
             return None
         name, at, arguments = found[0]["name"], found[1], {}
         while parameter := take(self.each, text, at, then=then):
             told, at = parameter
-            arguments[told["key"]] = typed(told["value"], schemas.get(name, {}).get(told["key"]))
+            schema = {"type": "string" if told["string"] == "true" else "any"} if "string" in told else {}
+            arguments[told["key"]] = typed(told["value"], schema or schemas.get(name, {}).get(told["key"]))
+        at += len(self.empty) * (not arguments and text.startswith(self.empty, at))
         return (ToolCall(name, tojson(arguments)), at + len(self.close)) if text.startswith(self.close, at) else None
 
     @property
@@ -108,7 +114,8 @@ class ParameterCall:
         return pieces(self.open)[0]
 
     def worded(self, change: Change) -> "ParameterCall":
-        return replace(self, open=change(self.open), each=change(self.each), close=change(self.close))
+        words = {name: change(getattr(self, name)) for name in ("open", "each", "close", "empty")}
+        return replace(self, **words)
 
 
 def parameters(call: ToolCall, index: int) -> dict[str, Any]:

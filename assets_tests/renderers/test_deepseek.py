@@ -4,6 +4,7 @@ import pytest
 
 from renderers import FAMILIES, Message, Renderer, Request, Stream, TemplateError, ToolCall
 from renderers.messages import Turn
+from renderers.tracing.witness import TracedTemplate
 
 USER = Message("user", "a")
 STEP = Message("assistant", "b", tool_calls=(ToolCall("f", '{"a":  1}'), ToolCall("g", "{}")))
@@ -82,3 +83,59 @@ def test_v3_1_cuts_an_inline_thought_off_an_answer_to_a_user():
 def test_v3_1_writes_arguments_byte_for_byte():
     spelled = '{"b":1,  "a": "\\u00e9", "a": 2'
     assert spelled in tell("deepseek-v3.1", USER, Message("assistant", tool_calls=(ToolCall("f", spelled),))).text
+
+
+def test_r1_opens_calls_once_in_a_conversation_and_loses_what_is_said_beside_later_ones(official):
+    template = (official("deepseek-v3") / "variants" / "deepseek-r1.jinja").read_text(encoding="utf-8")
+    traced = TracedTemplate(template, special_tokens={"bos_token": "<｜begin▁of▁sentence｜>"})
+    messages = (USER, STEP, *RESULTS, Message("assistant", "c"), USER, STEP, *RESULTS, STEP, USER)
+    stream = tell("deepseek-r1", *messages)
+    assert stream.text == traced.tell(Request(messages)).text
+    assert stream.text.count("<｜tool▁calls▁begin｜>") == stream.text.count("<｜tool▁outputs▁begin｜>") == 1
+    assert {origin for origin in stream.lost if origin[2] == "content"} == {
+        ("messages", 6, "content"),
+        ("messages", 9, "content"),
+    }
+    assert stream.trainable == {4}
+
+
+def test_r1_cuts_an_inline_thought_off_an_answer_to_a_user_alone():
+    thought = Message("assistant", "<think>\nr\n</think>c")
+    assert tell("deepseek-r1", USER, thought).text.endswith("<｜Assistant｜>c<｜end▁of▁sentence｜>")
+    stream = tell("deepseek-r1", USER, STEP, *RESULTS, thought)
+    assert stream.text.endswith("<｜tool▁outputs▁end｜><think>\nr\n</think>c<｜end▁of▁sentence｜>")
+
+
+def test_r1_reads_the_thought_that_its_prompt_opens(vocabulary):
+    renderer = Renderer(FAMILIES["deepseek-r1"], vocabulary("deepseek-r1"))
+    message = renderer.parse("r\n</think>\n\nc<｜end▁of▁sentence｜>", Request((USER,))).message
+    assert (message.reasoning, message.content) == ("r", "c")
+
+
+def test_v3_2_drops_thoughts_before_the_last_user():
+    answer, last = Message("assistant", "b", reasoning="r"), Message("assistant", "c", reasoning="s")
+    stream = tell("deepseek-v3.2", USER, answer, USER, last, thinking=True)
+    told = "<｜User｜>a<｜Assistant｜></think>b<｜end▁of▁sentence｜><｜User｜>a<｜Assistant｜><think>s</think>c"
+    assert stream.text == f"<｜begin▁of▁sentence｜>{told}<｜end▁of▁sentence｜>"
+    assert stream.trainable == {3}
+    assert stream.lost == (("messages", 1, "reasoning_content"),)
+
+
+def test_v3_2_tells_a_prompt_that_nobody_answers_closed():
+    late = Message("system", "s")
+    text = tell("deepseek-v3.2", USER, late, Message("assistant", "b", reasoning="r"), thinking=True).text
+    assert text.endswith("<｜User｜>a<｜Assistant｜></think>sb<｜end▁of▁sentence｜>")
+
+
+def test_v3_2_refuses_a_result_without_a_call():
+    with pytest.raises(TemplateError, match=r"message 3: a tool result without a call"):
+        tell("deepseek-v3.2", USER, STEP.but(tool_calls=STEP.tool_calls[:1]), *RESULTS)
+
+
+@pytest.mark.parametrize("arguments", ['{"a": "5", "b": 5, "c": "null", "d": null, "e": {"f": ["</x>"]}}', "{}"])
+def test_v3_2_says_what_is_a_string_so_arguments_are_read_back_without_a_schema(vocabulary, arguments):
+    renderer = Renderer(FAMILIES["deepseek-v3.2"], vocabulary("deepseek-v3.2"))
+    call = Message("assistant", tool_calls=(ToolCall("f", arguments),))
+    written = tell("deepseek-v3.2", USER, call).text.partition("</think>")[2]
+    parsed = renderer.parse(written, Request((USER,)))
+    assert (parsed.message, parsed.ended) == (call, True)
