@@ -76,7 +76,7 @@ def corpus() -> list[Request]:
     with CORPUS.open("rb") as lines:
         raw = [msgspec.json.decode(line) for line in lines]
     return [
-        Request(from_hub(one["messages"]), tuple(one.get("tools", ())), generating=generating)
+        Request(from_hub(one["messages"]), tuple(one.get("tools", ())), generating=generating, stopped=not generating)
         for one in raw
         for generating in (False, True)
     ]
@@ -85,7 +85,8 @@ def corpus() -> list[Request]:
 def _depends_on(target: Target, files: Iterable[Path]) -> str:
     """A hash of everything that a fingerprint depends on."""
     told = blake2b(digest_size=16)
-    told.update(repr((target.model, target.revision, target.renderer, target.today, target.flags)).encode())
+    asked = (target.model, target.revision, target.renderer, target.today, target.flags, target.history)
+    told.update(repr(asked).encode())
     told.update(repr([importlib.metadata.version(library) for library in LIBRARIES]).encode())
     for path in (Path(__file__), CORPUS, *sorted(RENDERERS.rglob("*.py")), *files):
         told.update(blake2b(path.read_bytes()).digest())

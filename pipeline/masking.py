@@ -16,12 +16,14 @@ from renderers.masking import LossPolicy, RunColumns, masked, run_mask, trained_
 
 
 def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Reject]:
-    """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`."""
+    """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`, `fractional_weight`."""
     policy = target.loss_policy
     return (_mask(row, policy, target) for row in rows)
 
 
 def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> MaskedRow | Reject:
+    if parts := {message: weight for message, weight in row.weights.items() if weight not in (0, 1)}:
+        return _reject(row, "fractional_weight", f"messages weigh {parts}: labels know only 0 and 1")
     tokens = len(row.input_ids)
     limit = min(tokens, target.max_length or tokens)
     if limit < tokens and target.over_length != "truncate":
@@ -50,6 +52,8 @@ def runs_of(row: RenderedRow) -> RunColumns:
         messages=[span.message for span in row.spans],
         trainable=row.trainable,
         length=len(row.input_ids),
+        asked=row.asked,
+        weights=row.weights,
     )
 
 

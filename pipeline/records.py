@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from renderers.messages import Message
-from renderers.segments import Kind
+from renderers.segments import Kind, Verdict
 
 Ids = Annotated[np.ndarray, "int32"]
 Ones = Annotated[np.ndarray, "int8"]
@@ -22,6 +22,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     """Stable: derived from what the row is made of, never from when or where."""
+
+    @property
+    def source(self) -> str:
+        """The row of the stage above that it was made from, where each of those is kept or rejected."""
+        return self.id
 
     def measures(self) -> Mapping[str, int]:
         """Numbers that the store adds up over a partition (tokens, trained tokens by kind, …)."""
@@ -135,21 +140,44 @@ class RowProof(msgspec.Struct, frozen=True):
 
 
 class RenderedRow(Row, frozen=True, kw_only=True):
-    """A conversation as token ids, and what each of them is."""
+    """A conversation as token ids, and what each of them is.
+
+    A conversation is one row, called like it; split, the rows that end with earlier turns follow it, and the id of each
+    goes on with the message that it ends with: `<conversation>/3`.
+    """
 
     conversation_id: str
     input_ids: Ids
     """int32, (tokens,)"""
     spans: tuple[RowSpan, ...]
     proofs: tuple[RowProof, ...]
+    """One for each assistant message of this row, in order; the row ends with the last of them."""
     lost: tuple[str, ...] = ()
     """Fields that hold something and are nowhere in the text, as `messages/3/reasoning`."""
     trainable: tuple[int, ...] = ()
-    """Assistant messages that are proved, of which nothing is lost, and that are what the model wrote."""
+    """Assistant messages that are what the model wrote, and proved here with nothing of them lost, or trusted."""
+    asked: int = -1
+    """The last user message of the conversation, which may go on after the row."""
+    weights: dict[int, float] = {}
+    """What messages weigh that say so; 0 is not learned."""
+
+    @property
+    def source(self) -> str:
+        return self.conversation_id
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of its conversation."""
+        return self.id == self.conversation_id
 
     def measures(self) -> Mapping[str, int]:
-        turns = {"assistant messages": len(self.proofs), "trainable messages": len(self.trainable)}
-        return {"tokens": len(self.input_ids), **turns}
+        trusted = sum(proof.verdict == Verdict.TRUSTED for proof in self.proofs if proof.message in self.trainable)
+        return {
+            "tokens": len(self.input_ids),
+            "assistant messages": len(self.proofs) if self.whole else 0,
+            "trainable messages": len(self.trainable),
+            **({"trusted messages": trusted} if trusted else {}),
+        }
 
 
 class MaskedRow(Row, frozen=True, kw_only=True):

@@ -1,13 +1,14 @@
 """Conversations -> rendered rows, for one target; and where a target's tokenizer comes from.
 
-A row ends with the model's last message: what came after was never answered. A conversation that its template
-refuses, or would tell without its tools, its system message or a tool result, is a reject. What is lost of an assistant
-message only makes that message untrainable: the row keeps it in `lost`.
+A row ends with a message of the model, the whole row with the last: what came after was never answered. A conversation
+that its template refuses, or would tell without its tools, its system message or a tool result, is a reject. What is
+lost of an assistant message only makes that message untrainable: the row keeps it in `lost`.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
 from pipeline.targets import EXAMPLE, SETTINGS, Target
-from renderers.errors import RendererError
-from renderers.messages import Request
+from renderers.errors import RendererError, TemplateError
+from renderers.messages import Message, Request
 from renderers.registry import create_renderer
 from renderers.rendered import Rendered, encode
 from renderers.renderer import Renderer
@@ -32,36 +33,64 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def render(conversations: Iterable[Conversation], renderer: Renderer) -> Iterator[RenderedRow | Reject]:
-    """Each conversation as ids and what they are, or as a reject: `refused`, `lost_fields`, `not_encodable`, …"""
-    waiting = iter(conversations)
-    while batch := list(islice(waiting, AT_ONCE)):
+def render(
+    conversations: Iterable[Conversation], renderer: Renderer, *, history: str = "last"
+) -> Iterator[RenderedRow | Reject]:
+    """Each conversation as ids and what they are, or as a reject: `refused`, `lost_fields`, `not_encodable`, …
+
+    history: what becomes of turns that the template tells otherwise in history, a row of `HISTORIES`; `split` makes
+    several rows of a conversation, the whole first.
+    """
+    for batch in _batches((conversation, _tell(conversation, renderer, history)) for conversation in conversations):
         yield from _render_batch(batch, renderer)
 
 
-def _render_batch(batch: Sequence[Conversation], renderer: Renderer) -> Iterator[RenderedRow | Reject]:
-    told = [_tell(conversation, renderer) for conversation in batch]
-    pairs = [(c, stream) for c, stream in zip(batch, told, strict=True) if isinstance(stream, Stream)]
+Told = tuple[Conversation, Sequence[Stream] | Reject]
+
+
+def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:
+    """Conversations that are a call's worth of rows together."""
+    batch, rows = [], 0
+    for one in told:
+        batch.append(one)
+        rows += 1 if isinstance(one[1], Reject) else len(one[1])
+        if rows >= AT_ONCE:
+            yield batch
+            batch, rows = [], 0
+    yield batch
+
+
+def _render_batch(batch: Sequence[Told], renderer: Renderer) -> Iterator[RenderedRow | Reject]:
+    pairs = [(c, stream) for c, streams in batch if not isinstance(streams, Reject) for stream in streams]
     encoded = iter(_encode(pairs, renderer.tokenizer))
-    for conversation, stream in zip(batch, told, strict=True):
-        rendered = stream if isinstance(stream, Reject) else next(encoded)
-        yield rendered if isinstance(rendered, Reject) else _row(conversation, rendered)
+    for conversation, streams in batch:
+        rows = [streams] if isinstance(streams, Reject) else list(islice(encoded, len(streams)))
+        gone = next((row for row in rows if isinstance(row, Reject)), None)
+        yield from [gone] if gone else _rows(conversation, [row for row in rows if isinstance(row, Rendered)])
 
 
-def _tell(conversation: Conversation, renderer: Renderer) -> Stream | Reject:
+def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Sequence[Stream] | Reject:
     if not conversation.answered:
         return _reject(conversation, "no_completion", "there is no assistant message to learn from")
     if broken := _broken_arguments(conversation):
         return _reject(conversation, "broken_arguments", broken)
     try:
-        stream = renderer.stream(Request(conversation.answered, conversation.tools))
+        streams = renderer.streams(_request(conversation), history)
     except RendererError as error:
         return _reject(conversation, "refused", f"{renderer.name}: {error}")
-    lost = [_spell(origin) for origin in stream.lost if not _assistants(conversation, origin)]
+    fields = dict.fromkeys(origin for stream in streams for origin in stream.lost)
+    lost = [_spell(origin) for origin in fields if not _assistants(conversation, origin)]
     if lost:
         why = f"{renderer.name} does not tell {', '.join(lost)}: the model would be trained as if it were not there"
         return _reject(conversation, "lost_fields", why)
-    return stream
+    return streams
+
+
+def _request(conversation: Conversation) -> Request:
+    """What is told of a conversation. What the model did not write weighs nothing."""
+    flawed = {flaw.message for flaw in conversation.flaws}
+    messages = [m.but(weight=0.0) if index in flawed else m for index, m in enumerate(conversation.answered)]
+    return Request(tuple(messages), conversation.tools, stopped=True)
 
 
 def _broken_arguments(conversation: Conversation) -> str:
@@ -91,16 +120,25 @@ def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) 
         return chain.from_iterable(_encode([pair], tokenizer) for pair in pairs)
 
 
-def _row(conversation: Conversation, rendered: Rendered) -> RenderedRow:
+def _rows(conversation: Conversation, rows: Sequence[Rendered]) -> Iterator[RenderedRow]:
+    """The whole, named as the conversation is, and rows that are named by the message that they end with."""
+    for number, rendered in enumerate(rows):
+        end = f"/{rendered.stream.proofs[-1].message}" if number else ""
+        yield _row(conversation, rendered, f"{conversation.id}{end}")
+
+
+def _row(conversation: Conversation, rendered: Rendered, name: str) -> RenderedRow:
     stream, flaws = rendered.stream, {flaw.message: flaw.reason for flaw in conversation.flaws}
     return RenderedRow(
-        id=conversation.id,
+        id=name,
         conversation_id=conversation.id,
         input_ids=rendered.ids,
         spans=tuple(RowSpan(s.start, s.kind, -1 if s.message is None else s.message) for s in rendered.spans()),
         proofs=tuple(_proof(proof, flaws) for proof in stream.proofs),
         lost=tuple(map(_spell, stream.lost)),
         trainable=tuple(sorted(stream.trainable - flaws.keys())),
+        asked=stream.asked,
+        weights={message: weight for message, weight in stream.weights.items() if message not in flaws},
     )
 
 
@@ -119,9 +157,12 @@ def _reject(conversation: Conversation, reason: str, detail: str) -> Reject:
 
 
 def load_renderer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Renderer:
-    """The renderer that a target names, with its tokenizer and flags."""
+    """The renderer that a target names, with its tokenizer and flags. Raises UnknownFlag where it has no such flag."""
     tokenizer = load_tokenizer(target, folder=folder, offline=offline)
-    return create_renderer(tokenizer, target.renderer, today=target.today, **target.flags)
+    renderer = create_renderer(tokenizer, target.renderer, today=target.today, **target.flags)
+    with suppress(TemplateError):  # it may not tell this: asked is whether there is such a history
+        renderer.streams(Request((Message("user", "x"),)), target.history)
+    return renderer
 
 
 def load_tokenizer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Tokenizer:

@@ -78,12 +78,15 @@ def counts(manifest: Manifest, made: Mapping[str, Manifest]) -> Iterator[int | N
 
 
 def note(store: Store, manifest: Manifest) -> str:
-    """Trained tokens by kind; what an audit came to; what was published."""
+    """How many rows were made of each; trained tokens by kind; what an audit came to; what was published."""
     measures, summary = manifest.measures, store.place(manifest.asset, manifest.batch) / SUMMARY
     if summary.is_file():
         return msgspec.json.decode(summary.read_bytes(), type=Summary).verdict
     if manifest.asset == "publication":
         return f"{manifest.rows} files of the dataset"
+    told = (manifest.rows_in or 0) - sum(manifest.rejects.values())
+    if manifest.rows > told > 0:
+        return f"{manifest.rows:,} rows of {told:,} conversations"
     return ", ".join(f"{kind} {measures[key]:,}" for kind in Kind if (key := f"trained {kind}") in measures)
 
 

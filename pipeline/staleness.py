@@ -25,7 +25,7 @@ PAID = {"prompts": "1", "traces": "1"}
 """Raise a number only when what was collected must be collected again."""
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "conversations": ("converting",),
-    "rendered": ("rendering.py",),
+    "rendered": ("rendering.py", "../renderers/histories.py"),
     "masked": ("masking.py", "../renderers/masking.py"),
     "audits": ("auditing",),
     "publication": ("publishing",),
@@ -78,7 +78,7 @@ def _link(asset: str, project: Project) -> str:
     stage, _, name = asset.partition("/")
     sources = "".join(source_hash(PACKAGE / path) for path in SOURCES[stage])
     if stage == "rendered":
-        return chain(sources, fingerprint(project, name))
+        return chain(sources, project.targets[name].history, fingerprint(project, name))
     if stage == "masked":
         fields = ("policy", "train_on", "last_turn_only", "max_length", "over_length")
         return chain(sources, repr([getattr(project.targets[name], field) for field in fields]))

@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from pipeline.errors import SettingsError
-from renderers.masking import POLICIES, LossPolicy
+from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
 EXAMPLE = Path(__file__).parent / "example"
@@ -33,10 +41,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _written_by_model(kinds: tuple[Kind, ...] | None) -> tuple[Kind, ...] | None:
-    if kinds is not None and not set(kinds) <= SAMPLED:
-        told = ", ".join(sorted(set(kinds) - SAMPLED))
-        raise ValueError(f"{told}: told to the model, never trained; train_on takes {', '.join(sorted(SAMPLED))}")
+def _kinds(said: Any) -> Any:
+    """Kinds, and roles as the kinds that they say."""
+    if not isinstance(said, list | tuple):
+        return said
+    return tuple(dict.fromkeys(kind for word in said for kind in sorted(ROLES.get(word, (word,)))))
+
+
+def _said(kinds: tuple[Kind, ...] | None) -> tuple[Kind, ...] | None:
+    if unsaid := ", ".join(sorted(set(kinds or ()) - SAID)):
+        raise ValueError(
+            f"{unsaid}: nobody's words, never trained; train_on takes {', '.join(sorted(SAID))}, and roles"
+        )
     return kinds
 
 
@@ -53,16 +69,28 @@ class Target(Settings):
     """The date that is printed by templates that print one."""
     flags: dict[str, Any] = {}
     """Template flags: `enable_thinking`, `reasoning_effort`, …"""
+    history: Literal["last", "split", "trust", "keep"] = "last"
+    """Turns that the template tells otherwise in history than inference saw them, because it drops their reasoning:
+
+    `last` leaves them unlearned. `split` gives them rows of their own, told as inference saw them. `keep` tells history
+    with its reasoning, where the family has the flag. `trust` learns them as they are told, and flags them.
+    """
     policy: str = "assistant"
     """A row of `renderers.masking.POLICIES`."""
-    train_on: Annotated[tuple[Kind, ...] | None, AfterValidator(_written_by_model)] = None
-    """Kinds to learn, instead of the policy's."""
+    train_on: Annotated[tuple[Kind, ...] | None, BeforeValidator(_kinds), AfterValidator(_said)] = None
+    """Kinds to learn instead of the policy's, or roles: `assistant` is all that the model writes."""
     last_turn_only: bool | None = None
     """Instead of the policy's."""
     max_length: Annotated[int, Field(gt=0)] | None = None
     """Tokens."""
     over_length: Literal["drop", "error", "truncate"] = "drop"
     """What becomes of a longer row: a reject, a failed run, or a cut at the end (a reject if no target is left)."""
+
+    @model_validator(mode="after")
+    def _no_word_of_others_twice(self) -> "Target":
+        if self.history == "split" and self.train_on and set(self.train_on) - SAMPLED:
+            raise ValueError("history: split would train the words of others once a row: train_on only the assistant's")
+        return self
 
     @property
     def loss_policy(self) -> LossPolicy:

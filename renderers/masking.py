@@ -1,36 +1,46 @@
-"""What is learned: one bool a token, decided by what the token is and whether its turn is proved.
+"""What is learned: a weight a token. It hangs on what the token is, on its turn's proof, and on its message's weight.
 
-A token is trained if the model itself writes it (`kind.sampled`), the policy wants its kind, and its message is
-trainable: proved to be what inference would see, with no field lost (`Stream.trainable`). No policy can widen that.
+What the model writes is learned if the policy wants its kind and its message is trainable: proved to be what inference
+would see with no field lost, or trusted (`Stream.trainable`). No policy can widen that, and no weight. What somebody
+told the model is learned only by a policy that names its kind, and is no model's writing; scaffold is never learned.
 
-Decided run by run, on columns (`RunColumns`), because that is what stored rows hold; `loss_mask` and `labels` are the
-same for a `Rendered`.
+Decided run by run, on columns (`RunColumns`), because that is what stored rows hold; `loss_weights`, `loss_mask` and
+`labels` are the same for a `Rendered`.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from renderers.rendered import Rendered
-from renderers.segments import SAMPLED, Kind
+from renderers.segments import KIND_OF, SAMPLED, Kind
 
 IGNORED = -100
 """The label that trainers leave out of the loss."""
+ROLES: Mapping[str, frozenset[Kind]] = {"assistant": SAMPLED, **{role: frozenset({k}) for role, k in KIND_OF.items()}}
+"""The kinds of what each role says."""
+SAID = frozenset().union(*ROLES.values())
 
 
 @dataclass(frozen=True, slots=True)
 class LossPolicy:
-    """Which of the sampled kinds are learned, and of which turns."""
+    """Which kinds are learned, and of which turns."""
 
     name: str
     kinds: frozenset[Kind] = SAMPLED
+    """What somebody said: a role's kinds are `ROLES[role]`."""
     last_turn_only: bool = False
     """Learn only what follows the last user message."""
 
     def __post_init__(self):
-        if told := sorted(self.kinds - SAMPLED):
-            raise ValueError(f"policy {self.name}: {', '.join(told)} is told to the model, never trained")
+        if unsaid := sorted(self.kinds - SAID):
+            raise ValueError(f"policy {self.name}: {', '.join(unsaid)} is nobody's words, never trained")
+
+    @property
+    def told(self) -> frozenset[Kind]:
+        """What it learns of the words of others."""
+        return self.kinds - SAMPLED
 
     def but(self, *, kinds: Collection[Kind] | None = None, last_turn_only: bool | None = None) -> "LossPolicy":
         """This policy with a target's own wishes in place of its own; None keeps what it has."""
@@ -59,37 +69,53 @@ class RunColumns:
     messages: Sequence[int]
     """-1: the whole conversation."""
     trainable: Collection[int]
-    """Messages that are proved, and of which nothing is lost."""
+    """Messages whose turns may be learned."""
     length: int
     """Tokens of the row."""
+    asked: int = -1
+    """The last user message of the conversation, which may go on after the row."""
+    weights: Mapping[int, float] = field(default_factory=dict)
+    """What messages weigh; 1 where nothing is said."""
 
     @classmethod
     def of(cls, rendered: Rendered) -> "RunColumns":
-        spans = rendered.spans()
+        spans, stream = rendered.spans(), rendered.stream
         return cls(
             starts=[span.start for span in spans],
             kinds=[span.kind for span in spans],
             messages=[-1 if span.message is None else span.message for span in spans],
-            trainable=rendered.stream.trainable,
+            trainable=stream.trainable,
             length=len(rendered.ids),
+            asked=stream.asked,
+            weights=stream.weights,
         )
 
 
-def trained_runs(runs: RunColumns, policy: LossPolicy) -> list[bool]:
-    """For each run, whether it is learned."""
-    asked = -1
-    if policy.last_turn_only:
-        asked = max((m for kind, m in zip(runs.kinds, runs.messages, strict=True) if kind == Kind.USER), default=-1)
+def run_weights(runs: RunColumns, policy: LossPolicy) -> list[float]:
+    """For each run, how much it is learned; 0 is not at all."""
+    after = runs.asked if policy.last_turn_only else -1
     return [
-        kind in policy.kinds and message in runs.trainable and message > asked
+        runs.weights.get(message, 1.0)
+        if message > after and kind in policy.kinds and (message in runs.trainable or kind not in SAMPLED)
+        else 0.0
         for kind, message in zip(runs.kinds, runs.messages, strict=True)
     ]
 
 
+def trained_runs(runs: RunColumns, policy: LossPolicy) -> list[bool]:
+    """For each run, whether it is learned."""
+    return [weight > 0 for weight in run_weights(runs, policy)]
+
+
+def token_weights(runs: RunColumns, policy: LossPolicy) -> np.ndarray:
+    """How much each token of a row given as runs is learned: float32, (tokens,)."""
+    lengths = np.diff(np.asarray([*runs.starts, runs.length]))
+    return np.repeat(np.asarray(run_weights(runs, policy), np.float32), lengths)
+
+
 def run_mask(runs: RunColumns, policy: LossPolicy) -> np.ndarray:
     """The loss mask of a row given as runs: bool, (tokens,)."""
-    lengths = np.diff(np.asarray([*runs.starts, runs.length]))
-    return np.repeat(np.asarray(trained_runs(runs, policy), bool), lengths)
+    return token_weights(runs, policy) > 0
 
 
 def masked(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -97,11 +123,16 @@ def masked(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, ids, IGNORED).astype(np.int32)
 
 
+def loss_weights(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
+    """How much each token is learned: float32, (tokens,)."""
+    return token_weights(RunColumns.of(rendered), policy)
+
+
 def loss_mask(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
     """One bool a token: learned?"""
-    return run_mask(RunColumns.of(rendered), policy)
+    return loss_weights(rendered, policy) > 0
 
 
 def labels(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
-    """What a trainer reads beside `rendered.ids`."""
+    """What a trainer reads beside `rendered.ids`: a mask knows no fractions, `loss_weights` does."""
     return masked(rendered.ids, loss_mask(rendered, policy))

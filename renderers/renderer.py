@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from renderers.errors import TemplateError, UnknownFlag
+from renderers.histories import HISTORIES
 from renderers.messages import Message, Request, Turn, from_hub
 from renderers.parsing import Parsed, parse
 from renderers.proving import lost_fields, prove, seamed
@@ -62,6 +63,8 @@ class Family:
         segments = list(opening)
         for index, turn in enumerate(turns):
             segments += seamed(turn, proven[index].prompt) if index in proven else turn
+        if request.stopped and request.messages[-1].role == "assistant":
+            segments += self.template.assistant.owe(Turn(request, len(request.messages) - 1))
         if request.generating:
             segments.append(Segment(self.template.prompt(Turn(request))))
         return Stream(tuple(segments), tuple(p.proof for p in proven.values()), lost_fields(request, segments))
@@ -106,7 +109,14 @@ class Renderer:
 
     def stream(self, request: Request) -> Stream:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
-        return self.witness.tell(replace(request, flags={**self.flags, **request.flags}))
+        told = self.witness.tell(replace(request, flags={**self.flags, **request.flags}))
+        weights = {index: m.weight for index, m in enumerate(request.messages) if m.weight is not None}
+        asked = max((index for index, m in enumerate(request.messages) if m.role == "user"), default=-1)
+        return replace(told, asked=asked, weights=weights)
+
+    def streams(self, request: Request, history: str = "last") -> list[Stream]:
+        """The rows of a conversation, as `histories.HISTORIES` has them."""
+        return HISTORIES[history](self.stream, request)
 
     def render_batch(
         self, requests: Sequence[Request], *, seam: bool = True, special_text: SpecialText = "text"

@@ -1,6 +1,7 @@
 """The words of the stream: what a renderer says, who said it, and whether inference would see it so."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 Origin = tuple[str | int, ...]
@@ -61,6 +62,10 @@ class Verdict(StrEnum):
     INVISIBLE = "no output"
     UNFAITHFUL = "not what the model wrote"
     """The trace holds something else: an answer that was cut off, a call that the agent rewrote."""
+    SPLIT = "split"
+    """Trained in another row of this conversation, where it is what inference would see."""
+    TRUSTED = "trusted"
+    """None of these: trained all the same, because that was asked for. The note says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,10 @@ class Stream:
     """One for each assistant message, in order."""
     lost: tuple[Origin, ...] = ()
     """Fields of the input that hold something and are nowhere in the text."""
+    asked: int = -1
+    """The last user message of the conversation."""
+    weights: Mapping[int, float] = field(default_factory=dict)
+    """What messages weigh that say so (`Message.weight`)."""
 
     @property
     def text(self) -> str:
@@ -89,8 +98,13 @@ class Stream:
 
     @property
     def trainable(self) -> frozenset[int]:
-        """Assistant messages that are proved, of which nothing is lost, and that end with a stop."""
+        """Assistant messages that end with a stop, and are proved with nothing of them lost, or trusted."""
         lost = {origin[1] for origin in self.lost if origin[0] == "messages"}
         proved = {proof.message for proof in self.proofs if proof.verdict is Verdict.PROVED}
-        stopped = {segment.message for segment in self.segments if segment.kind is Kind.STOP}
-        return frozenset((proved & stopped) - lost)
+        trusted = {proof.message for proof in self.proofs if proof.verdict is Verdict.TRUSTED}
+        return frozenset((proved - lost | trusted) & self.stopped)
+
+    @property
+    def stopped(self) -> frozenset[int | None]:
+        """Messages that end with a stop."""
+        return frozenset(segment.message for segment in self.segments if segment.kind is Kind.STOP)

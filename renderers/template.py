@@ -61,7 +61,8 @@ class Assistant:
     """Words before content where nothing is called, be there any or not."""
     calls: Calls | None = None
     lent: tuple[str, ...] = ()
-    """Role markers that end this turn as they begin the next one: the model samples them as its stop."""
+    """Role markers that end this turn as they begin the next one: the model samples them as its stop. The first after
+    an answer, the last after a call."""
     after: str = ""
     """What the template puts behind the stop."""
     prepare: Callable[[Message, bool], Message] = as_it_is
@@ -90,6 +91,11 @@ class Assistant:
             yield Segment(stop, Kind.STOP, index)
         if self.after:
             yield Segment(self.after, Kind.SCAFFOLD, index)
+
+    def owe(self, turn: Turn) -> Told:
+        """The stop of a turn that nothing follows: what the next one would lend it."""
+        stop = self.lent[-1 if turn.message.tool_calls else 0] if self.lent else ""
+        return (Segment(stop, Kind.STOP, turn.index),) if stop else ()
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
         """The same with every pattern that is read back changed."""

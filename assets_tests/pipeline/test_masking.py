@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -35,6 +36,7 @@ def row(*, trainable: Sequence[int] = (1, 3), name: str = "r") -> RenderedRow:
         spans=tuple(RowSpan(start, Kind(kind), m) for (kind, m, _), start in zip(SPANS, starts, strict=False)),
         proofs=(RowProof(1, "proved"), RowProof(3, "history rewritten")),
         trainable=tuple(trainable),
+        asked=2,
     )
 
 
@@ -59,6 +61,8 @@ def learned(found: MaskedRow | Reject) -> list[int]:
         ({"last_turn_only": True}, [14, 15, 16, 17]),
         ({"train_on": ["answer"]}, [7, 8, 9, 10]),
         ({"train_on": ["answer", "stop"], "policy": "last_turn"}, [17]),
+        ({"train_on": ["assistant"], "policy": "answers"}, [5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 17]),
+        ({"train_on": ["user", "stop"]}, [2, 3, 4, 11, 12, 13, 17]),
         ({"policy": "last_turn", "last_turn_only": False}, [5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 17]),
     ],
 )
@@ -68,6 +72,19 @@ def test_labels_are_what_the_target_wants_to_learn(settings: dict, places: list[
 
 def test_only_trainable_messages_are_learned_whatever_the_policy():
     assert learned(masked(row(trainable=[3]))) == [14, 15, 16, 17]
+
+
+def test_a_message_that_weighs_nothing_is_not_learned_and_a_fraction_is_no_label():
+    assert learned(masked(msgspec.structs.replace(row(), weights={1: 0.0, 3: 1.0}))) == [14, 15, 16, 17]
+    gone = masked(msgspec.structs.replace(row(), weights={1: 0.5, 3: 1.0}))
+    assert isinstance(gone, Reject)
+    assert (gone.reason, gone.detail) == ("fractional_weight", "messages weigh {1: 0.5}: labels know only 0 and 1")
+
+
+def test_a_row_that_is_not_the_last_turns_has_nothing_of_it_to_learn():
+    earlier = msgspec.structs.replace(row(), asked=4)
+    assert isinstance(masked(earlier), MaskedRow)
+    assert isinstance(masked(earlier, policy="last_turn"), Reject)
 
 
 def test_trained_tokens_are_counted_by_kind():

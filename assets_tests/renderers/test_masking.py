@@ -1,9 +1,22 @@
 """What is learned: the sampled kinds that the policy wants, of turns that are proved, and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from renderers.masking import IGNORED, POLICIES, LossPolicy, RunColumns, labels, loss_mask, run_mask, trained_runs
+from renderers.masking import (
+    IGNORED,
+    POLICIES,
+    ROLES,
+    LossPolicy,
+    RunColumns,
+    labels,
+    loss_mask,
+    loss_weights,
+    run_mask,
+    trained_runs,
+)
 from renderers.rendered import Rendered, encode
 from renderers.segments import SAMPLED, Kind, Proof, Segment, Stream, Verdict
 
@@ -27,7 +40,7 @@ def turn(message: int) -> tuple[Segment, ...]:
 
 
 def told(*proofs: Proof, lost=()) -> Stream:
-    return Stream((*turn(0), *turn(2)), proofs or (Proof(1, Verdict.PROVED), Proof(3, Verdict.PROVED)), lost)
+    return Stream((*turn(0), *turn(2)), proofs or (Proof(1, Verdict.PROVED), Proof(3, Verdict.PROVED)), lost, asked=2)
 
 
 @pytest.fixture
@@ -62,7 +75,7 @@ def test_a_tool_result_begins_no_turn(render):
     result = Segment("42", Kind.TOOL_RESULT, 4, literal=False)
     more = (Segment("done", Kind.ANSWER, 5, literal=False), Segment("<|im_end|>", Kind.STOP, 5))
     proofs = tuple(Proof(m, Verdict.PROVED) for m in (1, 3, 5))
-    rendered = render(Stream((*told().segments, result, *more), proofs))
+    rendered = render(replace(told(*proofs), segments=(*told().segments, result, *more)))
     assert {message for _, message in trained(rendered, "last_turn")} == {3, 5}
 
 
@@ -77,7 +90,7 @@ def test_a_turn_that_has_no_stop_is_not_trained(render):
     assert not trained(rendered, "assistant")
 
 
-@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.PROVED])
+@pytest.mark.parametrize("verdict", sorted(set(Verdict) - {Verdict.PROVED, Verdict.TRUSTED}))
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_unproved_turn_is_never_trained(render, policy, verdict):
     rendered = render(told(Proof(1, Verdict.PROVED), Proof(3, verdict)))
@@ -88,6 +101,11 @@ def test_an_unproved_turn_is_never_trained(render, policy, verdict):
 def test_a_turn_that_lost_a_field_is_never_trained(render, policy):
     rendered = render(told(lost=(("messages", 3, "reasoning"),)))
     assert 3 not in {message for _, message in trained(rendered, policy)}
+
+
+def test_a_trusted_turn_is_trained_whatever_it_lost(render):
+    rendered = render(told(Proof(1, Verdict.TRUSTED, "why"), lost=(("messages", 1, "content"),)))
+    assert trained(rendered, "assistant") == {(kind, 1) for kind in SAMPLED}
 
 
 def test_a_turn_that_nobody_judged_is_never_trained(render):
@@ -118,6 +136,7 @@ def test_a_stored_row_is_masked_as_its_stream_is(render):
         messages=[-1 if span.message is None else span.message for span in rendered.spans()],
         trainable=(1, 3),
         length=len(rendered.ids),
+        asked=2,
     )
     for policy in POLICIES.values():
         assert run_mask(columns, policy).tolist() == loss_mask(rendered, policy).tolist()
@@ -141,10 +160,35 @@ def test_a_target_may_have_its_own_kinds_and_turns():
     assert POLICIES["last_turn"].but(last_turn_only=False).last_turn_only is False
 
 
-@pytest.mark.parametrize("kind", sorted(set(Kind) - SAMPLED))
-def test_what_is_told_can_be_no_target(kind):
-    with pytest.raises(ValueError, match=f"{kind} is told to the model"):
+@pytest.mark.parametrize("kind", [Kind.SCAFFOLD, Kind.TOOLS])
+def test_what_nobody_says_can_be_no_target(kind):
+    with pytest.raises(ValueError, match=f"{kind} is nobody's words"):
         POLICIES["assistant"].but(kinds={kind, Kind.ANSWER})
+
+
+def test_what_others_say_is_trained_where_the_policy_names_it(render):
+    mine = LossPolicy("mine", ROLES["user"] | ROLES["assistant"])
+    assert mine.told == {Kind.USER}
+    assert trained(render(told(Proof(3, Verdict.PROVED))), mine) == {
+        (Kind.USER, 0),
+        (Kind.USER, 2),
+        *((kind, 3) for kind in SAMPLED),
+    }
+    assert not any(policy.told for policy in POLICIES.values())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_message_that_weighs_nothing_is_never_trained(render, policy):
+    rendered = render(replace(told(), weights={3: 0.0}))
+    assert 3 not in {message for _, message in trained(rendered, policy)}
+
+
+def test_a_weight_scales_what_the_policy_trains_and_adds_nothing(render):
+    rendered = render(replace(told(Proof(1, Verdict.PROVED)), weights={0: 2.0, 1: 0.25, 3: 2.0}))
+    weights, mask = loss_weights(rendered, POLICIES["assistant"]), loss_mask(rendered, POLICIES["assistant"])
+    assert (weights.dtype, set(weights.tolist())) == (np.float32, {0.0, 0.25})
+    assert np.array_equal(mask, weights > 0)
+    assert {rendered.segments[k].message for k in rendered.owners[mask]} == {1}
 
 
 def test_policies_are_called_by_their_names():

@@ -18,7 +18,8 @@ def rendered_for(name: str, target: Target) -> dg.AssetsDefinition:
         """Token ids, what each of them is, and which turns are proved to be what inference would see."""
         conversations = store.read("conversations", context.partition_key, Conversation)
         renderer = load_renderer(target, folder=project.folder)
-        manifest = save(context, store, render(conversations, renderer), each_of="conversations")
-        return report(store, manifest, renderer=renderer.name)
+        rows = render(conversations, renderer, history=target.history)
+        manifest = save(context, store, rows, each_of="conversations")
+        return report(store, manifest, renderer=renderer.name, history=target.history)
 
     return rendered

@@ -65,15 +65,15 @@ def join(
     Raises StoreError where a row does not have the row that it was made from: the partitions are not of one run.
     """
     said, trained = iter(conversations), iter(masked)
-    row = next(trained, None)
+    conversation, taught, row = None, frozenset[int](), next(trained, None)
     for told in rendered:
-        conversation = next((one for one in said if one.id == told.conversation_id), None)
+        if conversation is None or conversation.id != told.conversation_id:
+            conversation, taught = next((one for one in said if one.id == told.conversation_id), None), frozenset[int]()
         if conversation is None:
             raise StoreError(f"rendered row {told.id}: conversation {told.conversation_id} is gone; render again")
-        if row is not None and row.conversation_id == told.conversation_id:
-            yield Case(conversation, told, row, tokenizer, target)
-            row = next(trained, None)
-        else:
-            yield Case(conversation, told, None, tokenizer, target)
+        kept = row if row is not None and row.id == told.id else None
+        yield (case := Case(conversation, told, kept, tokenizer, target, taught))
+        taught |= frozenset(case.trained_messages)
+        row = row if kept is None else next(trained, None)
     if row is not None:
         raise StoreError(f"masked row {row.id}: it has no rendered row; mask again")

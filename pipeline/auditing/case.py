@@ -11,7 +11,7 @@ from pipeline.records import Conversation, MaskedRow, RenderedRow, Severity
 from pipeline.targets import Target
 from renderers.masking import IGNORED, LossPolicy
 from renderers.messages import Message
-from renderers.segments import SAMPLED, Kind
+from renderers.segments import SAMPLED, Kind, Verdict
 from renderers.tokenizer import Tokenizer
 
 KINDS = tuple(Kind)
@@ -47,15 +47,24 @@ class Case:
     """None: masking rejected the row, so nothing of it is trained."""
     tokenizer: Tokenizer
     target: Target
+    taught: frozenset[int] = frozenset()
+    """Messages that earlier rows of the conversation train."""
 
     @cached_property
     def policy(self) -> LossPolicy:
         """What this target wants to learn."""
         return self.target.loss_policy
 
+    @property
+    def told(self) -> tuple[Message, ...]:
+        """The messages that the row tells: it ends with one of the model's."""
+        if self.rendered.whole or not self.rendered.proofs:
+            return self.conversation.answered
+        return self.conversation.messages[: self.rendered.proofs[-1].message + 1]
+
     def message(self, index: int) -> Message | None:
-        """A message of the conversation, if it has so many."""
-        messages = self.conversation.messages
+        """A message that the row tells, if it has so many."""
+        messages = self.told
         return messages[index] if 0 <= index < len(messages) else None
 
     @cached_property
@@ -88,8 +97,14 @@ class Case:
 
     @cached_property
     def trained_messages(self) -> tuple[int, ...]:
-        """Messages of which at least one token is trained."""
-        return tuple(np.unique(self.messages[self.trained]).tolist())
+        """Messages of which at least one token is trained that the model writes."""
+        return tuple(np.unique(self.messages[self.trained & WRITTEN[self.kinds]]).tolist())
+
+    @cached_property
+    def proved_messages(self) -> tuple[int, ...]:
+        """Trained messages that are not trained on trust alone."""
+        trusted = {proof.message for proof in self.rendered.proofs if proof.verdict == Verdict.TRUSTED}
+        return tuple(index for index in self.trained_messages if index not in trusted)
 
     @cached_property
     def is_control(self) -> np.ndarray:

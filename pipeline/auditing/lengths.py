@@ -20,7 +20,7 @@ def lengths(case: Case) -> Iterator[Remark]:
 
 def _spans(case: Case) -> Iterator[Remark]:
     starts = [span.start for span in case.rendered.spans]
-    tokens, messages = len(case.rendered.input_ids), len(case.conversation.messages)
+    tokens, messages = len(case.rendered.input_ids), len(case.told)
     if not starts or starts[0] != 0 or starts[-1] >= tokens or any(np.diff(starts) <= 0):
         yield error(f"{len(starts)} spans do not cover {tokens:,} tokens in order")
     stray = next((span for span in case.rendered.spans if not -1 <= span.message < messages), None)

@@ -1,8 +1,8 @@
 """Everything that was said is in the text: read back from the stored ids, not asked of the renderer.
 
 What came after the model's last message is not in the row. What is lost of an assistant message makes its turn
-untrainable, no more: inference sees history without its reasoning, too. What is lost of anything that the model was
-told should have been rejected by rendering.
+untrainable, unless it is trusted, and no more: inference sees history without its reasoning, too. What is lost of
+anything that the model was told should have been rejected by rendering.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ TOOLS = KINDS.index(Kind.TOOLS)
 def lost(case: Case) -> Iterator[Remark]:
     """Every field of every message and every tool spec is found in the decoded text."""
     untrained: dict[str, list[int]] = {}
-    for index, message in enumerate(case.conversation.answered):
-        harmless = index not in case.trained_messages if message.role == "assistant" else not case.trained.any()
+    for index, message in enumerate(case.told):
+        harmless = index not in case.proved_messages if message.role == "assistant" else not case.trained.any()
         for field in missing(message, case.text(case.messages == index)):
             if harmless:
                 untrained.setdefault(field.path, []).append(index)
@@ -49,7 +49,7 @@ def _named(indices: list[int], *, limit: int = 8) -> str:
 
 def _promised(case: Case) -> Iterator[Remark]:
     """What the renderer itself says is lost is not trained."""
-    trained = set(map(str, case.trained_messages))
+    trained = set(map(str, case.proved_messages))
     for place in case.rendered.lost:
         part, _, rest = place.partition("/")
         index = rest.partition("/")[0]

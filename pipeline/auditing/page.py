@@ -23,6 +23,12 @@ PAGE = "tokens.html"
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 MOST_ROWS, MOST_TOKENS, MOST_FINDINGS = 200, 50_000, 200
+MARKS: Mapping[str, tuple[str, str]] = {
+    Verdict.PROVED: ("✓", "proved"),
+    Verdict.SPLIT: ("↪", "proved"),
+    Verdict.TRUSTED: ("!", "unproved"),
+}
+"""How a verdict is shown: its sign, and its class. Any other is ✗."""
 FEW = 8
 """Warnings that need not be folded."""
 
@@ -193,8 +199,7 @@ def _block(case: Case, index: int, stretches: Sequence[Stretch], proof: RowProof
     who = f"{index} {message.role}" if message else "the whole conversation"
     side = f"<b>{who}</b>{sum(stretch.end - stretch.start for stretch in stretches):,} tokens"
     if proof is not None:
-        proved = proof.verdict == Verdict.PROVED
-        mark, name = ("✓", "proved") if proved else ("✗", "unproved")
+        mark, name = MARKS.get(proof.verdict, ("✗", "unproved"))
         side += f'<br><span class="{name}">{mark} {_say(proof.verdict)}</span>'
         side += f"<br>{_say(proof.note)}" if proof.note else ""
     body = "".join(_stretch(case, stretch) for stretch in stretches)

@@ -23,7 +23,7 @@ class Summary(msgspec.Struct, kw_only=True):
     flawed: int = 0
     """Rows with an error."""
     turns: int = 0
-    """Assistant messages."""
+    """Assistant messages, each counted once however many rows tell it."""
     trained_turns: int = 0
     proved_turns: int = 0
     """Trained turns that are proved."""
@@ -54,10 +54,11 @@ class Summary(msgspec.Struct, kw_only=True):
         proved = {proof.message for proof in case.rendered.proofs if proof.verdict == Verdict.PROVED}
         self.rows += 1
         self.unmasked += case.masked is None
-        self.turns += len(case.rendered.proofs)
         self.trained_turns += len(case.trained_messages)
         self.proved_turns += len(proved.intersection(case.trained_messages))
-        _count(self.verdicts, (str(proof.verdict) for proof in case.rendered.proofs))
+        if case.rendered.whole:
+            self.turns += len(case.rendered.proofs)
+            _count(self.verdicts, (str(proof.verdict) for proof in case.rendered.proofs))
         _add(self.tokens, case.kinds)
         _add(self.trained, case.kinds[case.trained])
         by_severity = {"error": self.errors, "warning": self.warnings}

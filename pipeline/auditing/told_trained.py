@@ -1,4 +1,4 @@
-"""Nothing that the model was told is trained.
+"""Nothing that the model was told is trained, but for what the target asks for, which is flagged.
 
 Twice: by what the spans say of themselves, and by reading the trained text again without believing them.
 """
@@ -33,9 +33,14 @@ def told_trained(case: Case) -> Iterator[Remark]:
 
 
 def _by_kind(case: Case) -> Iterator[Remark]:
-    for start, end in stretches(case.trained & ~WRITTEN[case.kinds]):
-        told = f"tokens {start:,} to {end:,} are trained, and {KINDS[case.kinds[start]]} is told"
-        yield error(f"{told}: {quote(case.decode(start, end))}", int(case.messages[start]))
+    told = case.trained & ~WRITTEN[case.kinds]
+    wanted = np.isin(case.kinds, [KINDS.index(kind) for kind in case.policy.told])
+    if (told & wanted).any():
+        words = f"words of others: {', '.join(sorted(case.policy.told))}"
+        yield warning(f"{(told & wanted).sum():,} tokens are trained that are {words}, as the target asks")
+    for start, end in stretches(told & ~wanted):
+        where = f"tokens {start:,} to {end:,} are trained, and {KINDS[case.kinds[start]]} is told"
+        yield error(f"{where}: {quote(case.decode(start, end))}", int(case.messages[start]))
 
 
 def _foreign(case: Case, index: int, trained: np.ndarray, own: str) -> Iterator[Remark]:

@@ -59,11 +59,14 @@ def _told(name: str, target: Target, shards: Sequence[Shard]) -> Iterator[str]:
     sums = _sum(s.measured for s in shards)
     model = target.model if target.revision is None else f"{target.model}@{target.revision}"
     yield f"\n### {name}\n"
-    yield f"Model `{model}`, policy `{target.policy}`, max_length {target.max_length or 'none'}."
-    proved, messages = f"{sums['trainable messages']:,}", f"{sums['assistant messages']:,}"
+    length = target.max_length or "none"
+    yield f"Model `{model}`, policy `{target.policy}`, history `{target.history}`, max_length {length}."
+    proved, messages = f"{sums['trainable messages'] - sums['trusted messages']:,}", f"{sums['assistant messages']:,}"
+    trusted = sums["trusted messages"]
+    only = f"{trusted:,} more are learned on trust" if trusted else "only of these is anything learned"
     yield (
         f"**No audit found an error.** {proved} of {messages} assistant messages are proved to be what inference would "
-        "see, with nothing lost; only of these is anything learned.\n"
+        f"see, with nothing lost; {only}.\n"
     )
     kinds = [kind for kind in WRITTEN if sums[f"trained {kind}"]]
     yield from _table(

@@ -64,7 +64,10 @@ class Store:
         inputs: Mapping[str, str] = NOTHING,
         rows_in: int | None = None,
     ) -> Manifest:
-        """Replace a partition, streaming. With `rows_in`, raises StoreError unless each was kept or rejected."""
+        """Replace a partition, streaming. With `rows_in`, raises StoreError unless each was kept or rejected.
+
+        One row may be kept as several, which follow each other (`Row.source`).
+        """
         place = self.place(asset, batch)
         place.mkdir(parents=True, exist_ok=True)
         with _alone(place), _workplace(place) as work:
@@ -72,8 +75,8 @@ class Store:
             with fresh:
                 for row in rows:
                     fresh.add(row)
-            if rows_in is not None and rows_in != fresh.kept.rows + fresh.rejected:
-                gone = f"{rows_in} rows in, {fresh.kept.rows} kept, {fresh.rejected} rejected"
+            if rows_in is not None and rows_in != fresh.sources:
+                gone = f"{rows_in} rows in, {fresh.sources - fresh.rejected} kept, {fresh.rejected} rejected"
                 raise StoreError(f"{asset}/{batch}: {gone}: every row must be kept or rejected; nothing was written")
             rows_file, rejects_file = fresh.name_files(place)
             manifest = Manifest(
@@ -165,6 +168,10 @@ class Fresh:
         self.rejects_hash = blake2b(digest_size=10)
         self.reasons: Counter[str] = Counter()
         self.measures: Counter[str] = Counter()
+        self.sources = 0
+        """Rows of the stage above that were kept, as one or several, or rejected."""
+        self.source: str | None = None
+        """The last of them."""
 
     @property
     def rejected(self) -> int:
@@ -175,6 +182,8 @@ class Fresh:
         return blake2b(f"{self.kept.digest} {self.rejects_hash.hexdigest()}".encode(), digest_size=10).hexdigest()
 
     def add(self, row: Row | Reject) -> None:
+        self.sources += row.source != self.source
+        self.source = row.source
         if isinstance(row, Reject):
             self.reject(row)
             return
@@ -182,7 +191,7 @@ class Fresh:
             self.kept.add(row)
         except UnicodeEncodeError as error:
             detail = f"{self.asset}: half of a surrogate pair at {error.start} of a text: no UTF-8 file can hold it"
-            self.reject(Reject(id=row.id, stage=self.asset, reason="not_unicode", detail=detail))
+            self.reject(Reject(id=row.source, stage=self.asset, reason="not_unicode", detail=detail))
         else:
             self.measures.update(row.measures())
 

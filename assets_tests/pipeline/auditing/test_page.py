@@ -78,7 +78,7 @@ def page(cases: Sequence[Case], **limits: int) -> tuple[str, Page]:
 
 
 def renamed(case: Case, name: str) -> Case:
-    rendered = msgspec.structs.replace(case.rendered, id=name)
+    rendered = msgspec.structs.replace(case.rendered, id=name, conversation_id=name)
     return Case(case.conversation, rendered, case.masked, case.tokenizer, case.target)
 
 

@@ -1,0 +1,164 @@
+"""Rows of a conversation: each turn that can be proved is learned once, in the context that inference saw."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from renderers import (
+    FAMILIES,
+    POLICIES,
+    Kind,
+    Message,
+    Request,
+    Stream,
+    TemplateError,
+    ToolCall,
+    Verdict,
+    create_renderer,
+    loss_mask,
+)
+from renderers.histories import last, split, trust
+from renderers.rendered import encode
+
+CALL = ToolCall("f", "{}", "call00001")
+NOW = date(2025, 7, 1)
+STEP = (Message("assistant", "", reasoning="r", tool_calls=(CALL,)), Message("tool", "t", tool_call_id="call00001"))
+
+
+def chat(turns: int) -> tuple[Message, ...]:
+    return tuple(
+        m for k in range(turns) for m in (Message("user", f"q{k}"), Message("assistant", f"a{k}", reasoning=f"r{k}"))
+    )
+
+
+def rows(name: str, messages: tuple[Message, ...], history=split, **flags) -> list[Stream]:
+    dated = {"today": NOW} if "today" in FAMILIES[name].flags else {}
+    return history(FAMILIES[name].tell, Request(messages, flags={**dated, **flags}, stopped=True))
+
+
+def verdicts(stream: Stream) -> list[Verdict]:
+    return [proof.verdict for proof in stream.proofs]
+
+
+def test_last_is_one_row_as_the_template_tells_it():
+    (row,) = rows("qwen3", chat(3), last)
+    assert row == FAMILIES["qwen3"].tell(Request(chat(3)))
+    assert row.trainable == {5}
+
+
+def test_a_chat_whose_thoughts_are_dropped_is_a_row_a_turn():
+    whole, second, first = rows("qwen3", chat(3))
+    assert [row.trainable for row in (whole, second, first)] == [{5}, {3}, {1}]
+    assert verdicts(whole) == [Verdict.SPLIT, Verdict.SPLIT, Verdict.PROVED]
+    assert whole.proofs[0].note == "trained in the row that ends with message 1"
+    assert second.text.endswith("<think>\nr1\n</think>\n\na1<|im_end|>\n")
+    assert "r0" not in second.text
+
+
+def test_turns_whose_context_holds_share_a_row():
+    agent = (Message("user", "a"), *STEP * 20, Message("assistant", "b", reasoning="r"))
+    (row,) = rows("qwen3", agent)
+    assert len(row.trainable) == 21
+    two, one = rows("qwen3", (*agent, Message("user", "c"), *STEP * 2, Message("assistant", "d", reasoning="r")))
+    assert (len(two.trainable), one.trainable) == (3, row.trainable)
+
+
+def test_a_template_that_keeps_all_needs_one_row():
+    (row,) = rows("qwen2.5", tuple(m.but(reasoning=None) for m in chat(4)))
+    assert row.trainable == {1, 3, 5, 7}
+
+
+def test_no_turn_is_learned_twice_though_two_rows_prove_it():
+    plain = (Message("user", "q"), Message("assistant", "a"))
+    told = rows("glm-4.5", (*plain, *chat(2), *plain))
+    assert sum((Counter(row.trainable) for row in told), Counter()) == Counter([1, 3, 5, 7])
+    assert [row.trainable for row in told] == [{1, 7}, {5}, {3}]
+    assert verdicts(told[1]) == [Verdict.SPLIT, Verdict.SPLIT, Verdict.PROVED]
+
+
+def test_a_turn_that_no_row_proves_is_refused_as_it_is_even_when_last():
+    """MiniMax M2 always prompts a thought: an answer without one is no answer to its prompt, in whatever context."""
+    agent = (Message("user", "a"), *STEP, Message("assistant", "b"))
+    (whole,) = rows("minimax-m2", (*agent, *chat(1)), last)
+    told = rows("minimax-m2", (*agent, *chat(1)))
+    assert [row.trainable for row in told] == [{5}, {1}]
+    assert [row.proofs[1].verdict for row in (whole, told[0])] == [Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT]
+    assert told[0].proofs[1] == rows("minimax-m2", agent, last)[0].proofs[1]
+
+
+def test_a_message_that_weighs_nothing_gets_no_row():
+    quiet = tuple(m.but(weight=0.0) if m.content == "a0" else m for m in chat(3))
+    assert [row.trainable for row in rows("qwen3", quiet)] == [{5}, {3}]
+
+
+def test_the_last_turn_of_a_split_conversation_is_that_of_the_whole(example):
+    renderer = create_renderer(example, "qwen3")
+    told = encode(renderer.streams(Request(chat(3)), "split"), example)
+    assert [bool(loss_mask(row, POLICIES["last_turn"]).any()) for row in told] == [True, False, False]
+    assert all(loss_mask(row, POLICIES["assistant"]).any() for row in told)
+
+
+def test_what_is_trusted_is_learned_and_flagged():
+    (row,) = rows("qwen3", chat(2), trust)
+    assert row.trainable == {1, 3}
+    first, second = row.proofs
+    assert (first.verdict, second.verdict) == (Verdict.TRUSTED, Verdict.PROVED)
+    assert first.note == "turn rewritten by what follows: it reads differently as the last message"
+
+
+def test_a_proved_turn_that_lost_a_field_is_trusted_with_the_field_named():
+    lossy = (Message("user", "a"), Message("assistant", "b", reasoning="r"))
+    (row,) = rows("qwen2.5", lossy, trust)
+    assert (row.proofs[0].verdict, row.proofs[0].note) == (
+        Verdict.TRUSTED,
+        "not told: messages/1/reasoning_content",
+    )
+
+
+@pytest.mark.parametrize(("end", "stop"), [(Message("assistant", "b"), "<|user|>"), (STEP[0], "<|observation|>")])
+def test_a_last_turn_that_lends_no_stop_gets_the_one_the_model_would_sample(end, stop):
+    asked = Request((Message("user", "a"), end))
+    open_, stopped = (FAMILIES["glm-4.5"].tell(r) for r in (asked, replace(asked, stopped=True)))
+    assert stopped.text == open_.text + stop
+    assert (open_.trainable, stopped.trainable) == (frozenset(), {1})
+    assert FAMILIES["qwen3"].tell(asked) == FAMILIES["qwen3"].tell(replace(asked, stopped=True))
+
+
+def test_trust_does_not_invent_a_stop():
+    (row,) = trust(FAMILIES["glm-4.5"].tell, Request(chat(2)))
+    assert row.trainable == {1}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("messages", [chat(4), (Message("user", "a"), *STEP * 2, Message("assistant", "b"), *chat(2))])
+def test_what_is_learned_of_every_row_is_what_inference_sees_and_the_model_writes(name, messages, vocabulary):
+    """The ids before a turn are its prompt's; all that it writes is learned, its stop too; no scaffold is."""
+    tokenizer = vocabulary(name)
+    renderer = create_renderer(tokenizer, name, today=NOW)
+    try:
+        told = encode(renderer.streams(Request(messages, stopped=True), "split"), tokenizer)
+    except TemplateError:
+        assert name == "gemma-3"  # it has no tools
+        return
+    learned = Counter(turn for row in told for turn in row.stream.trainable)
+    assert set(learned.values()) <= {1}
+    assert set(learned) >= renderer.stream(Request(messages)).trainable
+    for row in told:
+        mask = loss_mask(row, POLICIES["assistant"])
+        for proof in row.stream.proofs:
+            where = [span for span in row.spans() if span.message == proof.message and span.kind.sampled]
+            trained = proof.message in row.stream.trainable
+            assert {bool(mask[k]) for span in where for k in range(span.start, span.end)} <= {trained}
+            if not trained:
+                continue
+            assert where[-1].kind is Kind.STOP
+            flags = {} if not proof.note else {proof.note.split("=")[0]: proof.note.endswith("True")}
+            before = Request(messages[: proof.message], flags=flags, generating=True)
+            prompt = encode([renderer.stream(before)], tokenizer)[0]
+            assert where[0].start == len(prompt.ids)
+            if not proof.note:  # with a switch flipped, seams before it differ
+                assert np.array_equal(row.ids[: len(prompt.ids)], prompt.ids)
+        assert not any(mask[k] for k, owner in enumerate(row.owners) if not row.segments[owner].kind.sampled)

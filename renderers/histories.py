@@ -1,0 +1,101 @@
+"""What becomes of turns that a template tells otherwise in history than inference saw them.
+
+Qwen3 drops the reasoning of an answer as soon as the user goes on, and gpt-oss ends it with another token: in one row
+only the end of such a conversation is what inference would see. A row for each context has them all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from renderers.errors import TemplateError, UnknownFlag
+from renderers.messages import Request
+from renderers.segments import Proof, Stream, Verdict
+
+Tell = Callable[[Request], Stream]
+History = Callable[[Tell, Request], list[Stream]]
+"""The rows of a conversation; the first of them is the whole."""
+KEEPING = {
+    "preserve_thinking": True,
+    "clear_thinking": False,
+    "truncate_history_thinking": False,
+    "preserve_all_thinking": True,
+}
+"""What templates call it to keep reasoning in history; last what only ours can do, and no server."""
+
+
+def last(tell: Tell, request: Request) -> list[Stream]:
+    """One row, of which the turns are learned that are proved in it."""
+    return [tell(request)]
+
+
+def keep(tell: Tell, request: Request) -> list[Stream]:
+    """One row, history told with its reasoning; the proofs note the flag that inference must set, too.
+
+    Raises UnknownFlag where the template has no such flag.
+    """
+    for flag, value in KEEPING.items():
+        try:
+            whole = tell(replace(request, flags={**request.flags, flag: value}))
+        except UnknownFlag:
+            continue
+        noted = (replace(p, note=", ".join(filter(None, (f"{flag}={value}", p.note)))) for p in whole.proofs)
+        return [replace(whole, proofs=tuple(noted))]
+    raise UnknownFlag(f"no flag keeps reasoning in history, none of {', '.join(KEEPING)}; `split` teaches every turn")
+
+
+def trust(tell: Tell, request: Request) -> list[Stream]:
+    """One row, of which every turn is learned that has a stop; those that are not proved are flagged."""
+    whole = tell(request)
+    return [replace(whole, proofs=tuple(_trusted(proof, whole) for proof in whole.proofs))]
+
+
+def _trusted(proof: Proof, whole: Stream) -> Proof:
+    if proof.message in whole.trainable or proof.message not in whole.stopped:
+        return proof
+    lost = ("/".join(map(str, origin)) for origin in whole.lost if origin[:2] == ("messages", proof.message))
+    wrong = f"not told: {', '.join(lost)}" if proof.verdict is Verdict.PROVED else str(proof.verdict)
+    return Proof(proof.message, Verdict.TRUSTED, f"{wrong}: {proof.note}" if proof.note else wrong)
+
+
+def split(tell: Tell, request: Request) -> list[Stream]:
+    """As few rows as hold every turn that can be proved, none of them learned twice.
+
+    The whole conversation; then, from the end, a row that ends with each turn that no row before it proves. A row
+    proves all turns whose context holds in it: a long tool loop is one row, a chat with thoughts is a row a turn.
+    """
+    rows, refused = [whole := tell(request)], {}
+    row_of = dict.fromkeys(whole.trainable, 0)
+    for turn in reversed([proof.message for proof in whole.proofs]):
+        if turn in row_of or request.messages[turn].weight == 0:
+            continue
+        row = _ending(tell, request, turn)
+        if row and turn in row.trainable:
+            row_of = {**dict.fromkeys(row.trainable, len(rows)), **row_of}
+            rows.append(replace(row, asked=whole.asked))
+        elif row and row.proofs[-1].verdict is not Verdict.PROVED:
+            refused[turn] = row.proofs[-1]
+    elsewhere = {turn: (number, rows[number].proofs[-1].message) for turn, number in row_of.items()}
+    return [replace(row, proofs=tuple(_marked(row, n, elsewhere, refused))) for n, row in enumerate(rows)]
+
+
+def _ending(tell: Tell, request: Request, turn: int) -> Stream | None:
+    """The conversation as far as this turn; None where it cannot be told."""
+    try:
+        return tell(replace(request, messages=request.messages[: turn + 1], generating=False))
+    except TemplateError:
+        return None
+
+
+def _marked(
+    row: Stream, number: int, elsewhere: Mapping[int, tuple[int, int]], refused: Mapping[int, Proof]
+) -> Iterator[Proof]:
+    """The proofs of a row: what another row teaches is split, what none can is refused as it is even as the last."""
+    for proof in row.proofs:
+        other, end = elsewhere.get(proof.message, (number, None))
+        if other != number:
+            yield Proof(proof.message, Verdict.SPLIT, f"trained in the row that ends with message {end}")
+        else:
+            yield refused.get(proof.message, proof)
+
+
+HISTORIES: Mapping[str, History] = {"last": last, "split": split, "keep": keep, "trust": trust}
