@@ -1,5 +1,28 @@
 """Messages to token ids that know what they are, and back: see `create_renderer`."""
 
+from renderers.chat import Chat, get_template, register_template, tokenize_chats, tokenize_conversations
+from renderers.chatting.formatters import (
+    JsonCompactFormatter,
+    JsonFormatter,
+    JsonFormatterNoBreakLine,
+    JsonIndentedFormatter,
+    JsonMinifiedFormatter,
+    JsonQwenFormatter,
+    ToolFormatter,
+    YamlFormatter,
+)
+from renderers.chatting.policies import (
+    AssistantPolicy,
+    GlobalPolicy,
+    Llama32DateProcessor,
+    SkillPolicy,
+    SystemPolicy,
+    ToolMainContentProcessor,
+    ToolPlacement,
+    ToolPolicy,
+)
+from renderers.chatting.template import Template
+from renderers.comparing import Comparison, compare_hf_template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownFlag, UnknownModel
 from renderers.masking import POLICIES, LossPolicy, labels, loss_mask
 from renderers.messages import Message, Part, Request, ToolCall, from_hub, to_hub
@@ -13,8 +36,19 @@ from renderers.tokenizer import Tokenizer
 __all__ = [
     "FAMILIES",
     "POLICIES",
+    "AssistantPolicy",
+    "Chat",
+    "Comparison",
     "Family",
+    "GlobalPolicy",
+    "JsonCompactFormatter",
+    "JsonFormatter",
+    "JsonFormatterNoBreakLine",
+    "JsonIndentedFormatter",
+    "JsonMinifiedFormatter",
+    "JsonQwenFormatter",
     "Kind",
+    "Llama32DateProcessor",
     "LossPolicy",
     "Message",
     "Origin",
@@ -26,19 +60,32 @@ __all__ = [
     "RendererError",
     "Request",
     "Segment",
+    "SkillPolicy",
     "Span",
     "Stream",
+    "SystemPolicy",
+    "Template",
     "TemplateError",
     "Tokenizer",
     "TokenizerError",
     "ToolCall",
+    "ToolFormatter",
+    "ToolMainContentProcessor",
+    "ToolPlacement",
+    "ToolPolicy",
     "UnknownFlag",
     "UnknownModel",
     "Verdict",
     "Witness",
+    "YamlFormatter",
+    "compare_hf_template",
     "create_renderer",
     "from_hub",
+    "get_template",
     "labels",
     "loss_mask",
+    "register_template",
     "to_hub",
+    "tokenize_chats",
+    "tokenize_conversations",
 ]

@@ -6,7 +6,7 @@ characters without a shape become visible glyphs in both writers, and HTML is es
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from renderers.masking import LossPolicy, RunColumns, loss_mask, trained_runs
 from renderers.rendered import Rendered
-from renderers.segments import Kind
+from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Tokenizer
 
 
@@ -56,7 +56,26 @@ def rendered_runs(rendered: Rendered, policy: LossPolicy) -> list[Run]:
     """A stream's runs, and what this policy trains of them. Text is the segments' own, told or not told in tokens."""
     trained = np.zeros(len(rendered.segments), bool)
     trained[rendered.owners[loss_mask(rendered, policy)]] = True
-    marked = zip(rendered.segments, trained.tolist(), strict=True)
+    return _runs(rendered.segments, trained.tolist())
+
+
+def stream_runs(stream: Stream, policy: LossPolicy) -> list[Run]:
+    """The same of a stream that nothing has encoded."""
+    told = stream.segments
+    columns = RunColumns(
+        starts=range(len(told)),
+        kinds=[segment.kind for segment in told],
+        messages=[-1 if segment.message is None else segment.message for segment in told],
+        trainable=stream.trainable,
+        length=len(told),
+        asked=stream.asked,
+        weights=stream.weights,
+    )
+    return _runs(told, trained_runs(columns, policy))
+
+
+def _runs(segments: Sequence[Segment], trained: Sequence[bool]) -> list[Run]:
+    marked = zip(segments, trained, strict=True)
     alike = groupby(marked, lambda pair: (pair[0].kind, pair[0].message, pair[1]))
     runs = (Run("".join(s.text for s, _ in pairs), kind, message, learned) for (kind, message, learned), pairs in alike)
     return [run for run in runs if run.text]
