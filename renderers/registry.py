@@ -1,6 +1,7 @@
 """The choice of a witness for a tokenizer."""
 
 import hashlib
+import warnings
 from datetime import date
 from typing import Any
 
@@ -17,9 +18,9 @@ def create_renderer(
     """A renderer for a tokenizer. `flags` are the template's own, as `enable_thinking=False`.
 
     renderer: "auto", "traced" (the tokenizer's own chat template, whatever it is), or a family's name. "auto" is the
-    family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does; the
-    family of the model's name where there is no template. `today`: what templates print that print the date; it is a
-    flag of the families that do, and they refuse to tell without it.
+    family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does, with
+    a warning; the family of the model's name where there is no template. `today`: what templates print that print the
+    date; it is a flag of the families that do, and they refuse to tell without it.
 
     Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """
@@ -45,9 +46,9 @@ def _witness(tokenizer: Tokenizer, renderer: str, today: date | None) -> Witness
     if renderer not in ("auto", "traced"):
         raise UnknownModel(f"no renderer {renderer!r}; there are: auto, traced, {', '.join(FAMILIES)}")
     source = tokenizer.chat_template
-    known = {print_: row for row in FAMILIES.values() for print_ in row.fingerprints}
-    named = {model: row for row in FAMILIES.values() for model in row.models}
-    family = named.get(tokenizer.name) if source is None else known.get(fingerprint(source))
+    told = {print_: row for row in FAMILIES.values() for print_ in row.fingerprints}
+    named = {model: row for row in FAMILIES.values() for model in row.models}.get(tokenizer.name)
+    family = named if source is None else told.get(fingerprint(source))
     if renderer == "auto" and family:
         return family
     if source is None:
@@ -55,5 +56,17 @@ def _witness(tokenizer: Tokenizer, renderer: str, today: date | None) -> Witness
             f"{tokenizer.name or 'this tokenizer'} brings no chat template, and no family knows it: "
             f"give the tokenizer a chat_template, or name its family: {', '.join(FAMILIES)}"
         )
+    if renderer == "auto":
+        _warn(tokenizer, named)
     added = {token: token in tokenizer.special for token in tokenizer.added}
     return TracedTemplate(source, special_tokens=tokenizer.special_tokens, added=added, today=today)
+
+
+def _warn(tokenizer: Tokenizer, named: Family | None) -> None:
+    """Say that a template is told as it is, for want of a family that tells the same."""
+    other = f": {named.name}, which tells others of this name, tells another" if named else ""
+    warnings.warn(
+        f"no family tells the chat template of {tokenizer.name or 'this tokenizer'}{other}; it is traced, and reads no "
+        f'completions. Say renderer="traced" if that is meant, or name a family',
+        stacklevel=4,
+    )

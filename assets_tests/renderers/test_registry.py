@@ -23,8 +23,9 @@ def test_a_known_template_is_told_by_its_family(load):
     assert create_renderer(load("qwen3")).name == "qwen3"
 
 
-def test_an_unknown_template_is_traced(with_template):
-    renderer = create_renderer(with_template(TEMPLATE))
+def test_an_unknown_template_is_traced_with_a_warning(with_template):
+    with pytest.warns(UserWarning, match=r"no family tells the chat template of this tokenizer; it is traced"):
+        renderer = create_renderer(with_template(TEMPLATE))
     assert not isinstance(renderer.witness, Family)
     assert renderer.stream(ASKED).text == "[user] ?"
 
@@ -38,7 +39,16 @@ def test_a_model_without_a_template_is_known_by_its_name(with_template):
 
 
 def test_a_template_of_ones_own_comes_before_the_models_name(with_template):
-    assert create_renderer(with_template(TEMPLATE, "Qwen/Qwen3-8B")).name != "qwen3"
+    with pytest.warns(UserWarning, match=r"of Qwen/Qwen3-8B: qwen3, which tells others of this name") as warned:
+        renderer = create_renderer(with_template(TEMPLATE, "Qwen/Qwen3-8B"))
+    assert not isinstance(renderer.witness, Family)
+    assert warned[0].filename == __file__
+
+
+@pytest.mark.parametrize("renderer", ["traced", "qwen3"])
+def test_what_is_chosen_by_hand_gives_no_warning(with_template, renderer, recwarn):
+    create_renderer(with_template(TEMPLATE, "Qwen/Qwen3-8B"), renderer)
+    assert not recwarn
 
 
 def test_a_family_can_be_named(with_template):
@@ -63,9 +73,9 @@ def test_a_flag_that_means_nothing_is_refused_when_the_renderer_is_made(with_tem
 
 
 def test_a_traced_template_names_its_flags(with_template):
-    assert create_renderer(with_template(TEMPLATE), loud=True).stream(ASKED).text == "[user] ?!"
+    assert create_renderer(with_template(TEMPLATE), "traced", loud=True).stream(ASKED).text == "[user] ?!"
     with pytest.raises(UnknownFlag, match=r"'quiet'.*loud"):
-        create_renderer(with_template(TEMPLATE), quiet=True)
+        create_renderer(with_template(TEMPLATE), "traced", quiet=True)
 
 
 def test_the_requests_own_flags_come_before_the_renderers(example):
