@@ -17,7 +17,7 @@ from renderers.parsing import Parsed, parse
 from renderers.proving import lost_fields, prove, seamed
 from renderers.rendered import Rendered, SpecialText, encode
 from renderers.segments import Segment, Stream
-from renderers.template import Template
+from renderers.template import PRESERVING, Template
 from renderers.tokenizer import Tokenizer
 
 
@@ -71,11 +71,11 @@ class Family:
 
     def check(self, flags: Mapping[str, Any]) -> None:
         """Raise UnknownFlag for a flag that this family does not have, or a value that it does not take."""
+        known = {**self.flags, **(PRESERVING if self.template.assistant.recalling else {})}
         for name, value in flags.items():
-            if name not in self.flags:
-                known = ", ".join(self.flags) or "none"
-                raise UnknownFlag(f"{self.name} has no flag {name!r}; it has: {known}")
-            taken = self.flags[name]
+            if name not in known:
+                raise UnknownFlag(f"{self.name} has no flag {name!r}; it has: {', '.join(known) or 'none'}")
+            taken = known[name]
             if isinstance(taken, tuple) and value not in taken:
                 raise UnknownFlag(f"{self.name}: {name} takes one of {', '.join(taken)}, not {value!r}")
             if isinstance(taken, type) and not isinstance(value, taken):

@@ -9,11 +9,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from renderers.errors import TemplateError
-from renderers.messages import Message, Request, Turn, text
+from renderers.messages import Message, Request, Turn, fact, text
 from renderers.patterns import Brick, content, fill, given
 from renderers.segments import Kind, Segment
 from renderers.toolcalls import Calls
 
+PRESERVING = {"preserve_all_thinking": bool, "preserve_thinking_between_tool_calls": bool}
+"""Flags of every template that tells thoughts: those of all history, or since the last user message, are told too."""
 Told = tuple[Segment, ...]
 Words = str | Callable[[Turn], str]
 """Words, or a choice of them for a turn."""
@@ -33,6 +35,17 @@ def as_asked(request: Request) -> Request:
 
 def worded(words: Words, turn: Turn) -> str:
     return words if isinstance(words, str) else words(turn)
+
+
+@fact
+def last_user(turn: Turn) -> int:
+    return max((i for i, message in enumerate(turn.messages) if message.role == "user"), default=-1)
+
+
+def recalls(turn: Turn) -> bool:
+    """Whether a thought of this message is asked to be told, even if the template itself drops it."""
+    between = turn.flags.get("preserve_thinking_between_tool_calls", False)
+    return turn.flags.get("preserve_all_thinking", False) or (between and (turn.index or 0) > last_user(turn))
 
 
 def first_is_system(turn: Turn) -> bool:
@@ -91,6 +104,11 @@ class Assistant:
             yield Segment(stop, Kind.STOP, index)
         if self.after:
             yield Segment(self.after, Kind.SCAFFOLD, index)
+
+    @property
+    def recalling(self) -> bool:
+        """Whether there are words for a thought."""
+        return bool(self.think and self.prepare(Message("assistant", "said", reasoning="thought"), True).reasoning)
 
     def owe(self, turn: Turn) -> Told:
         """The stop of a turn that nothing follows: what the next one would lend it."""
@@ -165,7 +183,10 @@ class Template:
 
     def writing(self, turn: Turn) -> tuple[str, bool, str]:
         """What an assistant message opens with, whether it thinks, and its stop."""
-        return worded(self.assistant.open, turn), self.assistant.thinks(turn), worded(self.assistant.stop, turn)
+        thinks = self.assistant.thinks(turn) or (
+            recalls(turn) and bool(self.assistant.prepare(turn.message, True).reasoning)
+        )
+        return worded(self.assistant.open, turn), thinks, worded(self.assistant.stop, turn)
 
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""

@@ -38,7 +38,7 @@ from renderers.families.deepseek_v3 import ASSISTANT
 from renderers.messages import Turn, fact, tojson
 from renderers.patterns import Brick, given, say
 from renderers.segments import Kind, Segment
-from renderers.template import Assistant, Template, first_is_system
+from renderers.template import Assistant, Template, first_is_system, recalls
 from renderers.toolcalls import Calls, ParameterCall
 
 INTRO = """\n
@@ -132,8 +132,11 @@ def mark(turn: Turn) -> str:
 
 
 def thinks(turn: Turn) -> bool:
-    thinking = turn.flags.get("thinking", False) and bool(mark(turn))
-    return thinking and (turn.index is None or turn.index > last_user(turn))
+    thinking = turn.flags.get("thinking", False)
+    if turn.index is None:
+        return thinking and bool(mark(turn))
+    told = (thinking and turn.index > last_user(turn)) or (recalls(turn) and bool(turn.message.reasoning))
+    return told and bool(mark(turn))
 
 
 def prompt(turn: Turn) -> str:
