@@ -165,11 +165,11 @@ def results(wording: Wording) -> Brick:
     pattern = wording.patterns.get("observations_template")
     if pattern is None:
         return refuse(NO_RESULTS)
-    open_, *places, close = pieces(pattern)
-    if places not in (["observations"], ["observation"]):
+    open_, *rest = pieces(pattern)
+    if rest[::2] not in (["observations"], ["observation"]):
         raise wording.wrong("observations_template", "it needs the place {observations}, once")
     each = wording.patterns["single_observation_template"]
-    return run(open_, each, close, observation=content, name=field("name"), tool_call_id=field("tool_call_id"))
+    return run(open_, each, rest[1], observation=content, name=field("name"), tool_call_id=field("tool_call_id"))
 
 
 def field(name: str) -> Callable[[int, Message], Data]:
