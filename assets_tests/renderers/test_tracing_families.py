@@ -15,8 +15,10 @@ from transformers.utils import chat_template_utils
 
 from renderers.errors import TemplateError
 from renderers.segments import Verdict
+from renderers.tracing.environment import REFUSALS
 from renderers.tracing.places import is_data
 from renderers.tracing.runs import runs_of
+from renderers.tracing.shared import Prefixes
 from renderers.tracing.witness import TracedTemplate
 
 PROVED = {
@@ -39,14 +41,14 @@ PROVED = {
     "llama-3.1": (40, 41),
     "llama-3.2": (40, 41),
     "llama-3.3": (40, 41),
-    "minimax-m2": (7, 42),
-    "minimax-m2.7": (7, 42),
+    "minimax-m2": (6, 42),
+    "minimax-m2.7": (6, 42),
     "ministral-3": (38, 38),
     "mistral-nemo": (31, 38),
     "mistral-small-3.2": (35, 38),
-    "nemotron-3-nano": (39, 42),
-    "nemotron-3-super": (39, 42),
-    "nemotron-3-ultra": (39, 42),
+    "nemotron-3-nano": (38, 42),
+    "nemotron-3-super": (38, 42),
+    "nemotron-3-ultra": (38, 42),
     "qwen2.5": (39, 40),
     "qwen3": (24, 42),
     "qwen3-2507-instruct": (41, 42),
@@ -192,6 +194,27 @@ def test_text_and_refusals_are_those_of_transformers(family, template, conversat
             except TemplateError as error:
                 made = str(error)
             assert made == wanted
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prefix_reads_the_same_whether_it_shares_or_not(family, template, conversations):
+    witness, told = template(family), 0
+    for conversation in sorted(conversations.values(), key=lambda c: len(c["messages"]))[-12:]:
+        messages = witness._edited(conversation["messages"])
+        prefixes = Prefixes(witness.compiled.plain, witness.compiled.shared, messages)
+        for length in range(1, len(messages) + 1):
+            for generating in (True, False):
+                asked = {"strftime_now": witness._strftime}
+                given = witness._given(messages[:length], conversation["tools"], generating, asked)
+                try:
+                    wanted = "".join(witness.compiled.plain.generate(given))
+                except REFUSALS as error:
+                    with pytest.raises(type(error)):
+                        "".join(prefixes.generate(given, {}))
+                    continue
+                assert "".join(prefixes.generate(given, {})) == wanted
+                told += 1
+    assert told > 20
 
 
 def named(value: Any, path: tuple) -> Any:

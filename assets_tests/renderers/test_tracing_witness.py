@@ -314,3 +314,17 @@ def test_the_example_template_of_the_project_is_proved_whole(pytestconfig):
     told = tell(ASKED, said, Message("tool", "x"), Message("assistant", "done"), ASKED, tools=(TOOL,), source=source)
     assert verdicts(told) == [(1, Verdict.PROVED, ""), (3, Verdict.PROVED, "")]
     assert {s.message for s in told.segments if s.kind is Kind.STOP} == {1, 3}
+
+
+def test_a_prompt_that_is_spelled_by_what_was_said_is_absent():
+    role = "'<|im_start|>' + message.role + '\\n'"
+    source = RAW.replace(role, f"'' if message.name else {role}")
+    honest = tell(ASKED, Message("assistant", "a"), source=source)
+    assert verdicts(honest) == [(1, Verdict.PROVED, "")]
+    spelled = "<|im_start|>assistant\n"
+    told = tell(ASKED, Message("assistant", spelled + "a", name="x"), source=source)
+    assert told.text == honest.text
+    assert verdicts(told) == [(1, Verdict.PROMPT_ABSENT, repr(spelled))]
+    inline = Message("assistant", "<think>\n\n</think>\n\na")
+    partly = tell(ASKED, inline, flags={"enable_thinking": False})
+    assert verdicts(partly) == [(1, Verdict.PROVED, "enable_thinking=True")]

@@ -30,6 +30,8 @@ HARMLESS = {
 }
 """Attributes that the sandbox lets through as they are."""
 ABSENT = object()
+REFUSALS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a template raises on messages that it was not written for: its own words, or whatever Python says."""
 
 
 class GenerationTag(Extension):
@@ -102,6 +104,7 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
     """As transformers builds it. `strftime_now` is given to each render: there is no clock here."""
 
     code_generator_class = PlainGenerator
+    harmless = HARMLESS
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
@@ -115,7 +118,7 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         """As the sandbox finds it, by a short way for what is harmless: its long way is half of a render's time."""
         kind = type(obj)
-        if attribute in HARMLESS.get(kind, ()):
+        if attribute in self.harmless.get(kind, ()):
             return getattr(obj, attribute)
         if kind is Namespace and attribute[:1] != "_":
             value = getattr(obj, attribute, ABSENT)

@@ -8,7 +8,6 @@ they are scaffold, or belong to the tools they are near.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -91,15 +90,13 @@ def _own_kind(place: Place, message: int) -> Kind | None:
 
 
 def _merged(text: str, pieces: Iterable[Run], kinds: Iterable[tuple[Kind, int | None]]) -> Iterator[Segment]:
-    held: Segment | None = None
+    start, held = 0, None
     for piece, (kind, message) in zip(pieces, kinds, strict=True):
-        literal = not is_data(piece.place)
-        made = Segment(text[piece.start : piece.end], kind, message, literal, None if literal else piece.place or None)
-        if held and replace(held, text="") == replace(made, text=""):
-            held = replace(held, text=held.text + made.text)
-            continue
-        if held:
-            yield held
-        held = made
+        data = is_data(piece.place)
+        said = kind, message, not data, piece.place or None if data else None
+        if said != held:
+            if held:
+                yield Segment(text[start : piece.start], *held)
+            start, held = piece.start, said
     if held:
-        yield held
+        yield Segment(text[start:], *held)

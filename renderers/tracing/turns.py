@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from renderers.errors import TemplateError
@@ -92,12 +93,14 @@ class Prover:
     def _opening(self, i: int) -> tuple[int, Verdict, str] | None:
         """Where the turn starts, and whether inference would see what is before; None where nothing is told of it."""
         same, prompt = self._shared(i)
-        if prompt and same == len(prompt):
+        if prompt and same == len(prompt) <= self.unsaid[i]:
             return same, Verdict.PROVED, ""
         if i not in self.near:
             return None
         if not prompt:
             return self._after(self.header, i), Verdict.PROMPT_REFUSED, ""
+        if same > self.unsaid[i]:
+            return self._switched(i) or self._absent(prompt, self.unsaid[i])
         if same >= self._history(i):
             told = self._whole(self.messages[:i], False) or ""
             opened = common(told, prompt)
@@ -157,7 +160,7 @@ class Prover:
         """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first."""
         for switch in self.switches:
             prompt = self._whole(self.messages[:i], True, switch)
-            if prompt and self.text.startswith(prompt):
+            if prompt and len(prompt) <= self.unsaid[i] and self.text.startswith(prompt):
                 self.switches = [switch, *(other for other in self.switches if other is not switch)]
                 return len(prompt), Verdict.PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
         return None
@@ -165,6 +168,13 @@ class Prover:
     def _absent(self, prompt: str, same: int) -> tuple[int, Verdict, str]:
         start = min(self.tokens.whole(self.text, same), self.tokens.whole(prompt, same))
         return start, Verdict.PROMPT_ABSENT, repr(prompt[start:][:40])
+
+    @cached_property
+    def unsaid(self) -> list[int]:
+        """For each message: how much is told before it, or one after it, says something. A prompt that reaches further
+        is spelled by data: a prompt is the template's own words."""
+        first = (self.data[i][0].start if i in self.data else len(self.text) for i in range(len(self.messages))[::-1])
+        return [*accumulate(first, min)][::-1]
 
     @cached_property
     def header(self) -> str:

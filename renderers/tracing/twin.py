@@ -16,6 +16,7 @@ from jinja2.filters import make_attrgetter
 
 from renderers.tracing.environment import PlainEnvironment, PlainGenerator
 from renderers.tracing.places import WALK, Walk
+from renderers.tracing.shared import SharedEnvironment
 from renderers.tracing.strings import Text, cat, join, own, whole
 from renderers.tracing.values import Dict, place_of, said, tojson
 
@@ -167,10 +168,12 @@ def _replace(s: Any, old: Any, new: Any, count: int | None = None) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """One template, two ways to run it. Holds no state of any render, so threads may share it."""
+    """One template, three ways to run it. Holds no state of any render, so threads may share it."""
 
     plain: jinja2.Template
     traced: jinja2.Template
+    shared: jinja2.Template
+    """For many prefixes of one conversation."""
     variables: frozenset[str]
     """What the template asks for and does not set; also a few names that it sets in a branch only."""
 
@@ -178,6 +181,7 @@ class Compiled:
 @lru_cache(maxsize=64)
 def compiled(source: str) -> Compiled:
     """The template, compiled once a process. Raises jinja2.TemplateSyntaxError."""
-    plain = PlainEnvironment()
-    variables = frozenset(meta.find_undeclared_variables(plain.parse(source)))
-    return Compiled(plain.from_string(source), TracedEnvironment().from_string(source), variables)
+    environment = PlainEnvironment()
+    variables = frozenset(meta.find_undeclared_variables(environment.parse(source)))
+    plain, traced, shared = (e.from_string(source) for e in (environment, TracedEnvironment(), SharedEnvironment()))
+    return Compiled(plain, traced, shared, variables)

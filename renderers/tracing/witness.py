@@ -14,9 +14,11 @@ from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Request, to_hub
 from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
+from renderers.tracing.environment import REFUSALS
 from renderers.tracing.owners import segments
 from renderers.tracing.places import WALK, Walk
 from renderers.tracing.runs import Tokens, common, runs_of
+from renderers.tracing.shared import Prefixes
 from renderers.tracing.strings import Text, own
 from renderers.tracing.turns import Prover
 from renderers.tracing.twin import compiled
@@ -24,8 +26,6 @@ from renderers.tracing.values import Dict, wrap
 
 GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
 """Variables that every template is given."""
-REFUSALS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What a template raises on messages that it was not written for: its own words, or whatever Python says."""
 TRANSFORMERS_REASONING = ("reasoning_content", "thinking", "reasoning")
 """The names of reasoning, in the order in which transformers prefers them."""
 PROBE = '{"probe":  "\\u00e9"}'
@@ -94,16 +94,23 @@ class TracedTemplate:
         flags = dict(flags or {})
         traced = self.trace_hub(messages, tools, flags=flags, generating=generating)
         told, text = self._edited(messages), str.__str__(traced)
+        asked = {"strftime_now": self._strftime, **flags}
+        prefixes = Prefixes(self.compiled.plain, self.compiled.shared, told)
 
-        def render(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
-            given = self._given(part, tools, prompt, {"strftime_now": self._strftime, **flags, **switch})
+        def plain(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
             with refusing(self.name):
-                yield from self.compiled.plain.generate(given)
+                yield from self.compiled.plain.generate(self._given(part, tools, prompt, {**asked, **switch}))
 
-        if text != "".join(render(told, generating, {})):
+        def shared(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
+            with refusing(self.name):
+                yield from prefixes.generate(self._given(part, tools, prompt, {**asked, **switch}), switch)
+
+        if text != "".join(plain(told, generating, {})):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
-        runs = runs_of(traced)
-        turns = Prover(text, runs, told, render, self.tokens, self._switches(flags), generating).turns()
+        runs, switches = runs_of(traced), self._switches(flags)
+        turns = Prover(text, runs, told, shared, self.tokens, switches, generating).turns()
+        if text != "".join(shared(told, generating, {})):
+            turns = Prover(text, runs, told, plain, self.tokens, switches, generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
         return Stream(segments(text, runs, turns, told, wrapper=self.wrapper), proofs)
 

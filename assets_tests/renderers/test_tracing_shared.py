@@ -1,0 +1,189 @@
+"""Prefixes of one conversation that share what they tell have the text of each prefix told alone."""
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from renderers.tracing.shared import Prefixes
+from renderers.tracing.twin import compiled
+from renderers.tracing.watched import Cell, Messages, Number
+
+ROLES = ("system", "user", "assistant", "tool", "assistant", "tool", "tool", "assistant", "user", "user", "assistant")
+CONVERSATION = [{"role": role, "content": f"{number}."} for number, role in enumerate(ROLES * 2)]
+WALK = "{% for m in messages %}[{{ m.role }}:{{ m.content }}BODY]{% endfor %}{{ messages|length }}{{ n }}"
+SOURCES = {
+    "nothing of the rest": WALK.replace("BODY", ""),
+    "last": WALK.replace("BODY", "{{ 'L' if loop.last }}"),
+    "next": WALK.replace("BODY", "{{ loop.nextitem.role }}"),
+    "next by number": WALK.replace("BODY", "{{ messages[loop.index0 + 1].role }}"),
+    "previous": WALK.replace("BODY", "{{ loop.previtem.role }}{{ loop.cycle('a', 'b') }}"),
+    "last by number": WALK.replace("BODY", "{{ messages[-1].content }}"),
+    "how many": WALK.replace("BODY", "{{ loop.length }}"),
+    "how many as a condition": WALK.replace("BODY", "{% if messages|length > 5 %}!{% endif %}"),
+    "how many are left": WALK.replace("BODY", "{{ '!' if loop.revindex <= 3 }}"),
+    "how many in arithmetic": WALK.replace("BODY", "{{ (messages|length - loop.index) * 2 }}{{ -loop.length }}"),
+    "how many in a range": WALK.replace("BODY", "{% for k in range(loop.index, messages|length) %}{{ k }}{% endfor %}"),
+    "how many at the half": WALK.replace("BODY", "{{ '!' if loop.length / 2 > loop.index }}{{ loop.length is even }}"),
+    "a loop in the loop": WALK.replace("BODY", "{% for o in messages %}{{ o.role[0] }}{% endfor %}"),
+    "without the first": WALK.replace("in messages", "in messages[1:]").replace("BODY", "{{ 'L' if loop.last }}"),
+    "without the last": WALK.replace("in messages", "in messages[:-1]").replace("BODY", "{{ 'L' if loop.last }}"),
+    "backwards": WALK.replace("in messages", "in messages[::-1]").replace("BODY", "{{ loop.index }}"),
+    "with one more": WALK.replace("in messages", "in messages + [{'role': 'x'}]").replace("BODY", "{{ loop.last }}"),
+    "chosen ones": WALK.replace("in messages", "in messages if m.role != 'tool'").replace("BODY", "{{ loop.last }}"),
+    "a filter": WALK.replace("in messages", "in messages|rejectattr('role', 'equalto', 'tool')|list").replace(
+        "BODY", "{{ loop.last }}"
+    ),
+    "the last query": "{% set ns = namespace(at=-1) %}{% for m in messages %}{% if m.role == 'user' %}"
+    "{% set ns.at = loop.index0 %}{% endif %}{% endfor %}" + WALK.replace("BODY", "{{ '>' if loop.index0 > ns.at }}"),
+    "the last query, backwards": "{% set ns = namespace(at=messages|length - 1, on=true) %}"
+    "{% for m in messages[::-1] %}{% if ns.on and m.role == 'user' %}{% set ns.on = false %}"
+    "{% set ns.at = messages|length - 1 - loop.index0 %}{% endif %}{% endfor %}"
+    + WALK.replace("BODY", "{{ '>' if loop.index0 > ns.at }}{{ ns.at == loop.index0 }}"),
+    "a count": "{% set ns = namespace(n=messages|length) %}"
+    + WALK.replace("BODY", "{% set ns.n = ns.n + 1 %}{{ ns.n if loop.index == 4 }}")
+    + "{{ ns.n }}",
+    "a list": "{% set ns = namespace(all=[]) %}"
+    + WALK.replace("BODY", "{% set ns.all = ns.all + [loop.index0] %}")
+    + "{{ ns.all }}",
+    "a list of how many": "{% set ns = namespace(all=[]) %}"
+    + WALK.replace("BODY", "{% set ns.all = ns.all + [loop.length, {'n': loop.length}] %}")
+    + "{{ ns.all }}",
+    "a namespace in a namespace": "{% set ns = namespace(of=namespace(n=0)) %}"
+    + WALK.replace("BODY", "{% set of = ns.of %}{% set of.n = of.n + 1 %}{{ of.n }}"),
+    "a new namespace": "{% set ns = namespace(of=0) %}"
+    + WALK.replace("BODY", "{% if loop.first %}{% set ns.of = namespace(n=messages|length) %}{% endif %}{{ ns.of.n }}"),
+    "a macro": "{% macro tell(m) %}{{ m.role }}{{ messages|length if m.role == 'user' }}{{ add_generation_prompt }}"
+    "{% endmacro %}" + WALK.replace("BODY", "{{ tell(m) }}"),
+    "the prompt": WALK.replace("BODY", "{{ 'P' if add_generation_prompt and loop.last }}"),
+    "a break": WALK.replace("BODY", "{% if m.role == 'tool' %}{% break %}{% endif %}"),
+    "a continue": WALK.replace("BODY", "{% if m.role == 'tool' %}{% continue %}{% endif %}{{ loop.last }}"),
+    "what has changed": WALK.replace("BODY", "{{ loop.changed(m.role) }}"),
+    "a cycle": "{% set c = cycler('a', 'b', 'c') %}" + WALK.replace("BODY", "{{ c.next() }}"),
+    "an iterator": "{% set i = messages|map(attribute='role') %}" + WALK.replace("BODY", "{{ i|first }}"),
+    "a block": "{% set text %}" + WALK.replace("BODY", "{{ loop.last }}") + "{% endset %}{{ text }}",
+    "everything": WALK.replace("BODY", "") + "{{ messages }}{{ messages|last }}{{ messages|first }}",
+    "as JSON": WALK.replace("BODY", "{{ messages|tojson }}"),
+    "a refusal": "{% if messages[-1].role == 'tool' %}{{ raise_exception('no') }}{% endif %}" + WALK,
+    "a late refusal": WALK.replace(
+        "BODY", "{% if loop.length == 7 and loop.last %}{{ raise_exception('no') }}{% endif %}"
+    ),
+    "two loops": WALK.replace("BODY", "{{ loop.last }}") + WALK.replace("BODY", "{{ loop.first }}"),
+    "two lists": "{% set k = messages|length - 2 if messages|length > 5 else 0 %}"
+    + WALK.replace("in messages", "in messages[:k]").replace("BODY", "{{ loop.last }}")
+    + WALK.replace("in messages", "in messages[k:]").replace("BODY", "{{ loop.last }}"),
+    "tests and sums": WALK.replace(
+        "BODY", "{{ loop.length is number }}{{ loop.length in (3, 4) }}{{ 9 - loop.length }}"
+    ),
+    "else": "{% for m in messages[2:] %}{{ m.role }}{% else %}none{% endfor %}",
+}
+
+
+def given(messages: list, generating: bool, **more: Any) -> dict[str, Any]:
+    return {"messages": messages, "add_generation_prompt": generating, **more}
+
+
+def outcome(pieces: Callable[[], Iterator[str]]) -> str:
+    try:
+        return "".join(pieces())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def asked(conversation: list, order: int = 1) -> Iterator[tuple[list, bool, dict[str, Any]]]:
+    """Every prefix, with the prompt and without, and under a switch too."""
+    for length in list(range(1, len(conversation) + 1))[::order]:
+        for generating in (True, False):
+            for switch in ({}, {"n": 1}):
+                yield conversation[:length], generating, switch
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["growing", "shrinking"])
+@pytest.mark.parametrize("looked_at", SOURCES)
+def test_a_prefix_reads_as_if_told_alone(looked_at, order):
+    ways = compiled(SOURCES[looked_at])
+    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    for messages, generating, switch in asked(CONVERSATION, order):
+        told = given(messages, generating, **switch)
+        assert outcome(lambda: prefixes.generate(told, switch)) == outcome(lambda: ways.plain.generate(told))  # noqa: B023
+
+
+def test_a_loop_goes_on_where_it_would_go_on_alike():
+    ways = compiled(WALK.replace("BODY", "{{ count() }}{{ 'L' if loop.last }}"))
+    prefixes, counted = Prefixes(ways.plain, ways.shared, CONVERSATION), []
+
+    def count() -> str:
+        counted.append(1)
+        return ""
+
+    for messages, generating, _ in asked(CONVERSATION):
+        "".join(prefixes.generate(given(messages, generating, count=count), {}))
+    assert len(counted) <= 3 * len(CONVERSATION)
+
+
+def test_of_a_conversation_that_is_not_a_prefix_nothing_is_shared():
+    ways = compiled(WALK)
+    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    other = [{"role": "user", "content": "other"}]
+    assert "".join(prefixes.generate(given(CONVERSATION[:2], False), {})).startswith("[system:0.")
+    assert "".join(prefixes.generate(given(other, False), {})).startswith("[user:other")
+
+
+@pytest.mark.parametrize("value", range(-3, 4))
+@pytest.mark.parametrize("more", [-2, 0, 1])
+@pytest.mark.parametrize(
+    "question",
+    [
+        *(operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne),
+        *(operator.add, operator.sub, operator.mul, operator.mod, operator.floordiv, operator.truediv),
+    ],
+)
+def test_a_number_answers_as_an_int_and_alike_within_its_bounds(question, more, value):
+    for other in (-1, 1, 2.5):
+        for way in (question, lambda one, two: question(two, one)):
+            cell = Cell(value)
+            answer = way(Number(cell, more), other) if value + more or way is question else None
+            if answer is None:
+                continue
+            low, high = cell.bounds
+            assert low <= value <= high
+            if type(answer) is bool:
+                same = [n for n in range(-9, 10) if low <= n <= high]
+                assert {bool(way(n + more, other)) for n in same} == {answer}
+            else:
+                assert answer == way(value + more, other)
+
+
+def test_a_number_is_an_int_to_whoever_asks():
+    number = Number(Cell(3), 1)
+    assert isinstance(number, int)
+    assert (str(number), repr(number), f"{number:02}") == ("4", "4", "04")
+    assert ([0, 1, 2, 3, 9][number], list(range(number)), {4: "x"}[number]) == (9, [0, 1, 2, 3], "x")
+    assert (-number, abs(number), int(number), round(number), 2**number, "ab" * number) == (-4, 4, 4, 4, 16, "ab" * 4)
+
+
+@pytest.mark.parametrize("length", [1, 3, len(CONVERSATION)])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *(list, len, bool, repr, operator.itemgetter(0), operator.itemgetter(-1), operator.itemgetter(slice(None, -1))),
+        lambda messages: list(messages[1:]),
+        lambda messages: list(messages[1:][1:]),
+        lambda messages: messages[::2],
+        lambda messages: messages + [1],  # noqa: RUF005
+        lambda messages: [1] + messages,  # noqa: RUF005
+        lambda messages: list(reversed(messages)),
+        lambda messages: CONVERSATION[2] in messages,
+        lambda messages: messages == CONVERSATION[:3],
+    ],
+)
+def test_messages_so_far_answer_as_a_list(ask, length):
+    cell = Cell(length)
+    assert ask(Messages(CONVERSATION, cell)) == ask(CONVERSATION[:length])
+    assert cell.bounds[0] <= length <= cell.bounds[1]
+
+
+def test_there_is_no_message_after_the_last():
+    with pytest.raises(IndexError):
+        Messages(CONVERSATION, Cell(2))[2]

@@ -1,0 +1,170 @@
+"""Numbers and messages that know how far a conversation may go on before they answer otherwise.
+
+A template asks how many messages there are, and where the last query is. Such a number is a `Number`: it remembers for
+which other values all that it was asked so far would have been answered the same. `Messages` are the first so many of a
+longer conversation, and how many is such a number.
+
+Neither is an `int` or a `list`: what would look past these methods fails instead of looking unseen. Names begin with an
+underscore: a template must not find them.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+ANY = (float("-inf"), float("inf"))
+
+
+class Cell:
+    """A value, and the values for which everything would be as it is: low <= value <= high."""
+
+    __slots__ = ("bounds", "value")
+
+    def __init__(self, value: int):
+        self.value, self.bounds = value, ANY
+
+    def below(self, limit: int) -> bool:
+        """Is the value less than the limit? From now on it has to stay on this side."""
+        low, high = self.bounds
+        if self.value < limit:
+            self.bounds = low, min(high, limit - 1)
+            return True
+        self.bounds = max(low, limit), high
+        return False
+
+    @property
+    def exact(self) -> int:
+        """The value, which has to stay what it is."""
+        self.bounds = self.value, self.value
+        return self.value
+
+
+class Number:
+    """The value of a cell, and something added to it."""
+
+    __slots__ = ("_cell", "_more")
+
+    def __init__(self, cell: Cell, more: int = 0):
+        self._cell, self._more = cell, more
+
+    __class__ = property(lambda self: int)  # type: ignore[assignment]  # to a template it is a number
+
+    @property
+    def _exact(self) -> int:
+        return self._cell.exact + self._more
+
+    def __add__(self, other: Any) -> Any:
+        return Number(self._cell, self._more + other) if type(other) is int else self._exact + other
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return Number(self._cell, self._more - other) if type(other) is int else self._exact - other
+
+    def __lt__(self, other: Any) -> bool:
+        return self._cell.below(other - self._more) if type(other) is int else self._exact < other
+
+    def __le__(self, other: Any) -> bool:
+        return self._cell.below(other - self._more + 1) if type(other) is int else self._exact <= other
+
+    def __gt__(self, other: Any) -> bool:
+        return not self <= other if type(other) is int else self._exact > other
+
+    def __ge__(self, other: Any) -> bool:
+        return not self < other if type(other) is int else self._exact >= other
+
+    def __eq__(self, other: object) -> bool:
+        return not self < other and self <= other if type(other) is int else self._exact == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __bool__(self) -> bool:
+        return self != 0
+
+
+def _asked_exactly(function: Callable[..., Any], *, swapped: bool = False) -> Callable[..., Any]:
+    def method(self: Number, *others: Any) -> Any:
+        return function(*others, self._exact) if swapped else function(self._exact, *others)
+
+    return method
+
+
+for _function in (hash, str, repr, format, float, round, abs):
+    setattr(Number, f"__{_function.__name__}__", _asked_exactly(_function))
+for _name in ("index", "int", "neg", "pos", "trunc", "floor", "ceil"):
+    setattr(Number, f"__{_name}__", _asked_exactly(getattr(int, f"__{_name}__")))
+for _name in ("mul", "floordiv", "truediv", "mod", "pow", "sub"):
+    if _name != "sub":
+        setattr(Number, f"__{_name}__", _asked_exactly(getattr(operator, _name)))
+    setattr(Number, f"__r{_name}__", _asked_exactly(getattr(operator, _name), swapped=True))
+
+
+class Messages:
+    """The messages of a conversation, as far as it has come; without the first few where a template leaves them out."""
+
+    __slots__ = ("_skipped", "_sofar", "_whole")
+
+    def __init__(self, whole: list[Any], sofar: Cell, skipped: int = 0):
+        self._whole, self._sofar, self._skipped = whole, sofar, skipped
+
+    @property
+    def _count(self) -> Number:
+        return Number(self._sofar, -self._skipped)
+
+    @property
+    def _seen(self) -> list[Any]:
+        """All of them, and nobody is told that they were looked at."""
+        return self._whole[self._skipped : self._sofar.value]
+
+    @property
+    def _exact(self) -> list[Any]:
+        """All of them, and no more."""
+        _ = self._sofar.exact
+        return self._seen
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, slice):
+            at = operator.index(key)
+            return self._whole[self._skipped + at] if at >= 0 and self._count > at else self._exact[at]
+        at = 0 if key.start is None else operator.index(key.start)
+        if key.stop is None and key.step is None and at >= 0 and self._count >= at:
+            return Messages(self._whole, self._sofar, self._skipped + at)
+        return self._exact[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        at = 0
+        while self._count > at:
+            yield self._whole[self._skipped + at]
+            at += 1
+
+    def __len__(self) -> int:
+        return self._sofar.exact - self._skipped
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self._exact)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._exact
+
+    def __add__(self, other: Any) -> Any:
+        return self._exact + (other._exact if isinstance(other, Messages) else other)
+
+    def __radd__(self, other: Any) -> Any:
+        return other + self._exact
+
+    def __eq__(self, other: object) -> bool:
+        return self._exact == (other._exact if isinstance(other, Messages) else other)
+
+    def __repr__(self) -> str:
+        return repr(self._exact)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def length(value: Any) -> Any:
+    """The filter `length`, for which `len` would have to say a plain number."""
+    return value._count if isinstance(value, Messages) else len(value)
