@@ -6,6 +6,7 @@ Everything here is a view of the stream that the template's witness tells; nothi
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from renderers.chatting.builtin import ALIASES, TEMPLATES
 from renderers.chatting.template import Template
 from renderers.errors import RendererError, TokenizerError, UnknownModel
-from renderers.masking import POLICIES, labels
+from renderers.masking import IGNORED, POLICIES, labels
 from renderers.messages import Message, Request, from_hub
 from renderers.preview import stream_runs, to_ansi
 from renderers.registry import FAMILIES, create_renderer
@@ -28,7 +29,7 @@ AnyTokenizer = Tokenizer | HubTokenizer
 Row = dict[str, np.ndarray]
 SHAREGPT = {"human": "user", "gpt": "assistant", "function_call": "assistant", "observation": "tool"}
 """Roles as data sets of `from` and `value` have them."""
-PADDING = {"input_ids": 0, "labels": -100, "action_mask": 0, "attention_mask": 0}
+PADDING = {"input_ids": 0, "labels": IGNORED, "action_mask": 0, "attention_mask": 0}
 """What a row is filled up with; ids with the tokenizer's own padding token, if it names one."""
 
 
@@ -184,7 +185,7 @@ def _row(rendered: Rendered, *, last_turn_only: bool, max_length: int | None) ->
     return {
         "input_ids": ids.astype(np.int64),
         "labels": learned.astype(np.int64),
-        "action_mask": (learned != PADDING["labels"]).astype(np.int64),
+        "action_mask": (learned != IGNORED).astype(np.int64),
         "attention_mask": np.ones(len(ids), np.int64),
     }
 
@@ -196,13 +197,18 @@ def tokenize_chats(
     train_on_last_turn_only: bool = False,
     max_length: int | None = None,
     padding_side: Literal["right", "left"] = "right",
+    history: str = "last",
     **flags: Any,
 ) -> Row:
-    """Many chats, each with its own template and tools, encoded in one call of the engine: (rows, longest) int64."""
+    """Many chats, each with its own template and tools, encoded in one call of the engine: (rows, longest) int64.
+
+    history: what becomes of turns that later ones rewrite, as `histories.HISTORIES` has it; with "split" a chat has as
+    many rows as it takes to train all of them.
+    """
     adapted = adapt(tokenizer)
     renderers = [chat.renderer(adapted, **flags) for chat in chats]
-    streams = [renderer.stream(chat.request(renderer)) for chat, renderer in zip(chats, renderers, strict=True)]
-    rendered = encode(streams, adapted)
+    told = [r.streams(chat.request(r), history) for chat, r in zip(chats, renderers, strict=True)]
+    rendered = encode(list(chain.from_iterable(told)), adapted)
     rows = [_row(one, last_turn_only=train_on_last_turn_only, max_length=max_length) for one in rendered]
     filling = PADDING | {"input_ids": adapted.added.get(adapted.special_tokens.get("pad_token", ""), 0)}
     longest = max((len(row["input_ids"]) for row in rows), default=0)

@@ -298,3 +298,11 @@ def test_every_name_of_chat_bricks_is_there():
     names = {*NAMES, *ALIASES, *TEMPLATES, "qwen3-vl-instruct"}
     for name in names:
         assert Chat(name, [user()], today=date(2025, 7, 1)).prompt(add_generation_prompt=True)
+
+
+def test_a_chat_may_have_a_row_for_every_context(qwen3):
+    told = [user(), assistant("A1", reasoning_content="R1"), user("Q2"), assistant("A2", reasoning_content="R2")]
+    last, split = (tokenize_chats([Chat("qwen3", told)], qwen3, history=history) for history in ("last", "split"))
+    assert (len(last["labels"]), len(split["labels"])) == (1, 2)
+    learned = [qwen3.decode(labels[labels != -100]) for labels in split["labels"]]
+    assert sorted(learned) == [f"<think>\nR{n}\n</think>\n\nA{n}<|im_end|>" for n in (1, 2)]

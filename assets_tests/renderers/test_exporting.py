@@ -121,7 +121,7 @@ POLICIES = {
     },
     "parameters": {
         "single_tool_call_template": "<call {name}>{parameters}</call>",
-        "single_parameter_template": "<{key}>{value}</{key}>",
+        "single_parameter_template": "<{key} string={string}>{value}</>",
     },
     "lent": {"assistant_template": "<|im_start|>assistant\n{content}", "stop_words": ("<|im_start|>user",)},
 }

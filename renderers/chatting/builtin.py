@@ -1,6 +1,7 @@
 """Templates that are there without being written: a row each. `chat.register_template` adds to the same table.
 
-A name that is a family's (qwen2.5, qwen3, glm-4.5, …) means the family, which is exact and not told here.
+A name that is a family's (qwen2.5, qwen3, glm-4.5, …) means the family, which is checked against the official template
+and not told here. These are not: no official file of theirs is among the references.
 """
 
 from dataclasses import replace
@@ -78,6 +79,37 @@ once it is loaded, and not before.
 {skills}
 </skills>
 
+"""
+DSML = """
+
+## Tools
+
+You have access to a set of tools to help answer the user's question. You can invoke tools by writing a \
+"<｜DSML｜tool_calls>" block like the following:
+
+<｜DSML｜tool_calls>
+<｜DSML｜invoke name="$TOOL_NAME">
+<｜DSML｜parameter name="$PARAMETER_NAME" string="true|false">$PARAMETER_VALUE</｜DSML｜parameter>
+...
+</｜DSML｜invoke>
+<｜DSML｜invoke name="$TOOL_NAME2">
+...
+</｜DSML｜invoke>
+</｜DSML｜tool_calls>
+
+String parameters should be specified as is and set `string="true"`. For all other types (numbers, booleans, arrays, \
+objects), pass the value in JSON format and set `string="false"`.
+
+If thinking_mode is enabled (triggered by <think>), you MUST output your complete reasoning inside <think>...</think> \
+BEFORE any tool calls or final response.
+
+Otherwise, output directly after </think> with tool calls or final response.
+
+### Available Tool Schemas
+
+{tools}
+
+You MUST strictly follow the above defined tool name and parameter schemas to invoke tool calls.
 """
 CALL = """<tool_call>
 {"name": <function-name>, "arguments": <args-json-object>}
@@ -173,6 +205,24 @@ TEMPLATES: dict[str, Template] = {
             stop_words=("<｜end▁of▁sentence｜>",),
             global_policy=GlobalPolicy(prefix="<｜begin▁of▁sentence｜>"),
             system_policy=NO_DEFAULT,
+        ),
+        Template(
+            "deepseek-v4",
+            system_template="{system_message}{tools}{skills}",
+            tools_template=DSML,
+            skills_template="\n\n" + SKILLS.replace("# Skills", "## Skills").removesuffix("\n"),
+            user_template="<｜User｜>{content}",
+            assistant_template="<｜Assistant｜></think>{content}{tool_calls}<｜end▁of▁sentence｜>",
+            tool_calls_template="\n\n<｜DSML｜tool_calls>\n{tool_calls}\n</｜DSML｜tool_calls>",
+            tool_calls_joiner="\n",
+            single_tool_call_template='<｜DSML｜invoke name="{name}">\n{parameters}</｜DSML｜invoke>',
+            single_parameter_template='<｜DSML｜parameter name="{key}" string="{string}">{value}</｜DSML｜parameter>\n',
+            observations_template="<｜User｜>{observations}",
+            single_observation_template="<tool_result>{observation}</tool_result>",
+            stop_words=("<｜end▁of▁sentence｜>",),
+            global_policy=GlobalPolicy(prefix="<｜begin▁of▁sentence｜>"),
+            system_policy=NO_DEFAULT,
+            tool_policy=ToolPolicy(content_processor=ToolMainContentProcessor()),
         ),
         Template(
             "deepseek-prover",

@@ -133,19 +133,17 @@ class _Told:
         return nested(self.patterns["skills_template"], None, skills=self.listed(skills)) if skills else iter(())
 
     def listed(self, skills: Iterable[Mapping[str, Any]]) -> Iterator[Segment]:
-        policy = self.wording.skill_policy
-        pattern = self.wording.read("skill_policy.single_skill_template", policy.single_skill_template)
+        policy, pattern = self.wording.skill_policy, self.patterns["single_skill_template"]
+        places = pieces(pattern)[1::2]
         for index, skill in enumerate(skills):
             if index and policy.joiner:
                 yield Segment(policy.joiner)
             made = policy.content_processor(dict(skill)) if policy.content_processor else skill
-            if missing := set(pieces(pattern)[1::2]) - made.keys():
+            if missing := set(places) - made.keys():
                 raise TemplateError(f"skills[{index}]: no {min(missing)!r}, which single_skill_template tells")
-            fields = {
-                place: given(told(made[place]), "flags", "skills", index, place) for place in pieces(pattern)[1::2]
-            }
-            data = {place: fill("{field}", None, Kind.TOOLS, field=data) for place, data in fields.items()}
-            yield from nested(pattern, None, **data)
+            fields = {place: given(told(made[place]), "flags", "skills", index, place) for place in places}
+            parts = {place: fill("{field}", None, Kind.TOOLS, field=data) for place, data in fields.items()}
+            yield from nested(pattern, None, **parts)
 
 
 def told(value: Any) -> str:
@@ -200,7 +198,9 @@ def calls(wording: Wording, before: str) -> Calls:
     one, joiner = wording.patterns["single_tool_call_template"], wording.tool_calls_joiner
     call = Call(one)
     if "{parameters}" in one:
-        opening, closing = one.split("{parameters}")
+        opening, _, closing = one.partition("{parameters}")
+        if pieces(opening)[1::2] != ("name",) or len(pieces(closing)) > 1:
+            raise wording.wrong("single_tool_call_template", "{parameters} goes with {name}, before it, alone")
         call = ParameterCall(opening, wording.patterns["single_parameter_template"], closing)
     return Calls(call, after_content=before, open=open_, between=joiner, close=close)
 

@@ -120,8 +120,7 @@ class _Export:
 
     def skills(self) -> str:
         """The section of the skills."""
-        policy = self.wording.skill_policy
-        pattern = self.wording.read("skill_policy.single_skill_template", policy.single_skill_template)
+        policy, pattern = self.wording.skill_policy, self.patterns["single_skill_template"]
         fields = {p: wrote(f"skill.{p} if skill.{p} is string else skill.{p} | tojson") for p in pieces(pattern)[1::2]}
         change = self.face("skill_policy", "content_processor")
         each = when("not loop.first", words(policy.joiner)) if policy.joiner else ""
@@ -196,7 +195,8 @@ class _Export:
 
     def parameters(self) -> str:
         value = wrote("value if value is string else value | tojson")
-        one = filled(self.patterns["single_parameter_template"], key=wrote("key"), value=value)
+        string = wrote("'true' if value is string else 'false'")
+        one = filled(self.patterns["single_parameter_template"], key=wrote("key"), value=value, string=string)
         return PARAMETERS + "{%- for key, value in call.arguments.items() %}" + one + "{%- endfor %}"
 
 

@@ -43,11 +43,12 @@ PLACES = {
     "reasoning_template": Places(("reasoning",)),
     "tool_calls_template": Places(("tool_calls",)),
     "single_tool_call_template": Places((), ("tool_call", "name", "arguments", "id", "parameters")),
-    "single_parameter_template": Places(("key", "value")),
+    "single_parameter_template": Places(("key", "value"), ("string",)),
     "observations_template": Places((), ("observations", "observation")),
     "single_observation_template": Places(("observation",), ("name", "tool_call_id")),
 }
 """What may stand where, by field."""
+SKILL = "skill_policy.single_skill_template"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Wording:
     """One call: its `{name}`, `{id}`, and `{arguments}` as one JSON text or `{parameters}` one by one. `{tool_call}` is
     `{"name": "{name}", "arguments": {arguments}}`."""
     single_parameter_template: str = "{key}={value}\n"
+    """One parameter; `{string}` is `true` where its value is a string, else `false`."""
     tool_calls_joiner: str = ""
     """Stands between calls."""
     observations_template: str | None = None
@@ -104,15 +106,17 @@ class Wording:
         read = {name: self.read(name, text, PLACES[name]) for name, text in told.items() if text is not None}
         call = '{"name": "{name}", "arguments": {arguments}}'
         read["single_tool_call_template"] = read["single_tool_call_template"].replace("{tool_call}", call)
-        return read
+        return {**read, "single_skill_template": self.read(SKILL, self.skill_policy.single_skill_template, None)}
 
-    def read(self, name: str, text: str, places: Places | None = None) -> str:
+    def read(self, name: str, text: str, places: Places | None) -> str:
         """A string as a pattern. `places`: None where any may stand."""
         doubled = "{{" in text
         pattern = BRACE.sub(lambda found: found[0][:1] if len(found[0]) == 2 else found[0], text) if doubled else text
         found = pieces(pattern)[1::2]
         if len(found) > sum(len(brace) > 2 for brace in BRACE.findall(text)):
             raise self.wrong(name, f"{pattern!r} would have words that look like places: spell them otherwise")
+        if twice := [place for place in found if found.count(place) > 1]:
+            raise self.wrong(name, f"the place {{{twice[0]}}} stands twice in {text!r}")
         if places is None:
             return pattern
         if unknown := [place for place in found if place not in (*places.needed, *places.more)]:
@@ -143,7 +147,7 @@ class Wording:
         places, words = rest[::2], rest[1::2]
         order = [place for place in ("reasoning", "content", "tool_calls") if place in places]
         if list(places) != order:
-            raise self.wrong("assistant_template", f"its places stand in this order, once each: {', '.join(order)}")
+            raise self.wrong("assistant_template", f"its places stand in this order: {', '.join(order)}")
         between = dict(zip(places, words, strict=True))
         before_calls = between["content"] if "tool_calls" in places else None
         return Written(open_, between.get("reasoning"), before_calls, *self._ending(words[-1]))
