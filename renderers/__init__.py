@@ -1,5 +1,6 @@
 """Messages to token ids that know what they are, and back: see `create_renderer`."""
 
+from renderers.arguments import CallStatus
 from renderers.chat import Chat, get_template, register_template, tokenize_chats, tokenize_conversations
 from renderers.chatting.formatters import (
     JsonCompactFormatter,
@@ -26,7 +27,7 @@ from renderers.comparing import Comparison, compare_hf_template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownFlag, UnknownModel
 from renderers.masking import POLICIES, LossPolicy, labels, loss_mask
 from renderers.messages import Message, Part, Request, ToolCall, from_hub, to_hub
-from renderers.parsing import Parsed
+from renderers.parsing import Listening, Parsed, ParsedCall
 from renderers.registry import FAMILIES, create_renderer
 from renderers.rendered import Rendered, Span
 from renderers.renderer import Family, Renderer, Witness
@@ -37,6 +38,7 @@ __all__ = [
     "FAMILIES",
     "POLICIES",
     "AssistantPolicy",
+    "CallStatus",
     "Chat",
     "Comparison",
     "Family",
@@ -48,11 +50,13 @@ __all__ = [
     "JsonMinifiedFormatter",
     "JsonQwenFormatter",
     "Kind",
+    "Listening",
     "Llama32DateProcessor",
     "LossPolicy",
     "Message",
     "Origin",
     "Parsed",
+    "ParsedCall",
     "Part",
     "Proof",
     "Rendered",

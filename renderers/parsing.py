@@ -1,22 +1,44 @@
-"""A completion read back, with the patterns that write it.
+"""A completion read back, with the patterns that write it: at once, or while it is still being sampled.
 
 What the model wrote as a control token is one character here that no text can hold, so data that only spells one is not
-taken for it. Nothing is stripped, arguments stay verbatim; a completion that was cut off is read as far as it goes.
+taken for it. Nothing is stripped, arguments stay verbatim, and what cannot be read as a call is kept as it is; a
+completion that was cut off is read as far as it goes.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from renderers.messages import Message, Request, ToolCall, Turn
-from renderers.patterns import pieces, take
+import numpy as np
+
+from renderers.arguments import CallStatus, schemas_of
+from renderers.calling import Found
+from renderers.disguise import Disguise, Ear
+from renderers.errors import TemplateError, TokenizerError
+from renderers.listening import Listener
+from renderers.messages import Message, Request, ToolCall, Turn, to_hub
+from renderers.proving import holds, seamed
+from renderers.rendered import encode
+from renderers.segments import Kind, Segment, Stream
 from renderers.template import Template, worded
 from renderers.tokenizer import Tokenizer
-from renderers.toolcalls import schemas_of
 
-SURROGATE = 0xD800
-"""Where characters begin that decoded text cannot hold."""
+Piece = tuple[Kind, str]
+"""A stretch of text, and what it is."""
+
+
+@dataclass(frozen=True)
+class ParsedCall:
+    """What stands where tool calls do."""
+
+    call: ToolCall | None
+    """As it is in the message; None where it cannot be read as a call: then all of it is `raw`."""
+    status: CallStatus
+    raw: str
+    """Its text, words of the template included, control tokens spelled out."""
+    span: tuple[int, int] | None
+    """Its tokens in the completion, half open; None where text was parsed."""
 
 
 @dataclass(frozen=True)
@@ -26,88 +48,140 @@ class Parsed:
     message: Message
     ended: bool
     """Whether it stopped by itself."""
-    broken: tuple[str, ...] = ()
-    """What stands where calls do, and cannot be read as one."""
+    calls: tuple[ParsedCall, ...] = ()
+    exact: bool = False
+    """Whether telling `message` again, after the same conversation, gives the very same ids."""
+    pieces: tuple[Piece, ...] = ()
+    """The whole completion, control tokens spelled out, cut by what it is; what follows the stop is scaffold."""
+
+    @property
+    def content(self) -> str:
+        return self.message.content if isinstance(self.message.content, str) else ""
+
+    @property
+    def reasoning_content(self) -> str | None:
+        return self.message.reasoning
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The message's calls in the Hub's shape."""
+        return to_hub([self.message])[0].get("tool_calls", [])
 
 
-def parse(template: Template, tokenizer: Tokenizer, completion: Sequence[int] | str, request: Request) -> Parsed:
-    """The message that a completion tells after this conversation. Never raises for what a model may have written.
+class Parser:
+    """A template's own words as a tokenizer writes them, to read completions with. Made once for both."""
 
-    Ids are exact. In text, whatever spells a control token is taken for it.
-    """
-    disguise = _Disguise(tokenizer)
-    own, show = template.assistant.worded(disguise.hide), disguise.show
-    end = Turn(request)
-    prompted = template.prompt(end).removeprefix(worded(template.assistant.open, end))
-    written = disguise.hide(completion) if isinstance(completion, str) else disguise.read(completion)
-    said, stopped = _until(disguise.hide(prompted) + written, (worded(own.stop, end), *own.stops, *own.lent))
-    reasoning, said = _reasoning(own.think, said)
-    said = said.removeprefix(own.no_think) if reasoning is None else said
-    content, calls, broken = said, [], []
-    if own.before_answer and said.startswith(own.before_answer):
-        content = said.removeprefix(own.before_answer)
-    elif own.calls:
-        content, calls, broken = own.calls.read(said, disguise.mark, schemas_of(request.tools))
-    content = content.removeprefix(own.before_content).removeprefix(own.after_think if reasoning else "")
-    told = tuple(ToolCall(show(call.name), show(call.arguments), call.id and show(call.id)) for call in calls)
-    message = Message("assistant", show(content), None if reasoning is None else show(reasoning), told)
-    return Parsed(message, stopped, tuple(map(show, broken)))
+    def __init__(self, template: Template, tokenizer: Tokenizer):
+        self.template, self.tokenizer, self.disguise = template, tokenizer, Disguise(tokenizer)
+        self.own = template.assistant.worded(self.disguise.hide)
+
+    def parse(
+        self, completion: Iterable[int] | str, request: Request, *, prompt_ids: Sequence[int] | None = None
+    ) -> Parsed:
+        """The message that a completion tells after this conversation. Never raises for what a model may have written.
+
+        Ids are exact. In text, whatever spells a control token is taken for it. `prompt_ids`: the prompt that was
+        really given, where that is not the conversation's own.
+        """
+        listening = Listening(self, request, prompt_ids)
+        if isinstance(completion, str):
+            listening.ids = None
+            listening.listener.add(self.disguise.spot(completion))
+        else:
+            listening.feed(completion)
+        return listening.close()
+
+    def prompted(self, request: Request, prompt_ids: Sequence[int] | None) -> str:
+        """What the generation prompt has written of the turn, behind its opening."""
+        end = Turn(request)
+        opening = worded(self.template.assistant.open, end)
+        if prompt_ids is None:
+            return self.template.prompt(end).removeprefix(opening)
+        (words,) = self.tokenizer.split_batch([opening])
+        ids = np.asarray(prompt_ids, np.int64)
+        opened = np.flatnonzero(ids == words[0].id) if words else ids[:0]
+        told = self.tokenizer.decode(ids[opened[-1] :].tolist()) if len(opened) else ""
+        stopped = any(stop and stop in told for stop in self.stops)
+        return "" if stopped else told.removeprefix(opening) * told.startswith(opening)
+
+    @cached_property
+    def stops(self) -> tuple[str, ...]:
+        """All that ends a turn."""
+        own, eos = self.template.assistant, self.tokenizer.special_tokens.get("eos_token", "")
+        stop = own.stop if isinstance(own.stop, str) else ""
+        return tuple(dict.fromkeys(filter(None, (stop, *own.stops, *own.lent, eos))))
+
+    def tells(self, message: Message, request: Request, prompted: str, stop: str) -> Stream | None:
+        """The sampled words of a message, told again behind its prompt; None where they would not be told so."""
+        asked = self.template.arrange(replace(request, messages=(*request.messages, message), generating=False))
+        turn = Turn(asked, len(asked.messages) - 1)
+        prompt = worded(self.template.assistant.open, Turn(request)) + prompted
+        try:
+            told = self.template.turn(turn)
+        except (TemplateError, RecursionError):
+            return None
+        sampled = tuple(segment for segment in seamed(told, prompt) if segment.kind.sampled)
+        lent = (Segment(stop, Kind.STOP),) if stop in self.template.assistant.lent else ()
+        return Stream((*sampled, *lent)) if holds(told, prompt) else None
 
 
-def _until(said: str, stops: tuple[str, ...]) -> tuple[str, bool]:
-    """What stands before the first stop, and whether there is one."""
-    end = min((at for at in map(said.find, filter(None, stops)) if at >= 0), default=-1)
-    return (said, False) if end < 0 else (said[:end], True)
+class Listening:
+    """A completion, read while it is sampled. All of it costs what reading it at once does."""
 
+    def __init__(self, parser: Parser, request: Request, prompt_ids: Sequence[int] | None = None):
+        self.parser, self.request, self.prompt_ids = parser, request, prompt_ids
+        self.prompted = parser.prompted(request, prompt_ids)
+        hide, schemas = parser.disguise.hide, schemas_of(request.tools)
+        self.listener = Listener(parser.own, tuple(map(hide, parser.stops)), schemas)
+        hidden = hide(self.prompted)
+        self.listener.add(hidden)
+        self.begin = self.known = len(hidden)
+        self.ear = Ear(parser.disguise, self.begin)
+        self.ids: list[int] | None = []
 
-def _reasoning(think: str, said: str) -> tuple[str | None, str]:
-    """Reasoning, and what follows it. It may be cut off, or spaced otherwise than the template spaces it."""
-    if not think:
-        return None, said
-    if found := take(think, said):
-        return found[0]["reasoning"], said[found[1] :]
-    opening, *_, closing = pieces(think)
-    if not said.lstrip().startswith(opening.strip()):
-        return None, said
-    rest = said.removeprefix(opening) if said.startswith(opening) else said.lstrip().removeprefix(opening.strip())
-    closing = closing.strip()
-    reasoning, closed, after = rest.partition(closing)
-    if not closed and _is_control(closing[:1]):
-        reasoning, mark, after = rest.partition(closing[0])
-        after = "" if closing.startswith(mark + after) else after
-    return reasoning, after
+    def feed(self, ids: Iterable[int]) -> tuple[Piece, ...]:
+        """What more ids tell, as far as it can no longer change."""
+        more = list(map(int, ids))
+        if self.ids is not None:
+            self.ids += more
+        self.listener.add(self.ear.hear(more))
+        return self.news()
 
+    def news(self) -> tuple[Piece, ...]:
+        told = list(self.listener.heard(self.known))
+        self.known += sum(len(text) for _, text in told)
+        return tuple((kind, self.parser.disguise.show(text)) for kind, text in told)
 
-def _is_control(character: str) -> bool:
-    return "\ud800" <= character <= "\udfff"
+    @property
+    def parsed(self) -> Parsed:
+        """The message so far, as if the completion ended here. Reads it all again: for what is new, see `feed`."""
+        return self.parser.parse(self.ids or (), self.request, prompt_ids=self.prompt_ids)
 
+    def close(self) -> Parsed:
+        """The message, now that there is no more."""
+        listener, show = self.listener, self.parser.disguise.show
+        listener.add(self.ear.end(), last=True)
+        calls = tuple(map(self.call, listener.found))
+        reasoning = None if listener.reasoning is None else show(listener.reasoning)
+        told = tuple(call.call for call in calls if call.call)
+        message = Message("assistant", show(listener.content), reasoning, told)
+        pieces = tuple((kind, show(text)) for kind, text in listener.heard(self.begin))
+        return Parsed(message, listener.tape.stopped, calls, self.exact(message, pieces), pieces)
 
-class _Disguise:
-    """Control tokens as single characters that decoded text cannot hold: lone surrogates."""
+    def call(self, found: Found) -> ParsedCall:
+        show, call = self.parser.disguise.show, found.call
+        told = call and ToolCall(show(call.name), show(call.arguments), call.id and show(call.id))
+        raw = show(self.listener.tape.text[found.begin : found.end])
+        span = None if self.ids is None else self.ear.span(found.begin, found.end)
+        return ParsedCall(told, found.status or CallStatus.OK, raw, span)
 
-    def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer, self.hidden = tokenizer, dict[str, str]()
-        longest_first = sorted(tokenizer.control, key=len, reverse=True)
-        self.spelled = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-
-    def hide(self, text: str) -> str:
-        """Text with every control token that it spells as its character."""
-        return self.spelled.sub(lambda found: self.character(found[0]), text)
-
-    def character(self, control: str) -> str:
-        return self.hidden.setdefault(control, chr(SURROGATE + len(self.hidden)))
-
-    def show(self, text: str) -> str:
-        """Text with every control token spelled again."""
-        shown = {ord(character): control for control, character in self.hidden.items()}
-        return text.translate(shown)
-
-    def read(self, ids: Sequence[int]) -> str:
-        """The text of ids, in which only those of control tokens that were hidden before are characters."""
-        characters = {self.tokenizer.control[control]: character for control, character in self.hidden.items()}
-        runs = groupby(map(int, ids), characters.get)
-        return "".join(own * len(list(run)) if own else self.tokenizer.decode(run) for own, run in runs)
-
-    def mark(self, words: str) -> str:
-        """What surely shows that these words begin: their control token where they begin with one, else all."""
-        return words[0] if words[:1] in self.hidden.values() else words
+    def exact(self, message: Message, pieces: Sequence[Piece]) -> bool:
+        """Whether telling the message again gives all of this."""
+        stop = next((text for kind, text in pieces if kind is Kind.STOP), "")
+        stream = self.parser.tells(message, self.request, self.prompted, stop)
+        if stream is None or self.ids is None:
+            return stream is not None and stream.text == "".join(text for _, text in pieces)
+        try:
+            return encode([stream], self.parser.tokenizer)[0].ids.tolist() == self.ids
+        except TokenizerError:
+            return False

@@ -19,6 +19,8 @@ from renderers.segments import KIND_OF, Kind, Origin, Segment
 JSON = json.JSONDecoder(strict=False)
 PLACE = re.compile(r"\{([a-z_]+)\}")
 WHITESPACE = re.compile(r"[ \t\n\r]*")
+CONTROL = re.compile("[\ud800-\udfff]")
+"""What stands for a control token where a completion is read: lone surrogates, which decoded text cannot hold."""
 Data = tuple[tuple[str, Origin], ...]
 """What fills a place: texts, and where in the input each came from."""
 Tell = Callable[[int, Message], Data]
@@ -83,35 +85,74 @@ def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFF
             yield Segment(piece, words, message)
 
 
+def holds_control(read: str) -> bool:
+    """Whether a control token stands in what is read."""
+    return CONTROL.search(read) is not None
+
+
+def mark(words: str) -> str:
+    """What surely shows that words begin, blanks aside: their control token if they begin with one, else all."""
+    core = words.strip()
+    return core[:1] if holds_control(core[:1]) else core
+
+
 def take(
-    pattern: str, text: str, at: int = 0, *, value: str = "", then: tuple[str, ...] = ("",)
+    pattern: str, text: str, at: int = 0, *, value: str = "", then: tuple[str, ...] = ("",), loose: bool = False
 ) -> tuple[dict[str, str], int] | None:
     """What stands in a pattern's places, and where the pattern ends; None where it does not stand.
 
     A place ends where the words after it first stand; the one called `value` not before the JSON value in it ends; the
-    last one where `then` follows. Linear: no regular expression, so nothing to backtrack.
+    last one where `then` follows. `loose`: blanks in words may be missing, or be more. Linear: no place is tried twice.
     """
     first, *rest = pieces(pattern)
-    if not text.startswith(first, at):
-        return None
-    at, found = at + len(first), {}
+    at, found = stand(first, text, at, loose=loose), {}
     for number, (place, words) in enumerate(zip(rest[::2], rest[1::2], strict=True), start=1):
-        follows = then if 2 * number == len(rest) else ("",)
-        end = _ends(words, text, _value_end(text, at) if place == value else at, follows)
-        if end < 0:
+        if at < 0:
             return None
-        found[place], at = text[at:end], end + len(words)
-    return found, at
+        follows = then if 2 * number == len(rest) else ("",)
+        begins = _value_end(text, at) if place == value else at
+        end, after = _ends(words, text, begins, follows, loose=loose)
+        found[place], at = text[at:end], after
+    return (found, at) if at >= 0 else None
 
 
-def _ends(words: str, text: str, at: int, then: tuple[str, ...]) -> int:
-    """Where words first stand that are followed as they must be; -1 if nowhere. No words stand at the end."""
-    if not words:
-        return min((end for end in (text.find(t, at) for t in then if t) if end >= 0), default=len(text))
-    end = text.find(words, at)
-    while end >= 0 and not text.startswith(then, end + len(words)):
-        end = text.find(words, end + 1)
-    return end
+def stand(words: str, text: str, at: int, *, loose: bool = False) -> int:
+    """Where words end that stand here; -1 if they do not."""
+    if not loose or text.startswith(words, at):
+        return at + len(words) if text.startswith(words, at) else -1
+    for core in words.split():
+        at = blank(text, at)
+        if not text.startswith(core, at):
+            return -1
+        at += len(core)
+    trail = words[len(words.rstrip()) :]
+    return at + len(trail) * text.startswith(trail, at)
+
+
+def blank(text: str, at: int) -> int:
+    """Where blanks end."""
+    found = WHITESPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _ends(words: str, text: str, at: int, then: tuple[str, ...], *, loose: bool) -> tuple[int, int]:
+    """Where a place ends, and where the words after it do that are followed as they must be; (-1, -1) if nowhere.
+
+    No words stand where `then` does, or at the end.
+    """
+    core = words.split(maxsplit=1)[0] if loose and words.strip() else "" if loose else words
+    if not core:
+        signs = [t.strip() if loose else t for t in then]
+        end = min((end for end in (text.find(t, at) for t in signs if t) if end >= 0), default=len(text))
+        return end, end
+    lead = words[: words.index(core)]
+    end = text.find(core, at)
+    while end >= 0:
+        after = stand(words, text, end, loose=loose)
+        if after >= 0 and any(stand(t, text, after, loose=loose) >= 0 for t in then):
+            return end - len(lead) * text.endswith(lead, at, end), after
+        end = text.find(core, end + 1)
+    return -1, -1
 
 
 def _value_end(text: str, at: int) -> int:

@@ -6,6 +6,7 @@ is the other: the vendor's own template, run on strings that remember where they
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,12 +14,15 @@ import numpy as np
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.histories import HISTORIES
 from renderers.messages import Message, Request, Turn, from_hub
-from renderers.parsing import Parsed, parse
+from renderers.parsing import Listening, Parsed, Parser
 from renderers.proving import lost_fields, prove, seamed
 from renderers.rendered import Rendered, SpecialText, encode
 from renderers.segments import Segment, Stream
 from renderers.template import PRESERVING, Template
 from renderers.tokenizer import Tokenizer
+
+ASKED = Request((Message("user"),))
+"""A conversation of which nothing is known but that the user has spoken."""
 
 
 class Witness(Protocol):
@@ -147,13 +151,43 @@ class Renderer:
         """One conversation as ids."""
         return self.render(messages, tools, add_generation_prompt=add_generation_prompt).ids.tolist()
 
-    def parse(self, completion: Sequence[int] | np.ndarray | str, request: Request) -> Parsed:
-        """The message that a completion tells after this conversation.
+    def parse(
+        self, completion: Sequence[int] | np.ndarray | str, request: Request, *, prompt_ids: Sequence[int] | None = None
+    ) -> Parsed:
+        """The message that a completion tells after this conversation, or after this very prompt of it.
 
         Raises TemplateError where the witness only writes.
         """
+        return self._parser.parse(completion, self._asked(request), prompt_ids=prompt_ids)
+
+    def listen(self, request: Request = ASKED, *, prompt_ids: Sequence[int] | None = None) -> Listening:
+        """Reads a completion while it is sampled; see `parse`."""
+        return Listening(self._parser, self._asked(request), prompt_ids)
+
+    def parse_response(
+        self,
+        token_ids: Sequence[int] | np.ndarray,
+        *,
+        prompt_ids: Sequence[int] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Parsed:
+        """The message that a completion tells: `content`, `reasoning_content`, `tool_calls`.
+
+        Whether its prompt has opened a thought, `prompt_ids` tell; without them it is the prompt that follows a user.
+        """
+        return self.parse(token_ids, replace(ASKED, tools=tuple(tools or ())), prompt_ids=prompt_ids)
+
+    def get_stop_token_ids(self) -> list[int]:
+        """The ids that end a turn."""
+        eos = (self.tokenizer.special_tokens.get("eos_token", ""),)
+        stops = self._parser.stops if isinstance(self.witness, Family) else eos
+        return [self.tokenizer.control[stop] for stop in stops if stop in self.tokenizer.control]
+
+    def _asked(self, request: Request) -> Request:
+        return replace(request, flags={**self.flags, **request.flags})
+
+    @cached_property
+    def _parser(self) -> Parser:
         if not isinstance(self.witness, Family):
             raise TemplateError(f"{self.name} is traced, and only writes: reading back needs a declared family")
-        asked = replace(request, flags={**self.flags, **request.flags})
-        ids = completion if isinstance(completion, str) else list(completion)
-        return parse(self.witness.template, self.tokenizer, ids, asked)
+        return Parser(self.witness.template, self.tokenizer)

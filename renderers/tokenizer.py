@@ -11,6 +11,7 @@ the rules of `tokenizers` (longest first, stripping, normalization).
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -26,6 +27,12 @@ SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token"
 """What a Jinja template may ask for."""
 ASCII_STAYS = (None, {"type": "NFC"}, {"type": "Sequence", "normalizers": []})
 """Normalizers that change no ASCII text."""
+SHOWN = (*range(33, 127), *range(161, 173), *range(174, 256))
+BYTES = {chr(byte): byte for byte in SHOWN}
+BYTES |= {chr(256 + n): byte for n, byte in enumerate(byte for byte in range(256) if byte not in SHOWN)}
+"""The characters by which byte-level vocabularies spell bytes."""
+BYTE = re.compile("<0x[0-9A-F]{2}>")
+"""How other vocabularies do."""
 GAP = "\0"
 """The splitter's word for text between control tokens."""
 
@@ -151,6 +158,19 @@ class Tokenizer:
     def token_text(self, token: int) -> str:
         """The text of one id; a token that is part of a character reads as U+FFFD."""
         return self.decode([token])
+
+    def token_bytes(self, token: int) -> bytes:
+        """What one id stands for: bytes, which may be a part of a character. U+FFFD for an id that is none."""
+        if token in self._control_text:
+            return self._control_text[token].encode()
+        piece = self._plain.id_to_token(token) if 0 <= token < 1 << 32 else None
+        if piece is None:
+            return "\ufffd".encode()
+        if self.nbytes is not None and all(sign in BYTES for sign in piece):
+            return bytes(BYTES[sign] for sign in piece)
+        if self.nbytes is None and BYTE.fullmatch(piece):
+            return bytes.fromhex(piece[3:5])
+        return self._decode_plain(np.array([token])).encode()
 
     def _decode_plain(self, row: np.ndarray) -> str:
         return self._plain.decode(row.tolist(), skip_special_tokens=False) if len(row) else ""

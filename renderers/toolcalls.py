@@ -1,19 +1,27 @@
 """Tool calls on the wire: one pattern writes a call and reads it back."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from renderers.arguments import CallStatus, Schemas, fits, members, status_of, typed
 from renderers.errors import TemplateError
 from renderers.messages import Message, Request, ToolCall, text, tojson
-from renderers.patterns import fill, given, pieces, take
+from renderers.patterns import fill, given, holds_control, pieces, stand, take
 from renderers.segments import Kind, Segment
 
 Change = Callable[[str], str]
-Schemas = Mapping[str, Mapping[str, Any]]
-"""The JSON schema of every parameter, by the name of its tool."""
+
+
+class Read(NamedTuple):
+    """A call that was read, where it ends, and what is wrong with its arguments."""
+
+    call: ToolCall | None
+    """None where nothing can be called."""
+    end: int
+    status: CallStatus = CallStatus.OK
 
 
 class CallBrick(Protocol):
@@ -26,8 +34,13 @@ class CallBrick(Protocol):
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]: ...
 
-    def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
-        """The call at the start of a text, and where it ends."""
+    @property
+    def tail(self) -> str:
+        """The words that every call ends with."""
+        ...
+
+    def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
+        """The call at the start of a text. `loose`: it may be spaced otherwise than it is written."""
         ...
 
     def worded(self, change: Change) -> "CallBrick":
@@ -47,13 +60,40 @@ class Call:
         data["id"] = given(call.id or "", *origin[:-1], "id")
         return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
 
-    def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
-        found = take(self.pattern, text, value="arguments")
-        return found and (ToolCall(**found[0]), found[1])
+    def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
+        found = None if loose else take(self.pattern, text, value="arguments")
+        if not found:
+            return self.object(text) if loose else None
+        read = Read(ToolCall(**found[0]), found[1], status_of(found[0]["arguments"]))
+        other = self.object(text) if read.status is CallStatus.INVALID_JSON else None
+        return other if other and other.status is not CallStatus.INVALID_JSON else read
+
+    def object(self, text: str) -> Read | None:
+        """A call that is a JSON object between words, in any spacing and order."""
+        before, brace, _ = self.lead.partition("{")
+        try:
+            start = stand(before, text, 0, loose=True) if brace else -1
+            told, end = members(text, start) if start >= 0 else ([], 0)
+        except (ValueError, RecursionError):
+            return None
+        end = stand(self.tail.partition("}")[2], text, end, loose=True)
+        if not told or end < 0:
+            return None
+        fields = dict(told)
+        arguments = fields.get("arguments", fields.get("parameters"))
+        name, known = (_string(fields.get(field, "")) for field in ("name", "id"))
+        if not name or arguments is None:
+            return Read(None, end, CallStatus.MALFORMED if name else CallStatus.MISSING_NAME)
+        twice = CallStatus.AMBIGUOUS if len(fields) < len(told) else status_of(arguments)
+        return Read(ToolCall(name, arguments, known), end, twice)
 
     @property
     def lead(self) -> str:
         return pieces(self.pattern)[0]
+
+    @property
+    def tail(self) -> str:
+        return pieces(self.pattern)[-1]
 
     def worded(self, change: Change) -> "Call":
         return Call(change(self.pattern))
@@ -96,22 +136,40 @@ class ParameterCall:
             yield from fill(each, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
         yield Segment(self.close if arguments else self.empty + self.close, Kind.TOOL_CALL, index)
 
-    def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
+    def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
         then = (pieces(self.each)[0], self.close, self.empty + self.close)
-        found = take(self.open, text, then=then)
+        found = take(self.open, text, then=then, loose=loose)
         if not found:
             return None
-        name, at, arguments = found[0]["name"], found[1], {}
-        while parameter := take(self.each, text, at, then=then):
-            told, at = parameter
-            schema = {"type": "string" if told["string"] == "true" else "any"} if "string" in told else {}
-            arguments[told["key"]] = typed(told["value"], schema or schemas.get(name, {}).get(told["key"]))
-        at += len(self.empty) * (not arguments and text.startswith(self.empty, at))
-        return (ToolCall(name, tojson(arguments)), at + len(self.close)) if text.startswith(self.close, at) else None
+        name, at, told = found[0]["name"], found[1], list[dict[str, str]]()
+        while parameter := take(self.each, text, at, then=then, loose=loose):
+            at = parameter[1]
+            told.append(parameter[0])
+        at += len(self.empty) * (not told and text.startswith(self.empty, at))
+        end = stand(self.close, text, at, loose=loose)
+        return self.typed(name, told, schemas.get(name, {}), end) if end >= 0 else None
+
+    def typed(self, name: str, told: Sequence[Mapping[str, str]], known: Mapping[str, Any], end: int) -> Read:
+        """Parameters as a call, each as the wire or its schema types it."""
+        wire = {"true": {"type": "string"}, "false": {"type": "any"}}
+        schemas = [wire.get(each.get("string", ""), known.get(each["key"])) for each in told]
+        python = self.spell is python_spelled
+        values = [typed(each["value"], schema, python=python) for each, schema in zip(told, schemas, strict=True)]
+        spelled = [f"{tojson(each['key'])}: {tojson(value)}" for each, value in zip(told, values, strict=True)]
+        ends, status = pieces(self.each)[-1].strip(), CallStatus.OK
+        if len({each["key"] for each in told}) < len(told) or any(_doubtful(each["value"], ends) for each in told):
+            status = CallStatus.AMBIGUOUS
+        elif not all(map(fits, values, schemas)):
+            status = CallStatus.INVALID_JSON
+        return Read(ToolCall(name, f"{{{', '.join(spelled)}}}"), end, status)
 
     @property
     def lead(self) -> str:
         return pieces(self.open)[0]
+
+    @property
+    def tail(self) -> str:
+        return self.close
 
     def worded(self, change: Change) -> "ParameterCall":
         words = {name: change(getattr(self, name)) for name in ("open", "each", "close", "empty")}
@@ -129,20 +187,15 @@ def parameters(call: ToolCall, index: int) -> dict[str, Any]:
     return found
 
 
-def typed(value: str, schema: object) -> Any:
-    """A parameter read back: its text where the schema says string, else the JSON it may be."""
-    if isinstance(schema, Mapping) and schema.get("type") == "string":
-        return value
-    try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
-    except (ValueError, RecursionError):
-        return value
+def _doubtful(value: str, ends: str) -> bool:
+    """Whether words that end a value stand in it, or any control token."""
+    return ends in value or holds_control(value)
 
 
-def schemas_of(tools: Iterable[Mapping[str, Any]]) -> Schemas:
-    """The schema of every parameter of these tools, as far as they tell."""
-    functions = (tool.get("function", tool) for tool in tools)
-    return {f.get("name", ""): (f.get("parameters") or {}).get("properties") or {} for f in functions}
+def _string(spelled: str) -> str | None:
+    """The string that a piece of JSON spells, if it is one and holds anything."""
+    read = json.loads(spelled, strict=False) if spelled.startswith('"') else None
+    return read or None
 
 
 @dataclass(frozen=True)
@@ -156,6 +209,10 @@ class Calls:
     """Stands before the first call, with content before it or not."""
     between: str = ""
     close: str = ""
+    alone: tuple[str, ...] = ()
+    """Words that a message with calls begins with, where it says nothing else; calls are then found nowhere else."""
+    behind: bool = False
+    """Content may stand behind the calls too."""
 
     def write(self, index: int, message: Message) -> Iterator[Segment]:
         for position, call in enumerate(message.tool_calls):
@@ -166,35 +223,10 @@ class Calls:
         if self.close and message.tool_calls:
             yield Segment(self.close, Kind.TOOL_CALL, index)
 
-    def read(self, text: str, mark: Change, schemas: Schemas) -> tuple[str, list[ToolCall], list[str]]:
-        """What stands before the calls, the calls, and what cannot be read as one.
-
-        `mark(words)` is what surely shows that those words begin.
-        """
-        lead, opening, closing = (mark(words.strip()) for words in (self.call.lead, self.open, self.close))
-        start = at = text.find(opening or lead)
-        if start < 0:
-            return text, [], []
-        calls, rests = [], []
-        while (begin := text.find(lead, at)) >= 0:
-            then = text.find(lead, begin + 1) if len(lead) == 1 else -1  # a control token, which no argument holds
-            chunk = text[begin : then if then >= 0 else len(text)]
-            call, end = self.call.read(chunk, schemas) or (None, len(chunk))
-            calls += [call] if call else []
-            rests += [text[at:begin], "" if call else chunk]
-            at = begin + end
-        rests.append(text[at:])
-        for words in (self.open, opening, closing):
-            rests = [rest.replace(words, "") for rest in rests]
-        before = text[:start].removesuffix(self.open.partition(opening)[0] if opening else self.open)
-        ends = (self.between.strip(), closing)  # cut off, where it breaks off in them
-        broken = [rest for rest in rests if not any(words.startswith(rest.strip()) for words in ends)]
-        return before.removesuffix(self.after_content), calls, broken
-
     def worded(self, change: Change) -> "Calls":
         """The same with every pattern changed."""
         words = {name: change(getattr(self, name)) for name in ("after_content", "open", "between", "close")}
-        return replace(self, call=self.call.worded(change), **words)
+        return replace(self, call=self.call.worded(change), alone=tuple(map(change, self.alone)), **words)
 
 
 def numbered(request: Request, known_as: Callable[[ToolCall, int], str]) -> Request:

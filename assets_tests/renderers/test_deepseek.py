@@ -64,7 +64,7 @@ def test_v3_1_reads_back_what_it_writes(example):
     renderer = Renderer(FAMILIES["deepseek-v3.1"], example)
     for before in ((USER,), (USER, STEP, *RESULTS)):
         parsed = renderer.parse(f"b{CALLS}", Request(before))
-        assert (parsed.message.but(reasoning=None), parsed.broken, parsed.ended) == (STEP, (), True)
+        assert (parsed.message.but(reasoning=None), parsed.exact, parsed.ended) == (STEP, True, True)
 
 
 def test_v3_1_reads_the_thought_that_its_prompt_opens(example):

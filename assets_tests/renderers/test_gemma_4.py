@@ -122,5 +122,5 @@ def test_content_is_read_on_either_side_of_calls(load):
     call = '<|tool_call>call:f{A:<|"|>x<|"|>}<tool_call|>'
     for said in (f"one {call}two", f"one two{call}"):
         parsed = renderer.parse(said + "<|tool_response>", Request((USER,)))
-        assert (parsed.message.content, parsed.ended, parsed.broken) == ("one two", True, ())
+        assert (parsed.message.content, parsed.ended, len(parsed.calls)) == ("one two", True, 1)
         assert json.loads(parsed.message.tool_calls[0].arguments) == {"A": "x"}

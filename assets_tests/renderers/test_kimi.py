@@ -63,7 +63,7 @@ def test_calls_are_read_back_with_their_ids(name, example):
     stream = tell(name, USER, step)
     written = "".join(segment.text for segment in stream.segments if segment.kind.sampled)
     parsed = renderer.parse(written, Request((USER,)))
-    assert (parsed.message, parsed.broken, parsed.ended) == (step, (), True)
+    assert (parsed.message, parsed.exact, parsed.ended) == (step, True, True)
 
 
 def test_tools_are_one_list_without_a_space(name):

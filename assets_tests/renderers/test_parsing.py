@@ -17,7 +17,8 @@ def test_text_reads_as_ids_do(renderer):
     text = f"<think>\na\n</think>\n\nb\n{CALL}\n{CALL}<|im_end|>"
     (ids,) = renderer.tokenizer.encode_batch([text], added=True)
     parsed = renderer.parse(text, ASKED)
-    assert parsed == renderer.parse(ids, ASKED)
+    heard = renderer.parse(ids, ASKED)
+    assert (parsed.message, parsed.ended, parsed.pieces) == (heard.message, heard.ended, heard.pieces)
     assert parsed.message == Message("assistant", "b", "a", (ToolCall("f", '{"a":1}'),) * 2)
     assert parsed.ended
 
@@ -51,19 +52,23 @@ def test_what_the_prompt_holds_belongs_to_the_message(example):
     assert silent.parse("a<|im_end|>", ASKED).message == Message("assistant", "a", "")
 
 
-BROKEN = [
-    "<tool_call>",
-    '<tool_call>\n{"name": "f"',
-    '<tool_call>\n{"arguments": {}}\n</tool_call>',
-    "<tool_call>f()</tool_call>",
-]
+BROKEN = {
+    "<tool_call>": "unclosed",
+    '<tool_call>\n{"name": "f"': "unclosed",
+    '<tool_call>\n{"arguments": {}}\n</tool_call>': "missing_name",
+    '<tool_call>\n{"name": 5, "arguments": {}}\n</tool_call>': "missing_name",
+    '<tool_call>\n{"name": "f"}\n</tool_call>': "malformed",
+    '<tool_call>\n{"name": "f", "arguments": {"a": 1}\n</tool_call>': "invalid_json",
+    "<tool_call>f()</tool_call>": "malformed",
+    "Let me see.": "malformed",
+}
 
 
-@pytest.mark.parametrize("broken", BROKEN)
-def test_a_call_that_cannot_be_read_is_kept_and_spoils_no_other(renderer, broken):
+@pytest.mark.parametrize(("broken", "status"), BROKEN.items())
+def test_a_call_that_cannot_be_read_is_kept_and_spoils_no_other(renderer, broken, status):
     parsed = renderer.parse(f"a\n{CALL}\n{broken}\n{CALL}<|im_end|>", ASKED)
     assert parsed.message == Message("assistant", "a", tool_calls=(ToolCall("f", '{"a":1}'),) * 2)
-    assert [text.strip() for text in parsed.broken] == [broken]
+    assert [(call.raw.strip(), call.status) for call in parsed.calls if not call.call] == [(broken, status)]
 
 
 def test_arguments_need_not_be_json(renderer):

@@ -22,15 +22,14 @@ Differs from the official template, on purpose:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from renderers.errors import TemplateError
 from renderers.families.gemma_values import GemmaCall, declaration
-from renderers.messages import Message, ToolCall, Turn, fact, text
+from renderers.messages import Message, Turn, fact, text
 from renderers.patterns import Brick, fill, given, say, trimmed_parts
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, Told
-from renderers.toolcalls import Calls, Change, Schemas
+from renderers.toolcalls import Calls
 
 MODEL = "<|turn>model\n"
 RESULT = 'response:{name}{value:<|"|>{content}<|"|>}<tool_response|>'
@@ -97,17 +96,6 @@ class Gemma(Template):
         return told if turn.role(1) == "assistant" else (*told, Segment("\n", Kind.SCAFFOLD, turn.index))
 
 
-@dataclass(frozen=True)
-class GemmaCalls(Calls):
-    """Calls with content behind them."""
-
-    def read(self, text: str, mark: Change, schemas: Schemas) -> tuple[str, list[ToolCall], list[str]]:
-        before, calls, broken = super().read(text, mark, schemas)
-        lead = mark(self.call.lead)
-        said = broken.pop() if calls and broken and not broken[-1].startswith(lead) else ""
-        return before + said, calls, broken
-
-
 @fact
 def last_user(turn: Turn) -> int:
     return max((i for i, message in enumerate(turn.messages) if message.role == "user"), default=-1)
@@ -155,7 +143,7 @@ TEMPLATE = Gemma(
         think="<|channel>thought\n{reasoning}\n<channel|>",
         thinks=thinks,
         prepare=prepare,
-        calls=GemmaCalls(GemmaCall()),
+        calls=Calls(GemmaCall(), behind=True),
         stop=stop,
         stops=("<turn|>", "<|tool_response>"),
     ),

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from renderers.arguments import Schemas, status_of
 from renderers.messages import ToolCall, tojson
 from renderers.patterns import fill, given, pieces, take
 from renderers.segments import Kind, Origin, Segment
-from renderers.toolcalls import Change, Schemas, parameters
+from renderers.toolcalls import Change, Read, parameters
 
 QUOTE = '<|"|>'
 KNOWN = ("description", "type", "properties", "required", "nullable")
@@ -209,21 +210,26 @@ class GemmaCall:
         yield from segments(told, Kind.TOOL_CALL, index, (*origin, "arguments"))
         yield Segment(self.close, Kind.TOOL_CALL, index)
 
-    def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
-        found = take(self.open, text)
+    def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
+        found = None if loose else take(self.open, text)
         if not found:
             return None
         reader = Reader(text[found[1] - 1 :], self.quote)
         try:
             arguments = reader.value()
             reader.must(self.close)
+            spelled = tojson(arguments)
         except (ValueError, RecursionError):
             return None
-        return ToolCall(found[0]["name"], tojson(arguments)), found[1] - 1 + reader.at
+        return Read(ToolCall(found[0]["name"], spelled), found[1] - 1 + reader.at, status_of(spelled))
 
     @property
     def lead(self) -> str:
         return pieces(self.open)[0]
+
+    @property
+    def tail(self) -> str:
+        return self.close
 
     def worded(self, change: Change) -> "GemmaCall":
         return GemmaCall(change(self.open), change(self.close), change(self.quote))

@@ -23,16 +23,16 @@ Differs from the official template, on purpose:
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
+from renderers.arguments import Schemas, status_of
 from renderers.errors import TemplateError
 from renderers.families.typescript import signature
 from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
-from renderers.patterns import given, nothing, say, today
+from renderers.patterns import given, nothing, say, take, today
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template
-from renderers.toolcalls import Call, Calls, Schemas
+from renderers.toolcalls import Call, Calls, Read
 
 ASSISTANT = "<|start|>assistant"
 IDENTITY = "You are ChatGPT, a large language model trained by OpenAI."
@@ -119,22 +119,22 @@ def prepare(message: Message, thinks: bool) -> Message:
 
 
 @dataclass(frozen=True)
-class HarmonyCalls(Calls):
-    """Calls that are read in the model's own spelling too: it names the recipient behind the channel."""
+class HarmonyCall(Call):
+    """A call that is read in the model's own spelling too: it names the recipient behind the channel."""
 
-    spelled: tuple[Call, ...] = (
-        Call("<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}"),
-        Call("<|channel|>commentary to=functions.{name} json<|message|>{arguments}"),
-        Call("<|channel|>commentary to=functions.{name}<|message|>{arguments}"),
+    spelled: tuple[str, ...] = (
+        "<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}",
+        "<|channel|>commentary to=functions.{name} json<|message|>{arguments}",
+        "<|channel|>commentary to=functions.{name}<|message|>{arguments}",
     )
 
-    def read(self, text: str, mark: Callable[[str], str], schemas: Schemas) -> tuple[str, list[ToolCall], list[str]]:
-        found = next(filter(None, (call.read(text, schemas) for call in self.spelled)), None)
-        return ("", [found[0]], []) if found else super().read(text, mark, schemas)
+    def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
+        patterns = (self.pattern, *self.spelled)
+        found = next(filter(None, (take(pattern, text, value="arguments") for pattern in patterns)), None)
+        return found and Read(ToolCall(**found[0]), found[1], status_of(found[0]["arguments"]))
 
-    def worded(self, change: Callable[[str], str]) -> Calls:
-        changed: Any = super().worded(change)
-        return replace(changed, spelled=tuple(call.worded(change) for call in self.spelled))
+    def worded(self, change: Callable[[str], str]) -> Call:
+        return HarmonyCall(change(self.pattern), tuple(map(change, self.spelled)))
 
 
 TEMPLATE = Template(
@@ -152,9 +152,9 @@ TEMPLATE = Template(
         thinks=thinks,
         before_answer="<|channel|>final<|message|>",
         prepare=prepare,
-        calls=HarmonyCalls(
-            Call("to=functions.{name}<|channel|>commentary json<|message|>{arguments}"),
-            open=" ",
+        calls=Calls(
+            HarmonyCall(" to=functions.{name}<|channel|>commentary json<|message|>{arguments}"),
+            alone=(" to=functions.", "<|channel|>commentary to=functions."),
         ),
         stop=stop,
         stops=("<|return|>", "<|call|>"),

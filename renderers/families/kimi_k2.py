@@ -22,11 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from renderers.arguments import Schemas, status_of
 from renderers.messages import Message, ToolCall, Turn
 from renderers.patterns import Brick, Data, fill, given, say, take
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, never
-from renderers.toolcalls import Call, Calls, Change, Schemas, numbered
+from renderers.toolcalls import Call, Calls, Change, Read, numbered
 
 ASSISTANT = "<|im_assistant|>assistant<|im_middle|>"
 KIMI = "<|im_system|>system<|im_middle|>You are Kimi, an AI assistant created by Moonshot AI.<|im_end|>"
@@ -46,9 +47,12 @@ class CallById(Call):
         arguments = given(call.arguments, *place, "function", "arguments")
         return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, id=told, arguments=arguments)
 
-    def read(self, text: str, schemas: Schemas) -> tuple[ToolCall, int] | None:
-        found = take(self.pattern, text, value="arguments")
-        return found and (ToolCall(function(found[0]["id"]), found[0]["arguments"], found[0]["id"]), found[1])
+    def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
+        found = None if loose else take(self.pattern, text, value="arguments")
+        if not found:
+            return None
+        known, arguments = found[0]["id"], found[0]["arguments"]
+        return Read(ToolCall(function(known), arguments, known), found[1], status_of(arguments))
 
     def worded(self, change: Change) -> "CallById":
         return CallById(change(self.pattern))

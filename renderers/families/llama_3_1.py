@@ -108,7 +108,7 @@ TEMPLATE = Template(
     assistant=replace(
         llama_3.TEMPLATE.assistant,
         prepare=prepare,
-        calls=Calls(Call('{"name": "{name}", "parameters": {arguments}}')),
+        calls=Calls(Call('{"name": "{name}", "parameters": {arguments}}'), alone=('{"name": "',)),
     ),
     prompt=prompt,
 )
