@@ -6,6 +6,7 @@ only the end of such a conversation is what inference would see. A row for each 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Request
@@ -79,11 +80,32 @@ def split(tell: Tell, request: Request) -> list[Stream]:
 
 
 def _ending(tell: Tell, request: Request, turn: int) -> Stream | None:
-    """The conversation as far as this turn; None where it cannot be told."""
+    """The conversation as far as this turn, as inference saw it; None where it cannot be told."""
+    part = replace(request, messages=request.messages[: turn + 1], generating=False)
+    asked = replace(part, messages=part.messages[:-1], generating=True, stopped=False)
     try:
-        return tell(replace(request, messages=request.messages[: turn + 1], generating=False))
+        row = tell(part)
+        return _behind(tell(asked), row) if row.proofs[-1].verdict is Verdict.HISTORY_REWRITTEN else row
     except TemplateError:
         return None
+
+
+def _behind(prompt: Stream, row: Stream) -> Stream:
+    """A last turn behind the prompt that it answers, where the template tells the history anew as soon as it stands."""
+    turn = row.proofs[-1].message
+    own = [segment for segment in row.segments if segment.message == turn]
+    opened = takewhile(lambda segment: not segment.kind.sampled, own)
+    prompted = takewhile(lambda segment: segment.message is None, reversed(prompt.segments))
+    shown, asked = (tuple(segment.text for segment in segments) for segments in (opened, prompted))
+    if "".join(shown) != "".join(reversed(asked)):
+        return row
+    return replace(
+        prompt,
+        segments=(*prompt.segments, *own[len(shown) :]),
+        proofs=(*prompt.proofs, Proof(turn, Verdict.PROVED)),
+        lost=(*prompt.lost, *(origin for origin in row.lost if origin[:2] == ("messages", turn))),
+        weights=row.weights,
+    )
 
 
 def _marked(

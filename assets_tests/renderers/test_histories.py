@@ -22,6 +22,7 @@ from renderers import (
 )
 from renderers.histories import last, split, trust
 from renderers.rendered import encode
+from renderers.tracing.witness import TracedTemplate
 
 CALL = ToolCall("f", "{}", "call00001")
 NOW = date(2025, 7, 1)
@@ -34,9 +35,13 @@ def chat(turns: int) -> tuple[Message, ...]:
     )
 
 
-def rows(name: str, messages: tuple[Message, ...], history=split, **flags) -> list[Stream]:
+AGENT = (Message("user", "a"), *STEP * 2, Message("assistant", "b"), *chat(2))
+
+
+def rows(name: str, messages: tuple[Message, ...], history=split, *, generating=False, **flags) -> list[Stream]:
     dated = {"today": NOW} if "today" in FAMILIES[name].flags else {}
-    return history(FAMILIES[name].tell, Request(messages, flags={**dated, **flags}, stopped=True))
+    asked = Request(messages, flags={**dated, **flags}, generating=generating, stopped=not generating)
+    return history(FAMILIES[name].tell, asked)
 
 
 def verdicts(stream: Stream) -> list[Verdict]:
@@ -89,6 +94,19 @@ def test_a_turn_that_no_row_proves_is_refused_as_it_is_even_when_last():
     assert told[0].proofs[1] == rows("minimax-m2", agent, last)[0].proofs[1]
 
 
+@pytest.mark.parametrize(("name", "flags"), [("gpt-oss", {}), ("kimi-k2-thinking", {"number_calls": True})])
+def test_a_turn_stands_behind_its_prompt_where_telling_it_rewrites_the_history(name, flags):
+    """An answer takes the thoughts of the steps before it away; inference had them."""
+    agent = (Message("user", "a"), *STEP * 2, Message("assistant", "b"))
+    (rewritten,) = rows(name, agent, last, **flags)
+    assert rewritten.proofs[-1].verdict is Verdict.HISTORY_REWRITTEN
+    _, row = rows(name, agent, **flags)
+    (prompt,) = rows(name, agent[:5], last, **flags, generating=True)
+    assert row.segments[: len(prompt.segments)] == prompt.segments
+    assert (row.trainable, rewritten.trainable) == ({1, 3, 5}, set())
+    assert row.segments[-1].message == 5
+
+
 def test_a_message_that_weighs_nothing_gets_no_row():
     quiet = tuple(m.but(weight=0.0) if m.content == "a0" else m for m in chat(3))
     assert [row.trainable for row in rows("qwen3", quiet)] == [{5}, {3}]
@@ -118,6 +136,31 @@ def test_a_proved_turn_that_lost_a_field_is_trusted_with_the_field_named():
     )
 
 
+OTHERWISE = {
+    "deepseek-r1": "its own template is not in the reference",
+    "deepseek-v3.2": "the family tells what DeepSeek's encoder does, the template something else",
+    "gpt-oss": "traced, an answer in history is trusted to end as it does there",
+    "kimi-k2.6": "declared, a switch proves more",
+    **dict.fromkeys(
+        ("glm-4.5", "glm-4.7-flash", "glm-5", "glm-5.1", "glm-5.2"), "no template says which marker a last turn is owed"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - OTHERWISE.keys()))
+@pytest.mark.parametrize("messages", [chat(3), AGENT], ids=["chat", "agent"])
+def test_both_witnesses_split_alike(name, messages, traced, vocabulary):
+    template, known = traced(name), vocabulary(name)
+    added = {token: token in known.special for token in known.added}
+    witness = TracedTemplate(template.source, special_tokens=template.special_tokens, added=added, today=NOW)
+    try:
+        one, other = rows(name, messages), split(witness.tell, Request(messages))
+    except TemplateError:
+        assert name == "gemma-3"  # it has no tools
+        return
+    assert [(row.text, row.trainable) for row in one] == [(row.text, row.trainable) for row in other]
+
+
 @pytest.mark.parametrize(("end", "stop"), [(Message("assistant", "b"), "<|user|>"), (STEP[0], "<|observation|>")])
 def test_a_last_turn_that_lends_no_stop_gets_the_one_the_model_would_sample(end, stop):
     asked = Request((Message("user", "a"), end))
@@ -133,7 +176,7 @@ def test_trust_does_not_invent_a_stop():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("messages", [chat(4), (Message("user", "a"), *STEP * 2, Message("assistant", "b"), *chat(2))])
+@pytest.mark.parametrize("messages", [chat(4), AGENT], ids=["chat", "agent"])
 def test_what_is_learned_of_every_row_is_what_inference_sees_and_the_model_writes(name, messages, vocabulary):
     """The ids before a turn are its prompt's; all that it writes is learned, its stop too; no scaffold is."""
     tokenizer = vocabulary(name)
