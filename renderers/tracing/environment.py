@@ -14,7 +14,7 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import LoopContext
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from renderers.tracing.strings import Text
@@ -22,9 +22,10 @@ from renderers.tracing.values import Dict
 
 DICT_NAMES = frozenset(dir(dict))
 STR_NAMES = frozenset(name for name in dir(str) if name[0] != "_" and not name.startswith("format"))
+TEXTS = frozenset({str, Text})
 READING = frozenset({"get", "items", "keys", "values"})
 HARMLESS = {
-    **dict.fromkeys((str, Text), STR_NAMES),
+    **dict.fromkeys(TEXTS, STR_NAMES),
     **dict.fromkeys((dict, Dict), READING),
     LoopContext: frozenset(name for name in dir(LoopContext) if name[0] != "_"),
 }
@@ -125,3 +126,11 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
             if value is not ABSENT:
                 return value
         return super().getattr(obj, attribute)
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """As the sandbox calls it, without its long way for what is harmless: a method of a text."""
+        if type(getattr(obj, "__self__", None)) in TEXTS and obj.__name__ in STR_NAMES:
+            for name in ("_loop_vars", "_block_vars"):
+                kwargs.pop(name, None)
+            return obj(*args, **kwargs)
+        return super().call(context, obj, *args, **kwargs)

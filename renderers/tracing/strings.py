@@ -5,11 +5,13 @@ and put together the places go with them; where text is built anew, all of it be
 the template's own words: data may gain a few words, it never becomes the template's.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 from itertools import pairwise
 from typing import Any, SupportsIndex
 
-from renderers.tracing.places import UNKNOWN, WALK, Place, is_data
+from renderers.tracing.places import UNKNOWN, WALK, Place, Walk, is_data
 
 Runs = tuple[tuple[int, Place], ...]
 
@@ -73,7 +75,9 @@ class Text(str):
         return cut(self, 0, len(str.rstrip(self, chars)))
 
     def strip(self, chars: str | None = None, /) -> "Text":
-        return self.lstrip(chars).rstrip(chars)
+        made = str.strip(self, chars)
+        start = len(self) - len(str.lstrip(self, chars)) if len(made) < len(self) else 0
+        return cut(self, start, start + len(made))
 
     def removeprefix(self, prefix: str, /) -> "Text":
         return cut(self, len(self) - len(str.removeprefix(self, prefix)), len(self))
@@ -141,6 +145,8 @@ def cut(text: Text, start: int, end: int) -> Text:
     """text[start:end] with its runs; 0 <= start <= end <= len(text)."""
     if start == 0 and end == len(text):
         return text
+    if len(text._runs) == 1:
+        return Text(str.__getitem__(text, slice(start, end)), ((end - start, text._runs[0][1]),) if start < end else ())
     out, before = [], 0
     for stop, place in text._runs:
         low, high = max(before, start), min(stop, end)
@@ -167,22 +173,27 @@ def cat(parts: Iterable[str]) -> Text:
     """Everything in one. The template's own words get their place here, the moment they are written."""
     texts: list[str] = []
     runs: list[tuple[int, Place]] = []
-    walk, end = WALK.get(), 0
+    walk, end = WALK.get() or Walk(), 0
     for part in parts:
-        if not part:
+        if type(part) is not Text:
+            if part:
+                end += len(part)
+                runs.append((end, walk.here))
+                texts.append(part)
             continue
-        here = walk.here if walk else None
-        length = len(part)
-        if not isinstance(part, Text):
-            runs.append((end + length, here))
-        elif len(part._runs) == 1:
-            place = part._runs[0][1]
-            runs.append((end + length, here if place is None else place))
-        else:
-            runs += [(end + stop, here if place is None else place) for stop, place in part._runs]
-        end += length
+        for stop, place in part._runs:
+            runs.append((end + stop, walk.here if place is None else place))
+        end += len(part)
         texts.append(part)
     return Text("".join(texts), tuple(runs))
+
+
+def add(parts: tuple[Any, ...]) -> Any:
+    """`parts[0] + parts[1] + ...`; where there is a Text among texts, in one piece."""
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts) and any(type(part) is Text for part in parts):
+        return cat(parts)
+    return reduce(operator.add, parts)
 
 
 def join(separator: str, parts: Iterable[str]) -> Text:

@@ -4,7 +4,7 @@ It differs in what turns values into text (`said`), in what puts text together (
 text, and in statements of its own around every loop, by which the template's own words learn what they are near to.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any
@@ -17,7 +17,7 @@ from jinja2.filters import make_attrgetter
 from renderers.tracing.environment import PlainEnvironment, PlainGenerator
 from renderers.tracing.places import WALK, Walk
 from renderers.tracing.shared import SharedEnvironment
-from renderers.tracing.strings import Text, cat, join, own, whole
+from renderers.tracing.strings import Text, add, cat, join, own, whole
 from renderers.tracing.values import Dict, place_of, said, tojson
 
 REBUILDING = (
@@ -31,9 +31,20 @@ class TracedGenerator(PlainGenerator):
     """Writes the Python of a template that calls `said` for `str`, and `cat` for the joining of `~`."""
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write("environment.said(")
+        self.write("(of if isinstance(of := ")
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 (jinja's name)
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(", str) else environment.said(of))")
+
+    def visit_Add(self, node: nodes.Add, frame: Frame) -> None:  # noqa: N802 (jinja's names)
+        """A sum of many is put together once."""
+        self.write("environment.add((")
+        for part in _summands(node):
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
         self.write("environment.concat((")
         for part in node.nodes:
             self.write("environment.said(")
@@ -52,6 +63,14 @@ class TracedGenerator(PlainGenerator):
             self.visit(argument, frame)
         self.write(")")
         return None
+
+
+def _summands(node: nodes.Expr) -> Iterator[nodes.Expr]:
+    if isinstance(node, nodes.Add):
+        yield from _summands(node.left)
+        yield node.right
+    else:
+        yield node
 
 
 def _own(attribute: str, *args: nodes.Expr) -> nodes.ExprStmt:
@@ -87,6 +106,7 @@ class TracedEnvironment(PlainEnvironment):
     intercepted_binops = frozenset({"%"})
     concat = staticmethod(cat)
     said = staticmethod(said)
+    add = staticmethod(add)
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,10 @@
 """What is put into a template: JSON values that know their place, and how each of them becomes text."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from json.encoder import encode_basestring, encode_basestring_ascii  # type: ignore[attr-defined]
+from operator import itemgetter
 from typing import Any
 
 from renderers.tracing.places import UNKNOWN, Near, Path, Place
@@ -11,10 +12,47 @@ from renderers.tracing.strings import Text, cat, whole
 
 
 class Dict(dict):
+    """Its values know their places from when they are looked at: most templates look at little of their tools."""
+
     _at: Path
+    _all_placed = False
+    """All of them do."""
+
+    def __getitem__(self, key: Any) -> Any:
+        value = dict.__getitem__(self, key)
+        if type(value) in KNOWING:
+            return value
+        made = wrap(value, (*self._at, key))
+        dict.__setitem__(self, key, made)
+        return made
+
+    def get(self, key: Any, default: Any = None, /) -> Any:
+        return self[key] if key in self else default  # noqa: SIM401
 
     def __repr__(self) -> str:
         return cat(_repr(self))
+
+    def _place_all(self) -> None:
+        placed = [(_placed(key, self._at), self[key]) for key in dict.__iter__(self)]
+        self._all_placed = True
+        self.clear()
+        self.update(placed)
+
+
+def _of_all(name: str) -> Callable[..., Any]:
+    plain = getattr(dict, name)
+
+    def method(self: Dict) -> Any:
+        if not self._all_placed:
+            self._place_all()
+        return plain(self)
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("__iter__", "__reversed__", "copy", "items", "keys", "values"):
+    setattr(Dict, _name, _of_all(_name))
 
 
 class List(list):
@@ -39,6 +77,8 @@ class Float(float):
 
 
 PLACED = (Dict, List, Int, Float)
+KNOWING = frozenset({*PLACED, Text, bool, type(None)})
+"""Types of values that know their place, as far as they can."""
 for _class in PLACED:  # as in strings.py: templates print and ask for the names of types
     _class.__name__ = _class.__qualname__ = _class.__mro__[1].__name__
     _class.__module__ = "builtins"
@@ -50,13 +90,12 @@ def wrap(value: Any, at: Path) -> Any:
     A message's role is a word of the format, not something anybody said: it counts as the template's own.
     """
     if isinstance(value, str):
-        place = Near(at) if len(at) == 3 and at[0] == "messages" and at[2] == "role" else at
-        return Text(value, ((len(value), place),) if value else ())
+        return Text(value, ((len(value), _said_at(at)),) if value else ())
     if isinstance(value, bool) or value is None:
         return value
     made: Dict | List | Int | Float
     if isinstance(value, dict):
-        made = Dict((_placed(key, at), wrap(item, (*at, key))) for key, item in value.items())
+        made = Dict(value)
     elif isinstance(value, (list, tuple)):
         made = List(wrap(item, (*at, index)) for index, item in enumerate(value))
     elif isinstance(value, int):
@@ -67,6 +106,10 @@ def wrap(value: Any, at: Path) -> Any:
         raise TypeError(f"{'.'.join(map(str, at))}: {type(value).__name__} is no JSON value")
     made._at = at
     return made
+
+
+def _said_at(at: Path) -> Place:
+    return Near(at) if len(at) == 3 and at[2] == "role" and at[0] == "messages" else at
 
 
 def said(value: Any) -> str:
@@ -92,12 +135,11 @@ def _placed(text: str, at: Place) -> Text:
     return Text(text, ((len(text), at),) if text else ())
 
 
-def _leaf(spelled: str, value: Any, at: Place) -> Text:
-    """A value inside a container that lies `at`: text keeps its own place, if it has any character to hold it."""
+def _leaf_place(value: Any, at: Place) -> Place:
+    """The place of a value in a container that lies `at`: text keeps its own, if it has any character to hold it."""
     if isinstance(value, Text) and value:
-        return whole(spelled, value)
-    known = value is None or isinstance(value, (str, int, float))
-    return _placed(str.__str__(spelled), _at(value, at) if known else UNKNOWN)
+        return place_of(value) if len(value._runs) == 1 else place_of(whole(value, value))
+    return _at(value, at) if value is None or isinstance(value, (str, int, float)) else UNKNOWN
 
 
 def _at(value: Any, at: Place) -> Place:
@@ -106,7 +148,7 @@ def _at(value: Any, at: Place) -> Place:
 
 def _repr(value: Any, at: Place = None) -> Iterator[str]:
     if not isinstance(value, (dict, list, tuple)):
-        yield _leaf(repr(value), value, at)
+        yield _placed(str.__str__(repr(value)), _leaf_place(value, at))
         return
     opening, closing = "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else "()"
     at = _at(value, at)
@@ -140,23 +182,49 @@ class _Spelling:
     def key(self, key: Any) -> str:
         return self.scalar(key) if isinstance(key, str) else json.dumps({key: 0})[1 : -len(": 0}")]
 
-    def write(self, value: Any, depth: int, at: Place) -> Iterator[Text]:
-        at = _at(value, at)
+    def write(self, out: "_Written", value: Any, depth: int, at: Place, path: Path | None) -> None:
+        """at: the place of what holds the value; path: where it lies, if it is of the input and was not looked at."""
+        path = value._at if type(value) in PLACED else path
         if not isinstance(value, (dict, list, tuple)):
-            yield _leaf(self.scalar(value), value, at)
+            if path and not isinstance(value, bool) and value not in (None, ""):
+                at = _said_at(path)
+            out.add(self.scalar(value), _leaf_place(value, at))
             return
+        at = at if path is None else path
         opening, closing = "{}" if isinstance(value, dict) else "[]"
         step = "" if self.line is None or not value else "\n" + self.line * (depth + 1)
-        yield _placed(opening + step, at)
-        keys = (sorted(value) if self.sort_keys else value) if isinstance(value, dict) else range(len(value))
-        for index, key in enumerate(keys):
+        out.add(opening + step, at)
+        for index, (key, item) in enumerate(self.items(value)):
             if index:
-                yield _placed(self.comma + step, at)
+                out.add(self.comma + step, at)
             if isinstance(value, dict):
-                yield _leaf(self.key(key), key, at)
-                yield _placed(self.colon, at)
-            yield from self.write(value[key], depth + 1, at)
-        yield _placed(("\n" + self.line * depth if step and self.line is not None else "") + closing, at)
+                out.add(self.key(key), _leaf_place(key, at))
+                out.add(self.colon, at)
+            self.write(out, item, depth + 1, at, None if path is None else (*path, key))
+        out.add(("\n" + self.line * depth if step and self.line is not None else "") + closing, at)
+
+    def items(self, value: Any) -> Iterable[tuple[Any, Any]]:
+        """The items, and nothing of them is looked at."""
+        if not isinstance(value, dict):
+            return enumerate(value)
+        items = dict.items(value)
+        return sorted(items, key=itemgetter(0)) if self.sort_keys else items
+
+
+class _Written:
+    """Text that is put together of many small pieces."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.runs: list[tuple[int, Place]] = []
+        self.end = 0
+
+    def add(self, text: str, place: Place) -> None:
+        self.texts.append(text)
+        self.end += len(text)
+        if self.runs and self.runs[-1][1] is place:
+            self.runs.pop()
+        self.runs.append((self.end, place))
 
 
 def tojson(
@@ -169,4 +237,6 @@ def tojson(
     """`json.dumps` whose leaves keep their own places; punctuation belongs to the container that holds it."""
     comma, colon = separators or ("," if indent is not None else ", ", ": ")
     line = " " * indent if isinstance(indent, int) else indent
-    return cat(_Spelling(ensure_ascii, line, comma, colon, sort_keys).write(value, 0, None))
+    out = _Written()
+    _Spelling(ensure_ascii, line, comma, colon, sort_keys).write(out, value, 0, None, None)
+    return cat((Text("".join(out.texts), tuple(out.runs)),))

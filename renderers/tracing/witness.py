@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import jinja2
@@ -126,7 +127,7 @@ class TracedTemplate:
         walking = WALK.set(Walk())
         try:
             with refusing(self.name):
-                told = self._edited([wrap(message, ("messages", i)) for i, message in enumerate(messages)])
+                told = [*map(_placed, messages, self._edited(messages), count())]
                 offered = None if tools is None else wrap(tools, ("tools",))
                 placed = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
                 given = self._given(told, offered, generating, {"strftime_now": self._placed_day, **placed})
@@ -226,10 +227,16 @@ def _as_transformers(message: HubMessage) -> dict[str, Any]:
     reasoning = next((edited[name] for name in TRANSFORMERS_REASONING if name in edited), None)
     if reasoning is not None:
         edited = {"thinking": reasoning, **edited, "reasoning_content": reasoning}
-    if not isinstance(message, Dict):
-        return edited
-    made = Dict(edited)
-    made._at = message._at
+    return edited
+
+
+def _placed(message: HubMessage, edited: HubMessage, index: int) -> Dict:
+    """A message that knows its place. Reasoning lies where it was given, whatever name transformers gives it."""
+    at = ("messages", index)
+    made = wrap(edited, at)
+    given = next((name for name in TRANSFORMERS_REASONING if message.get(name) is not None), "")
+    aliases = (name for name in TRANSFORMERS_REASONING if given and name in edited and message.get(name) is None)
+    made.update({name: wrap(edited[name], (*at, given)) for name in aliases})
     return made
 
 
