@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -59,6 +60,8 @@ ROW = {
         proofs=(RowProof(1, "proved", "a note"),),
         lost=("messages/1/reasoning",),
         trainable=(1, 3),
+        asked=2,
+        weights={1: 1.0, 3: 0.5},
     ),
     "masked": MaskedRow(
         id="m",
@@ -144,6 +147,16 @@ def test_a_row_that_is_neither_kept_nor_rejected_stops_the_write(store: Store):
         write(store, prompt(2), GONE, rows_in=3)
     assert read(store) == [prompt(1)]
     write(store, prompt(2), GONE, rows_in=2)
+
+
+def test_a_row_that_is_kept_as_several_is_counted_once(store: Store):
+    told = [msgspec.structs.replace(ROW["rendered"], id=name, conversation_id=name[0]) for name in ("c", "c/3", "d")]
+    gone = Reject(id="e", stage="rendered", reason="refused", detail="no")
+    manifest = store.write("rendered/t", "b", [*told, gone], code_version="v1", rows_in=3)
+    assert (manifest.rows, manifest.rows_in, manifest.rejects) == (3, 3, {"refused": 1})
+    assert manifest.measures["assistant messages"] == 2
+    with pytest.raises(StoreError, match="4 rows in, 2 kept, 1 rejected"):
+        store.write("rendered/t", "b", [*told, gone], code_version="v1", rows_in=4)
 
 
 def test_the_same_rows_again_write_no_file(store: Store):
