@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from renderers.bridging import Bridge, Bridger
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.histories import HISTORIES
 from renderers.messages import Message, Request, Turn, from_hub
@@ -191,3 +192,46 @@ class Renderer:
         if not isinstance(self.witness, Family):
             raise TemplateError(f"{self.name} is traced, and only writes: reading back needs a declared family")
         return Parser(self.witness.template, self.tokenizer)
+
+    def bridge(
+        self,
+        previous_prompt_ids: Sequence[int],
+        previous_completion_ids: Sequence[int],
+        new_messages: Sequence[Message] | Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        messages: Sequence[Message] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> Bridge:
+        """The prompt after a sampled turn and new messages: the ids given, then what the template adds; or why not.
+
+        tools: those of the previous prompt; None where nobody named them. messages: what that prompt tells, and maybe
+        what the completion says: without them they are recalled from the ids.
+        """
+        return self._bridger.bridge(
+            previous_prompt_ids,
+            previous_completion_ids,
+            self.request(new_messages).messages,
+            tools=None if tools is None else tuple(tools),
+            messages=None if messages is None else self.request(messages).messages,
+        )
+
+    def bridge_to_next_turn(
+        self,
+        previous_prompt_ids: Sequence[int],
+        previous_completion_ids: Sequence[int],
+        new_messages: Sequence[Message] | Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[int] | None:
+        """The ids of `bridge`; None where it is refused, and the whole conversation has to be rendered."""
+        return self.bridge(previous_prompt_ids, previous_completion_ids, new_messages, tools=tools).token_ids
+
+    @property
+    def is_prefix_stable(self) -> bool:
+        """Whether telling more leaves what was told as it was, turn by turn: found by asking."""
+        return self._bridger.stable
+
+    @cached_property
+    def _bridger(self) -> Bridger:
+        parser = self._parser if isinstance(self.witness, Family) else None
+        return Bridger(self.witness.tell, self.tokenizer, self.flags, parser)

@@ -1,0 +1,296 @@
+"""A sampled turn extended without rendering it again: the ids of the next prompt, or the reason why there are none.
+
+The given ids stand at the front, one by one as they are: what the model wrote is never told anew, however it spelled
+it. What follows is cut from the conversation told whole, behind the stop of that turn. For that the conversation is
+recalled from the ids (`recalling`), unless the caller still has it. It is told twice: as it was when the turn was
+sampled, and with the new messages. The first must be the beginning of the second, or the template would rewrite what
+stands in the prompt; and the turn must read there as it reads in the ids. What the ids leave open (a system message
+that has no mark of its own, tools that nobody named) is told both ways, and must make no difference.
+
+So a turn of Qwen3 is bridged to tool results, not to the user's next words where it holds a thought: history drops
+those (`Refusal.HISTORY`), and whoever goes on has to render, or train, that turn by itself.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, groupby, pairwise, takewhile, zip_longest
+from typing import Any
+
+import numpy as np
+
+from renderers.closing import Ending, Refusal, Refused
+from renderers.errors import TemplateError
+from renderers.messages import Message, Request, ToolCall, Turn
+from renderers.parsing import Parsed, Parser
+from renderers.recalling import PROBES, Marks, Signs, sign, tells
+from renderers.rendered import Rendered, encode
+from renderers.segments import Kind, Segment, Stream
+from renderers.template import worded
+from renderers.tokenizer import Tokenizer
+
+Ids = tuple[int, ...]
+Tools = tuple[Mapping[str, Any], ...]
+SOME_TOOL: Tools = ({"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}},)
+"""Stands for tools that the prompt tells and nobody named."""
+SYSTEM = Message("system", "S")
+"""Stands for a system message that the ids do not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The prompt of the next turn in its four parts; nothing but a refusal where there is none."""
+
+    prompt: tuple[int, ...] = ()
+    completion: tuple[int, ...] = ()
+    """What the model wrote: the only ids that can be trained."""
+    close: tuple[int, ...] = ()
+    """What it would have written to end its turn, where it was cut off: scaffold."""
+    new: tuple[int, ...] = ()
+    """The new messages, through the next generation prompt."""
+    refusal: Refusal | None = None
+    note: str = ""
+
+    @property
+    def token_ids(self) -> list[int] | None:
+        """All ids in order; None where the bridge is refused."""
+        return None if self.refusal else [*self.prompt, *self.completion, *self.close, *self.new]
+
+    @property
+    def sampled_mask(self) -> np.ndarray:
+        """bool, (tokens,): the ids of the completion."""
+        sizes = list(map(len, (self.prompt, self.completion, self.close, self.new)))
+        return np.repeat([False, True, False, False], sizes)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a prompt tells, and how."""
+
+    messages: tuple[Message, ...]
+    tools: Tools
+    stream: Stream
+    sampled: Message | None = None
+    """What the completion says, where the caller knows."""
+
+
+class Bridger:
+    """Bridges for one witness, one vocabulary and one setting of the flags.
+
+    parser: reads completions. A witness that only writes has none: then what was sampled must be, character by
+    character, what the witness tells of it as the content of a message.
+    """
+
+    def __init__(
+        self, tell: Callable[[Request], Stream], tokenizer: Tokenizer, flags: Mapping[str, Any], parser: Parser | None
+    ):
+        self.witness, self.tokenizer, self.flags, self.parser = tell, tokenizer, flags, parser
+        self.signs = Signs(tokenizer)
+
+    def tell(self, messages: tuple[Message, ...], tools: Tools = ()) -> Stream:
+        """A conversation with its generation prompt."""
+        return self.witness(Request(messages, tools, self.flags, generating=True))
+
+    def parse(self, completion: Sequence[int], history: History) -> Parsed | None:
+        """What a completion says; None where nothing reads it."""
+        if self.parser is None:
+            return None
+        asked = Request(history.messages, history.tools, self.flags)
+        parsed = self.parser.parse(completion, asked)
+        if completion and not parsed.ended and sign(completion[-1]) in self.marks.stops:  # history's, not the model's
+            return replace(self.parser.parse(completion[:-1], asked), ended=True)
+        return parsed
+
+    def read(self, opening: str, said: str) -> Message:
+        """What an assistant message of a prompt says."""
+        if self.parser is None:
+            return Message("assistant", said)
+        asked = Request((Message("user"),), (), self.flags)
+        opened = worded(self.parser.template.assistant.open, Turn(asked))
+        return self.parser.parse((opening + said).removeprefix(opened), asked, prompt_ids=()).message
+
+    @cached_property
+    def marks(self) -> Marks:
+        return Marks(self.tell, self.signs)
+
+    @cached_property
+    def stable(self) -> bool:
+        """Whether every probe is told as its first turns are, and then more."""
+        return all(map(self._stable, PROBES))
+
+    def _stable(self, probe: tuple[Message, ...]) -> bool:
+        ends = [k for k in range(1, len(probe)) if probe[k - 1].role != probe[k].role]
+        with suppress(TemplateError):
+            told = [self.witness(Request(probe[:end], (), self.flags)).text for end in (*ends, len(probe))]
+            return all(after.startswith(before) for before, after in pairwise(told))
+        return True
+
+    def bridge(
+        self,
+        prompt: Sequence[int],
+        completion: Sequence[int],
+        new: tuple[Message, ...],
+        *,
+        tools: Tools | None = None,
+        messages: tuple[Message, ...] | None = None,
+    ) -> Bridge:
+        """The next prompt. tools: None where nobody named them. messages: what the prompt tells, where the caller still
+        has it; if the last one is the assistant's, it is what the completion says."""
+        prompt, completion = tuple(map(int, prompt)), tuple(map(int, completion))
+        try:
+            _check(completion, new)
+            histories = self._recalled(prompt, tools) if messages is None else self._given(messages, tools or ())
+            close, follows = self._agreed(histories, completion, new)
+        except Refused as refused:
+            return Bridge(refusal=refused.refusal, note=refused.note)
+        return Bridge(prompt, completion, close, follows)
+
+    def _agreed(self, histories: list[History], completion: Ids, new: tuple[Message, ...]) -> tuple[Ids, Ids]:
+        """The ids that close the turn and those that follow, whatever the history was."""
+        found, refused = set[tuple[Ids, Ids]](), list[Refused]()
+        for history in histories:
+            told = self._sampled(history, completion)
+            _check_answers(told, new)
+            for sampled in _identified(told, new):
+                try:
+                    found.add(self._extension(history, sampled, completion, new))
+                except Refused as reason:
+                    refused.append(reason)
+        if refused and not found:
+            raise refused[0]
+        if refused or len(found) > 1:
+            raise Refused(Refusal.UNKNOWN, "what follows depends on what the ids do not show")
+        return found.pop()
+
+    def _given(self, messages: tuple[Message, ...], tools: Tools) -> list[History]:
+        sampled = messages[-1] if messages and messages[-1].role == "assistant" else None
+        told = messages[:-1] if sampled else messages
+        return [History(told, tools, self._telling(told, tools), sampled)]
+
+    def _recalled(self, prompt: Ids, tools: Tools | None) -> list[History]:
+        """Every history that the prompt may tell, as far as its control tokens show."""
+        text, recalled, found = self.signs.read(prompt), self.marks.recall(prompt, self.read), list[History]()
+        for told in _led(recalled.messages):
+            for offered in ((), SOME_TOOL) if tools is None else (tools,):
+                with suppress(TemplateError):
+                    found.append(History(told, offered, self.tell(told, offered)))
+        open_ = tools is None
+        found = [h for h in found if tells(h.stream, h.messages, text, recalled, self.signs, any_tools=open_)]
+        if not found and tools is not None and self._recalled(prompt, None):
+            raise Refused(Refusal.TOOLS, "the prompt does not tell these tools")
+        if not found:
+            raise Refused(Refusal.UNREADABLE, "the prompt has control tokens where this template has none")
+        if tools is not None and not any(self._offers(history, text) for history in found):
+            raise Refused(Refusal.TOOLS, "the prompt tells other tools")
+        return found
+
+    def _offers(self, history: History, prompt: str) -> bool:
+        """Whether a prompt tells the tools that a history tells; of none, whether it tells none."""
+        if history.tools:
+            runs = groupby(history.stream.segments, lambda segment: segment.kind is Kind.TOOLS)
+            return all(self.signs.read(self._encode(run).ids) in prompt for told, run in runs if told)
+        with suppress(TemplateError):
+            some = self.tell(history.messages, SOME_TOOL).segments
+            words = [self.signs.write([s]).strip() for s in some if s.kind is Kind.TOOLS and s.literal]
+            return not any(words) or next(filter(None, words)) not in prompt
+        return True
+
+    def _telling(self, messages: tuple[Message, ...], tools: Tools) -> Stream:
+        try:
+            return self.tell(messages, tools)
+        except TemplateError as error:
+            raise Refused(Refusal.UNTELLABLE, str(error)) from error
+
+    def _encode(self, segments: Iterable[Segment]) -> Rendered:
+        return encode([Stream(tuple(segments))], self.tokenizer)[0]
+
+    def _sampled(self, history: History, completion: Ids) -> Message:
+        """What the completion says."""
+        parsed = self.parse(completion, history)
+        return history.sampled or (parsed.message if parsed else self._content(completion))
+
+    def _extension(
+        self, history: History, sampled: Message, completion: Ids, new: tuple[Message, ...]
+    ) -> tuple[Ids, Ids]:
+        """The ids that close the turn, and those that follow."""
+        after = self._telling((*history.messages, sampled, *new), history.tools)
+        if not after.text.startswith(history.stream.text):
+            raise Refused(Refusal.HISTORY, "what stands before this turn reads otherwise with the new messages")
+        written = _behind(after.segments, len(history.stream.text))
+        stops = [k for k, s in enumerate(written) if s.kind is Kind.STOP and s.message == len(history.messages)]
+        if not stops:
+            raise Refused(Refusal.OTHER_STOP, "this template ends the turn with no token of its own")
+        turn, rest = written[: stops[0] + 1], written[stops[0] + 1 :]
+        if history.tools is SOME_TOOL and any(segment.kind is Kind.TOOLS for segment in rest):
+            raise Refused(Refusal.UNKNOWN, "the tools are told again, and nobody named them")
+        close = self._ending(history, completion, turn).rest()
+        ids = self._encode([*close, *rest])
+        size = int(np.searchsorted(ids.owners, len(close)))
+        return tuple(ids.ids[:size].tolist()), tuple(ids.ids[size:].tolist())
+
+    def _ending(self, history: History, completion: Ids, told: list[Segment]) -> Ending:
+        """A turn as it was sampled, beside what is told of it."""
+        parsed, ids, said = (
+            self.parse(completion, history),
+            self._encode(told).ids.tolist(),
+            self.signs.read(completion),
+        )
+        would, again = self.signs.read(ids), self.parse(ids, history)
+        if parsed is None:
+            said, would = (self.signs.hide(self.signs.show(text)) for text in (said, would))
+        before, prompt = self.parse(completion[:-1], history), history.stream.segments[-1:]
+        over, prompted = bool(before and before.ended), self.signs.write(s for s in prompt if s.message is None)
+        return Ending(said, parsed, over, prompted, tuple(told), would, again and again.message, self.marks, self.signs)
+
+    def _content(self, completion: Ids) -> Message:
+        """A completion as nothing but content."""
+        said = self.signs.read(completion)
+        stop = max((stop for stop in self.marks.stops if said.endswith(stop)), key=len, default="")
+        return Message("assistant", self.signs.show(said.removesuffix(stop)))
+
+
+def _check(completion: Ids, new: Sequence[Message]) -> None:
+    """Refuse what needs no proof."""
+    if not completion:
+        raise Refused(Refusal.EMPTY_COMPLETION)
+    if not new:
+        raise Refused(Refusal.NOTHING_NEW)
+    if any(message.role == "assistant" for message in new):
+        raise Refused(Refusal.ASSISTANT)
+
+
+def _check_answers(sampled: Message, new: Sequence[Message]) -> None:
+    """Refuse results of calls that nobody made, where the completion tells the ids of its calls."""
+    made = {call.id for call in sampled.tool_calls if call.id}
+    strange = [m.tool_call_id for m in new if m.role == "tool" and made and m.tool_call_id not in made]
+    if strange:
+        raise Refused(Refusal.UNKNOWN, f"no call has the id {strange[0]!r}")
+
+
+def _led(messages: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
+    """A conversation with and without instructions before it: templates write some of their own, and hide some."""
+    lead = sum(1 for _ in takewhile(lambda message: message.role in ("system", "developer"), messages))
+    yield from (messages[k:] for k in range(lead + 1))
+    if not lead:
+        yield (SYSTEM, *messages)
+
+
+def _identified(sampled: Message, new: Sequence[Message]) -> Iterator[Message]:
+    """Calls that the ids leave nameless, under the ids by which the results know them, whichever answers which."""
+    known = [message.tool_call_id for message in new if message.role == "tool"][: len(sampled.tool_calls)]
+    if not any(known) or any(call.id for call in sampled.tool_calls):
+        yield sampled
+        return
+    for answers in (known, known[1:] + known[:1]):
+        calls = [ToolCall(c.name, c.arguments, i) for c, i in zip_longest(sampled.tool_calls, answers) if c]
+        yield sampled.but(tool_calls=tuple(calls))
+
+
+def _behind(segments: Sequence[Segment], at: int) -> list[Segment]:
+    """The segments behind so many characters."""
+    left = list[Segment]()
+    for segment, end in zip(segments, accumulate(len(segment.text) for segment in segments), strict=True):
+        if end > at:
+            left.append(replace(segment, text=segment.text[-(end - at) :]))
+    return left
