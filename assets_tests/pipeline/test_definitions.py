@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.auditing import AUDITS
 from pipeline.definitions import definitions_of
 from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.partitions import BATCHES
-from pipeline.records import MaskedRow
+from pipeline.records import Conversation, MaskedRow, RenderedRow
 from pipeline.resources.store import ROWS, Store
 from pipeline.schedules import nightly_rerender
 from pipeline.sensors import PRODUCE_NEW, new_batches
@@ -123,6 +124,21 @@ def test_both_batches_of_the_example_are_made(made: Project, store: Store):
             assert rendered.rows_in == store.known("conversations", batch).rows
             assert masked.rows_in == rendered.rows
             assert masked.measures["trained"] > 0
+            assert (rendered.rows > rendered.rows_in) == (made.targets[name].history == "split")
+
+
+def test_a_split_conversation_teaches_each_turn_once_and_all_that_can_be_proved(store: Store):
+    for batch in store.batches("conversations"):
+        said = {c.id: c for c in store.read("conversations", batch, Conversation)}
+        trained, ids = Counter(), []
+        for rendered in store.read("rendered/qwen3", batch, RenderedRow):
+            ids.append(rendered.id)
+            trained.update((rendered.conversation_id, message) for message in rendered.trainable)
+        assert len(ids) == len(set(ids))
+        written = {(c.id, n) for c in said.values() for n, m in enumerate(c.messages) if m.role == "assistant"}
+        assert trained == Counter(written - {(c.id, flaw.message) for c in said.values() for flaw in c.flaws})
+        masked = list(store.read("masked/qwen3", batch, MaskedRow))
+        assert sum(row.trained.get("stop", 0) for row in masked) == len(trained)
 
 
 def test_a_run_tells_dagster_what_it_made(made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):

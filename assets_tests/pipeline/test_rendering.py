@@ -10,13 +10,14 @@ import huggingface_hub.constants
 import msgspec
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from pydantic import ValidationError
 
 from pipeline import rendering
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
 from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
 from pipeline.targets import EXAMPLE, Target
-from renderers.errors import TemplateError
+from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Request, ToolCall
 from renderers.renderer import Renderer
 from renderers.segments import KIND_OF, Kind, Origin, Proof, Segment, Stream, Verdict
@@ -128,6 +129,92 @@ def test_what_is_lost_of_a_turn_makes_only_that_turn_untrainable(renderer: Rende
     (row,) = render([conversation("c", "x", "y", "z", "w")], lossy)
     assert isinstance(row, RenderedRow)
     assert (row.lost, row.trainable) == (("messages/1/reasoning",), (3,))
+
+
+def test_a_split_conversation_is_its_whole_and_a_row_for_each_other_context():
+    qwen3 = load_renderer(Target(model="example", renderer="qwen3"))
+    chat = conversation("c", "q1", "a1", "q2", "a2", "q3", "a3", "unanswered")
+    plain, rows = list(render([chat], qwen3)), list(render([chat, conversation("d", "x", "y")], qwen3, history="split"))
+    kept = [row for row in rows if isinstance(row, RenderedRow)]
+    assert [(row.id, row.conversation_id, row.trainable) for row in kept] == [
+        ("c", "c", (5,)),
+        ("c/3", "c", (3,)),
+        ("c/1", "c", (1,)),
+        ("d", "d", (1,)),
+    ]
+    assert [row.whole for row in kept] == [True, False, False, True]
+    assert [row.asked for row in kept] == [4, 4, 4, 0]
+    assert [[proof.verdict for proof in row.proofs] for row in kept[:2]] == [
+        ["split", "split", "proved"],
+        ["split", "proved"],
+    ]
+    assert [row.measures()["assistant messages"] for row in kept] == [3, 0, 0, 1]
+    assert plain[0].input_ids.tolist() == kept[0].input_ids.tolist()
+
+
+def test_what_the_model_did_not_write_gets_no_row_of_its_own():
+    qwen3 = load_renderer(Target(model="example", renderer="qwen3"))
+    cut = msgspec.structs.replace(conversation("c", "q1", "a1", "q2", "a2", "q3", "a3"), flaws=(Flaw(3, CUT),))
+    rows = [row for row in render([cut], qwen3, history="split") if isinstance(row, RenderedRow)]
+    assert [(row.id, row.trainable) for row in rows] == [("c", (5,)), ("c/1", (1,))]
+    assert [proof.verdict for proof in rows[0].proofs] == ["split", "not what the model wrote", "proved"]
+
+
+def test_a_conversation_of_which_one_row_cannot_be_encoded_is_one_reject():
+    qwen3 = load_renderer(Target(model="example", renderer="qwen3"))
+    bad, good = conversation("c", "q1", "a1", "q2\ud800", "a2"), conversation("d", "q1", "a1", "q2", "a2")
+    rows = list(render([bad, good], qwen3, history="split"))
+    assert [(row.id, getattr(row, "reason", "kept")) for row in rows] == [
+        ("c", "not_encodable"),
+        ("d", "kept"),
+        ("d/1", "kept"),
+    ]
+
+
+def test_what_is_trusted_is_trainable_and_says_so():
+    qwen3 = load_renderer(Target(model="example", renderer="qwen3"))
+    (row,) = render([conversation("c", "q1", "a1", "q2", "a2")], qwen3, history="trust")
+    assert isinstance(row, RenderedRow)
+    assert (row.trainable, row.proofs[0].verdict, row.measures()["trusted messages"]) == ((1, 3), "trusted", 1)
+
+
+@pytest.mark.parametrize(
+    ("renderer", "flag"), [("qwen3.6", "preserve_thinking=True"), ("glm-5", "clear_thinking=False")]
+)
+def test_history_keeps_its_thoughts_where_the_family_can(renderer: str, flag: str):
+    keeping = load_renderer(Target(model="example", renderer=renderer, history="keep"))
+    told = [
+        Message("user", "a"),
+        Message("assistant", "b", "thought"),
+        Message("user", "c"),
+        Message("assistant", "d", "e"),
+    ]
+    chat = msgspec.structs.replace(conversation("c", "x", "y"), messages=tuple(told))
+    (kept,), (stripped,) = render([chat], keeping, history="keep"), render([chat], keeping)
+    assert isinstance(kept, RenderedRow)
+    assert isinstance(stripped, RenderedRow)
+    assert "thought" in keeping.tokenizer.decode(kept.input_ids)
+    assert "thought" not in keeping.tokenizer.decode(stripped.input_ids)
+    assert (kept.trainable, kept.proofs[0].note) == ((1, 3), flag)
+
+
+def test_a_history_that_the_family_cannot_keep_is_refused_when_it_is_loaded():
+    with pytest.raises(UnknownFlag, match="no flag keeps reasoning in history"):
+        load_renderer(Target(model="example", renderer="qwen2.5", history="keep"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"train_on": ["scaffold"]}, "nobody's words"),
+        ({"train_on": ["answers"]}, "Input should be"),
+        ({"train_on": ["user", "assistant"], "history": "split"}, "once a row"),
+        ({"history": "all"}, "Input should be"),
+    ],
+)
+def test_a_target_that_makes_no_sense_is_refused(settings: dict, why: str):
+    with pytest.raises(ValidationError, match=why):
+        Target(model="example", **settings)
 
 
 def test_rows_come_in_batches_and_no_further_ahead(renderer: Renderer):

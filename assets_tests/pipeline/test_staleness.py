@@ -57,6 +57,7 @@ def test_versions_are_chained(made: Project):
         ({"max_length": 500}, [*QWEN3[1:], "publication"]),
         ({"train_on": ["answer"]}, [*QWEN3[1:], "publication"]),
         ({"renderer": "traced"}, [*QWEN3, "publication"]),
+        ({"history": "last"}, [*QWEN3, "publication"]),
         ({"flags": {"enable_thinking": False}}, [*QWEN3, "publication"]),
     ],
 )

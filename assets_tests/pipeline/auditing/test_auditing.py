@@ -1,6 +1,7 @@
 """Rows are joined in a stream, every audit is asked, and findings are named and counted."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -38,6 +39,28 @@ def test_rows_that_left_on_the_way_are_passed_over(case: Make):
         ("row-2", False),
         ("row-3", True),
     ]
+
+
+def test_rows_of_one_conversation_are_joined_with_it_and_know_what_came_before(case: Make):
+    said, whole, masked = named(case(trainable=(4,)), "c")
+    _, part, also = named(case(trainable=(2,)), "c")
+    assert masked
+    assert also
+    part, also = (msgspec.structs.replace(row, id="c/2") for row in (part, also))
+    part = msgspec.structs.replace(part, proofs=part.proofs[:1])
+    told = [whole, part, msgspec.structs.replace(part, id="c/1")]
+    cases = list(join([said], told, [masked, also], tokenizer=case().tokenizer, target=case().target))
+    assert [(c.rendered.id, c.masked and c.masked.id) for c in cases] == [("c", "c"), ("c/2", "c/2"), ("c/1", None)]
+    assert [c.taught for c in cases] == [frozenset(), {4}, {2, 4}]
+    assert [len(c.told) for c in cases] == [5, 3, 3]
+
+
+def test_a_conversation_of_several_rows_is_summed_up_once(case: Make):
+    summary, whole = Summary(), case(verdicts={2: "split"})
+    part = msgspec.structs.replace(whole.rendered, id="row-1/2", proofs=whole.rendered.proofs[:1])
+    for one in (whole, replace(whole, rendered=part, masked=None)):
+        summary.add(one, [])
+    assert (summary.rows, summary.turns, summary.verdicts) == (2, 2, {"split": 1, "proved": 1})
 
 
 def test_the_join_holds_one_row_at_a_time(case: Make):

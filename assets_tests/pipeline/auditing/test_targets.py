@@ -1,6 +1,7 @@
 """What is trained: never what was told, always with its stop, only in proved turns, never nothing."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline.auditing.case import KINDS, Case, Remark
 from pipeline.auditing.empty_target import empty_target
+from pipeline.auditing.lost import lost
 from pipeline.auditing.prefix import prefix
 from pipeline.auditing.stops import stops
 from pipeline.auditing.told_trained import told_trained
@@ -155,6 +157,30 @@ def test_a_turn_without_a_verdict_is_found(case: Make):
         ("1 verdicts for 2 assistant messages", -1),
         ("this turn is trained and not proved: no verdict", 2),
     ]
+
+
+def test_a_turn_that_two_rows_train_is_found(case: Make):
+    again = replace(case(), taught=frozenset({2}))
+    assert details(prefix(again), "error") == [
+        ("this turn is trained twice: an earlier row of the conversation trains it, too", 2)
+    ]
+
+
+def test_what_is_trusted_is_worth_knowing_where_the_target_trusts(case: Make, conversation: Conversation):
+    note, trusting = "not told: messages/2/reasoning_content", Target(model="example", history="trust")
+    proofs = tuple(msgspec.structs.replace(p, verdict="trusted", note=note) for p in case().rendered.proofs[:1])
+    rendered = {"proofs": (*proofs, *case().rendered.proofs[1:]), "lost": ("messages/2/reasoning_content",)}
+    trusted = case(rendered=rendered, target=trusting)
+    assert [*stops(trusted), *told_trained(trusted), *details(lost(trusted), "error")] == []
+    assert list(prefix(trusted)) == [Remark("warning", f"1 turn trained on trust, not proved ({note})", 2)]
+    assert details(prefix(case(rendered=rendered)), "error") == [("this turn is trained and not proved: trusted", 2)]
+
+
+def test_the_words_of_others_are_worth_knowing_where_the_target_asks_for_them(case: Make):
+    asked = case(target=Target.model_validate({"model": "example", "train_on": ["user", "assistant"]}))
+    (told,) = told_trained(asked)
+    assert (told.severity, "words of others: user, as the target asks" in told.detail) == ("warning", True)
+    assert [*prefix(asked), *stops(asked), *empty_target(asked)] == []
 
 
 def test_turns_that_are_not_trained_are_told_with_their_verdict(case: Make):
