@@ -79,14 +79,18 @@ def _between(calls: Calls, tape: Tape, at: int, end: int) -> Iterator[Found]:
     rest = tape.text[at:end]
     for words in (calls.open, mark(calls.open), mark(calls.close)):
         rest = rest.replace(words, "") if words else rest
-    expected = (calls.between.strip(), calls.close.strip(), calls.call.lead)  # cut off in these, it says nothing
-    if not any(words.startswith(rest.strip()) for words in expected):
-        yield Found(at, end, None, None if calls.behind else CallStatus.MALFORMED)
+    said = rest.strip()
+    if any(words.strip().startswith(said) for words in (calls.between, calls.close)):
+        return
+    cut_off = end == len(tape.text) and calls.call.lead.startswith(said)
+    broken = CallStatus.UNCLOSED if cut_off else CallStatus.MALFORMED
+    yield Found(at, end, None, None if calls.behind else broken)
 
 
 def _next(calls: Calls, tape: Tape, begin: int, schemas: Schemas) -> Generator[int, None, Found]:
     """The call that begins here: once it is read whole, or something else begins, or the text ends."""
-    signs = [sign for sign in (mark(calls.call.lead), mark(calls.close)) if holds_control(sign)]
+    lead = mark(calls.call.lead)
+    signs = [sign for sign in (lead, mark(calls.close)) if holds_control(sign)]
     tail, tried, at = end_mark(calls.call.tail), 0, begin + 1
     while (end := _first(signs, tape.text, at)) < 0 and not tape.ended:
         grown = len(tape.text) - begin
@@ -94,7 +98,7 @@ def _next(calls: Calls, tape: Tape, begin: int, schemas: Schemas) -> Generator[i
             tried, read = grown, calls.call.read(tape.text[begin:], schemas)
             if read and read.call and read.status is not CallStatus.INVALID_JSON:
                 return Found(begin, begin + read.end, read.call, _status(read, schemas))
-        at = max(at, len(tape.text) - len(tail) + 1)
+        at = max(at, len(tape.text) - len(tail or lead) + 1)
         yield len(tape.text)
     cut_off = end < 0 and not tape.stopped
     return _settled(calls, begin, tape.text[begin : end if end >= 0 else len(tape.text)], schemas, cut_off=cut_off)

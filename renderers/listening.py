@@ -131,11 +131,13 @@ class Listener:
 
     def called(self, calls: Calls, at: int) -> Generator[int, None, None]:
         """Reads the calls. What looks like one, where an answer may as well begin, must be one."""
-        doubtful = bool(calls.alone) and not self.own.before_answer
+        doubtful, known = bool(calls.alone) and not self.own.before_answer, at
         for found in calls_in(calls, self.tape, at, self.schemas):
             if isinstance(found, int):
-                yield at if doubtful else found
-            elif found.status is None or (doubtful and not found.call and found.status is not CallStatus.UNCLOSED):
+                yield known if doubtful or calls.behind else found
+                continue
+            known = found.end
+            if found.status is None or (doubtful and not found.call and found.status is not CallStatus.UNCLOSED):
                 self.content += self.tape.text[found.begin : found.end]
                 self.cuts += [(found.begin, Kind.ANSWER), (found.end, Kind.TOOL_CALL)]
             else:

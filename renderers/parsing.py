@@ -118,6 +118,7 @@ class Parser:
         prompt = worded(self.template.assistant.open, Turn(request)) + prompted
         try:
             told = self.template.turn(turn)
+            self.template.opening(asked)  # where some templates refuse whom they would not tell
         except (TemplateError, RecursionError):
             return None
         sampled = tuple(segment for segment in seamed(told, prompt) if segment.kind.sampled)

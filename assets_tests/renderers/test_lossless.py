@@ -2,12 +2,23 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 
 import pytest
 
-from renderers import FAMILIES, Family, Kind, Message, Parsed, Renderer, Request, TemplateError, ToolCall
+from renderers import (
+    FAMILIES,
+    Family,
+    Kind,
+    Message,
+    Parsed,
+    Renderer,
+    Request,
+    TemplateError,
+    TokenizerError,
+    ToolCall,
+)
 from renderers.messages import Turn
 
 USER, RESULT = Message("user", "Hi"), Message("tool", "Done.", tool_call_id="a" * 9)
@@ -60,21 +71,17 @@ def spelled(family, vocabulary) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def completions(renderer, spelled, examples) -> Callable[[], Iterator[tuple[Message, Request, list[int]]]]:
+def completions(renderer, spelled, examples) -> list[tuple[Message, Request, list[int]]]:
     """Generated messages that the family can tell and train, each with its conversation and the ids a model writes."""
-
-    def generated() -> Iterator[tuple[Message, Request, list[int]]]:
-        draw, found = random.Random(0), 0
-        for number in range(20 * examples):
-            message, request = said(draw, spelled), Request(CONTEXTS[number % 2], TOOLS)
-            if ids := written(renderer, request, message):
-                found += 1
-                yield message, request, ids
-            if found == examples:
-                return
-        assert found > examples / 20, "this family can tell none of these"
-
-    return generated
+    draw, found = random.Random(0), []
+    for number in range(20 * examples):
+        message, request = said(draw, spelled), Request(CONTEXTS[number % 2], TOOLS)
+        if ids := written(renderer, request, message):
+            found.append((message, request, ids))
+        if len(found) == examples:
+            break
+    assert len(found) > examples / 20, "this family can tell none of these"
+    return found
 
 
 def said(draw: random.Random, texts: tuple[str, ...]) -> Message:
@@ -118,7 +125,7 @@ def written(renderer: Renderer, request: Request, message: Message) -> list[int]
 
 def test_generated_messages_are_read_back_field_by_field(renderer, completions):
     template = renderer.witness.template
-    for message, request, ids in completions():
+    for message, request, ids in completions:
         parsed = renderer.parse(ids, request)
         thinks = template.assistant.thinks(Turn(Request((*request.messages, message), TOOLS), len(request.messages)))
         told = template.assistant.prepare(message, thinks)
@@ -147,9 +154,100 @@ def check(renderer: Renderer, parsed: Parsed, ids: list[int]) -> None:
 
 
 def scaffold(renderer: Renderer, text: str) -> bool:
-    """Whether these are but words of the template between calls, maybe cut off."""
+    """Whether these are but words of the template between calls, or their control tokens, maybe cut off."""
     calls = renderer.witness.template.assistant.calls
-    words = [w.strip() for w in (calls.open, calls.between, calls.close, calls.after_content)] if calls else []
-    for word in filter(None, words):
+    words = [calls.open, calls.between, calls.close, calls.after_content] if calls else []
+    for token in renderer.tokenizer.control:
+        if any(token in word for word in words):
+            words, text = [word.replace(token, "") for word in words], text.replace(token, "")
+    for word in filter(None, map(str.strip, words)):
         text = text.replace(word, "")
-    return any(word.startswith(text.strip()) for word in ("", *words))
+    return any(word.strip().startswith(text.strip()) for word in ("", *words))
+
+
+def test_nothing_of_a_mutated_completion_is_lost(renderer, completions, mutated):
+    for _, request, ids in completions:
+        changed = mutated(ids)
+        parsed = renderer.parse(changed, request)
+        check(renderer, parsed, changed)
+        assert parsed.exact == (retold(renderer, request, parsed) == changed)
+
+
+def test_a_stream_is_read_as_the_whole_is(renderer, completions, mutated):
+    draw = random.Random(2)
+    for number, (_, request, ids) in enumerate(completions):
+        said = mutated(ids) if number % 2 else ids
+        listening, at, heard, calls = renderer.listen(request), 0, list[tuple[Kind, str]](), 0
+        while at < len(said):
+            size = draw.choice((1, 1, 2, 5, 50))
+            heard += listening.feed(said[at : at + size])
+            at += size
+            calls = max(calls, len(listening.listener.found))
+        parsed = renderer.parse(said, request)
+        assert listening.parsed == parsed
+        heard += listening.feed(())
+        assert listening.close() == parsed
+        assert calls <= len(parsed.calls)
+        told = {kind: "".join(text for k, text in heard if k is kind) for kind in Kind}
+        whole = {kind: "".join(text for k, text in parsed.pieces if k is kind) for kind in Kind}
+        assert all(whole[kind].startswith(told[kind]) for kind in Kind)
+        assert not parsed.ended or all(whole[kind].rstrip("\ufffd") == told[kind].rstrip("\ufffd") for kind in Kind)
+
+
+def test_noise_is_read_as_well_as_anything(renderer, spelled, examples):
+    draw = random.Random(3)
+    control = [renderer.tokenizer.control[token] for token in spelled if token in renderer.tokenizer.control]
+    top = max(renderer.tokenizer.added.values()) + 2
+    for _ in range(examples):
+        ids = [
+            draw.choice(control) if draw.random() < 0.3 else draw.randrange(-1, top) for _ in range(draw.randrange(30))
+        ]
+        parsed = renderer.parse(ids, Request(CONTEXTS[0], TOOLS))
+        assert parsed.message.tool_calls == tuple(call.call for call in parsed.calls if call.call)
+        assert parsed.ended == any(kind is Kind.STOP for kind, _ in parsed.pieces)
+
+
+@pytest.fixture
+def mutated(renderer, spelled) -> Callable[[list[int]], list[int]]:
+    """What a model may make of a completion: cut off, torn, doubled, words and control tokens strewn in."""
+    draw, control = random.Random(1), renderer.tokenizer.control
+    words = [control[token] for token in spelled if token in control]
+    strewn = [[word] for word in words] + renderer.tokenizer.encode_batch(
+        [*filter(None, TEXTS), '"', "}", ",", "\n", "Then."]
+    )
+
+    def changed(ids: list[int]) -> list[int]:
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            one, two = sorted(draw.randrange(len(ids) + 1) for _ in range(2))
+            how = draw.randrange(5)
+            if how == 0:
+                ids = ids[:two]
+            elif how == 1:
+                ids = ids[:one] + ids[two:]
+            elif how == 2:
+                ids = ids[:two] + ids[one:]
+            elif how == 3:
+                ids = ids[:one] + draw.choice(strewn) + ids[one:]
+            else:
+                ids = ids[:one] + draw.choice(strewn) + ids[one + 1 :]
+        return ids
+
+    return changed
+
+
+def retold(renderer: Renderer, request: Request, parsed: Parsed) -> list[int] | None:
+    """What a model would write of the message, told again by the whole renderer."""
+    index = len(request.messages)
+    stop = next((text for kind, text in parsed.pieces if kind is Kind.STOP), None)
+    lent = stop in renderer.witness.template.assistant.lent
+    try:
+        asked = Request((*request.messages, parsed.message), request.tools)
+        prompt = renderer.render_batch([Request(request.messages, request.tools, generating=True)])[0].ids
+        result = renderer.render_batch([asked])[0]
+    except (TemplateError, TokenizerError):
+        return None
+    if result.ids[: len(prompt)].tolist() != prompt.tolist():
+        return None
+    owned = zip(result.ids.tolist(), result.owners, strict=True)
+    ids = [t for t, o in owned if result.segments[o].message == index and result.segments[o].kind.sampled]
+    return [*ids, renderer.tokenizer.control[stop]] if lent else ids
