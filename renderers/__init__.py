@@ -26,12 +26,13 @@ from renderers.chatting.template import Template
 from renderers.comparing import Comparison, compare_hf_template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownFlag, UnknownModel
 from renderers.masking import POLICIES, LossPolicy, labels, loss_mask
+from renderers.media import Media, MultiModalData, PlaceholderRange
 from renderers.messages import Message, Part, Request, ToolCall, from_hub, to_hub
 from renderers.parsing import Listening, Parsed, ParsedCall
 from renderers.registry import FAMILIES, create_renderer
 from renderers.rendered import Rendered, Span
 from renderers.renderer import Family, Renderer, Witness
-from renderers.segments import Kind, Origin, Proof, Segment, Stream, Verdict
+from renderers.segments import Expansion, Kind, Origin, Proof, Segment, Stream, Verdict
 from renderers.tokenizer import Tokenizer
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "CallStatus",
     "Chat",
     "Comparison",
+    "Expansion",
     "Family",
     "GlobalPolicy",
     "JsonCompactFormatter",
@@ -53,11 +55,14 @@ __all__ = [
     "Listening",
     "Llama32DateProcessor",
     "LossPolicy",
+    "Media",
     "Message",
+    "MultiModalData",
     "Origin",
     "Parsed",
     "ParsedCall",
     "Part",
+    "PlaceholderRange",
     "Proof",
     "Rendered",
     "Renderer",

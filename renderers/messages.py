@@ -21,11 +21,31 @@ WEIGHT_FIELDS = ("weight", "train", "trainable", "loss", "loss_mask")
 """What others call whether a message is learned, or how much."""
 
 
+MEDIA = {
+    "image": "image",
+    "image_url": "image",
+    "input_image": "image",
+    "video": "video",
+    "video_url": "video",
+    "audio": "audio",
+    "audio_url": "audio",
+    "input_audio": "audio",
+}
+"""What the types of parts are called in the wild, and what they are."""
+
+
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """A piece of content: text, or a medium that the template has its own words for."""
 
     type: str
     text: str = ""
+    source: str = ""
+    """What the caller knows a medium by: a path, a URL, a name. It is never opened here."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, whatever it is called: text, image, video, audio."""
+        return MEDIA.get(self.type, self.type)
 
 
 Content = str | tuple[Part, ...]
@@ -137,6 +157,8 @@ def _hub_fields(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(content, Mapping):
         content = tojson(content)
     fields = {key: raw[key] for key in ("role", "tool_call_id", "name") if raw.get(key) is not None}
+    if isinstance(content, (list, tuple)):
+        content = [_hub_part(part) for part in content]
     fields["content"] = "" if content is None else content
     calls = [_hub_call(call) for call in raw.get("tool_calls") or ()]
     return {**fields, "reasoning": reasoning, "tool_calls": calls, "weight": _hub_weight(raw)}
@@ -156,6 +178,15 @@ def _hub_weight(raw: Mapping[str, Any]) -> float | None:
     return float(weight)
 
 
+def _hub_part(raw: Any) -> Any:
+    """A medium is its URL, or a mapping that holds it; one that is an object has no source."""
+    if not isinstance(raw, Mapping) or raw.get("type") not in MEDIA:
+        return raw
+    held = raw.get(raw["type"], raw.get(MEDIA[raw["type"]], raw.get("url")))
+    source = held.get("url", held.get("data")) if isinstance(held, Mapping) else held
+    return {"type": raw["type"], "source": source if isinstance(source, str) else ""}
+
+
 def _hub_call(raw: Mapping[str, Any]) -> dict[str, Any]:
     function = raw.get("function", raw)
     arguments = function["arguments"]
@@ -168,11 +199,17 @@ def to_hub(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [_hub_message(message) for message in messages]
 
 
-def _hub_content(content: Content) -> str | list[dict[str, str]]:
-    """A text part has a text, be it empty; a medium has none."""
+def _hub_content(content: Content) -> str | list[dict[str, Any]]:
+    """A text part has a text, be it empty; a medium what it is known by, if anything."""
     if isinstance(content, str):
         return content
-    return [{"type": part.type, **({"text": part.text} if part.type == "text" else {})} for part in content]
+    return [{"type": p.type, **({"text": p.text} if p.type == "text" else _hub_source(p))} for p in content]
+
+
+def _hub_source(part: Part) -> dict[str, Any]:
+    if not part.source:
+        return {}
+    return {part.type: {"url": part.source} if part.type.endswith("_url") else part.source}
 
 
 def _hub_message(message: Message) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Parser:
 
     def tells(self, message: Message, request: Request, prompted: str, stop: str) -> Stream | None:
         """The sampled words of a message, told again behind its prompt; None where they would not be told so."""
-        asked = self.template.arrange(replace(request, messages=(*request.messages, message), generating=False))
+        asked = self.template.asked(replace(request, messages=(*request.messages, message), generating=False))
         turn = Turn(asked, len(asked.messages) - 1)
         prompt = worded(self.template.assistant.open, Turn(request)) + prompted
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from renderers.errors import TemplateError
-from renderers.messages import Message, Turn, text
+from renderers.messages import Message, Turn
 from renderers.segments import KIND_OF, Kind, Origin, Segment
 
 JSON = json.JSONDecoder(strict=False)
@@ -48,16 +48,22 @@ def today(turn: Turn, wanted: str) -> Data:
 
 
 def content(index: int, message: Message) -> Data:
-    """What a message says: one text a part."""
+    """What a message says: one text a part. That of a medium is the template's own words for it (`media.shown`)."""
     said, origin = message.content, ("messages", index, "content")
     if isinstance(said, str):
         return ((said, origin),)
-    return tuple((part.text, (*origin, position, "text")) for position, part in enumerate(said))
+    return tuple((part.text, (*origin, position, part.kind)) for position, part in enumerate(said))
 
 
 def trimmed(index: int, message: Message) -> Data:
     """What a message says, without the blanks around it."""
-    return given(text(message.content).strip(), "messages", index, "content")
+    told = list(content(index, message))
+    for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
+        while told and not strip(told[end][0]):
+            del told[end]
+        if told:
+            told[end] = (strip(told[end][0]), told[end][1])
+    return tuple(told)
 
 
 def trimmed_parts(index: int, message: Message) -> Data:

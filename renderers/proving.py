@@ -214,4 +214,4 @@ def _held(arguments: str) -> str:
 def _texts(content: Content) -> list[tuple[Origin, str]]:
     if isinstance(content, str):
         return [(("content",), content)]
-    return [(("content", position, "text"), part.text) for position, part in enumerate(content)]
+    return [(("content", at, p.kind), p.text if p.kind == "text" else p.type) for at, p in enumerate(content)]

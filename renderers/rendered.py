@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from renderers.errors import TokenizerError, UnknownFlag
+from renderers.media import MultiModalData, multi_modal_data
 from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Part, Tokenizer
 
@@ -47,6 +48,11 @@ class Rendered:
     @property
     def text(self) -> str:
         return self.stream.text
+
+    @property
+    def multi_modal_data(self) -> MultiModalData | None:
+        """Where media stand, and what was made of them; None where there are none."""
+        return multi_modal_data(self.stream, self.owners)
 
     def spans(self) -> list[Span]:
         """What the tokens are, run by run."""

@@ -14,6 +14,7 @@ import numpy as np
 from renderers.bridging import Bridge, Bridger
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.histories import HISTORIES
+from renderers.media import Media, expanded
 from renderers.messages import Message, Request, Turn, from_hub
 from renderers.parsing import Listening, Parsed, Parser
 from renderers.proving import lost_fields, prove, seamed
@@ -62,7 +63,7 @@ class Family:
 
     def tell(self, request: Request) -> Stream:
         self.check(request.flags)
-        request = self.template.arrange(request)
+        request = self.template.asked(request)
         opening, *turns = told = self.template.told(request)
         proven = prove(self.template, request, told, switches=self.switches)
         segments = list(opening)
@@ -124,10 +125,22 @@ class Renderer:
         return HISTORIES[history](self.stream, request)
 
     def render_batch(
-        self, requests: Sequence[Request], *, seam: bool = True, special_text: SpecialText = "text"
+        self,
+        requests: Sequence[Request],
+        *,
+        seam: bool = True,
+        special_text: SpecialText = "text",
+        media: Media | None = None,
     ) -> list[Rendered]:
-        """Many conversations, encoded in one call of the engine."""
-        return encode([self.stream(r) for r in requests], self.tokenizer, seam=seam, special_text=special_text)
+        """Many conversations, encoded in one call of the engine. `media`: makes images the tokens that they are."""
+        streams = [self.stream(request) if media is None else self.shown(request, media) for request in requests]
+        return encode(streams, self.tokenizer, seam=seam, special_text=special_text)
+
+    def shown(self, request: Request, media: Media) -> Stream:
+        """The segments of a conversation, its media expanded. Raises TemplateError where the witness is traced."""
+        if not isinstance(self.witness, Family):
+            raise TemplateError(f"{self.name} is traced, and does not know where media stand: name a declared family")
+        return expanded(self.stream(request), request.messages, self.witness.template.media, media)
 
     def render(
         self,
@@ -137,10 +150,11 @@ class Renderer:
         add_generation_prompt: bool = False,
         seam: bool = True,
         special_text: SpecialText = "text",
+        media: Media | None = None,
     ) -> Rendered:
         """One conversation: ids, what each of them is, and which turns can be trained."""
         request = self.request(messages, tools, add_generation_prompt=add_generation_prompt)
-        return self.render_batch([request], seam=seam, special_text=special_text)[0]
+        return self.render_batch([request], seam=seam, special_text=special_text, media=media)[0]
 
     def render_ids(
         self,

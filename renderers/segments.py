@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 Origin = tuple[str | int, ...]
 """A path into the input: ("messages", 3, "content") or ("tools", 0, "function", "name")."""
@@ -43,7 +44,7 @@ class Segment:
     literal: bool = True
     """Words of the template: a control token spelled in them is one. Data (False) never holds a control token."""
     origin: Origin | None = None
-    """Where data came from; None for the template's own words."""
+    """Where data came from, and what a medium's place stands for; None for the template's other words."""
 
 
 class Verdict(StrEnum):
@@ -79,6 +80,19 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a processor makes of a medium."""
+
+    tokens: int
+    """How many the model reads."""
+    features: Any = None
+    """What else it reads: pixels, a grid; in the processor's own terms."""
+    kind: str = ""
+    digest: str = ""
+    """sha256 of the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """One conversation as told by one witness."""
 
@@ -91,6 +105,8 @@ class Stream:
     """The last user message of the conversation."""
     weights: Mapping[int, float] = field(default_factory=dict)
     """What messages weigh that say so (`Message.weight`)."""
+    media: tuple[Expansion, ...] = ()
+    """What was made of each medium, in order; nothing where none was asked for."""
 
     @property
     def text(self) -> str:

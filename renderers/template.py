@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from renderers.errors import TemplateError
+from renderers.media import Medium, placed, shown
 from renderers.messages import Message, Request, Turn, fact, text
 from renderers.patterns import Brick, content, fill, given
 from renderers.segments import Kind, Segment
@@ -147,18 +148,20 @@ class Template:
     """Whether `start` tells the first message."""
     arrange: Callable[[Request], Request] = as_asked
     """What is made of a conversation before it is told; of each message by what stands before it, and nothing else."""
+    media: Mapping[str, Medium] = field(default_factory=dict)
+    """How media are told, by kind: `image`, `video`, `audio`."""
     views: Mapping[str, Callable[[Turn], Hashable]] = field(default_factory=dict)
     """By role: all that telling it depends on of what is neither its message, nor before it, nor the next role."""
+
+    def asked(self, request: Request) -> Request:
+        """What is told of a request: arranged, its media in words. Raises TemplateError for media that have none."""
+        return self.arrange(shown(request, self.media))
 
     def told(self, request: Request) -> list[Told]:
         """What stands before the first message, then every message; generation prompts are not cut off yet.
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        for index, message in enumerate(request.messages):
-            media = () if isinstance(message.content, str) else {part.type for part in message.content} - {"text"}
-            if media:
-                raise TemplateError(f"message {index}, content: this template has no words for {sorted(media)}")
         plain = replace(request)
         seen = [request if self.sees(message.role) else plain for message in request.messages]
         told = [self.opening(plain), *(self.turn(Turn(shown, index)) for index, shown in enumerate(seen))]
@@ -170,7 +173,8 @@ class Template:
         if not request.messages:
             raise TemplateError("an empty conversation: there is no message to tell")
         end = Turn(request)
-        return tuple(segment for brick in self.start for segment in brick(end))
+        told = (segment for brick in self.start for segment in brick(end))
+        return tuple(told if isinstance(request.messages[0].content, str) else placed(told, self.media))
 
     def sees(self, role: str) -> bool:
         """Whether telling a role depends on what follows, beyond the next role."""
@@ -199,4 +203,6 @@ class Template:
         if role not in self.turns:
             raise TemplateError(f"message {turn.index}: this template has no turn for role {role!r}")
         told = tuple(self.turns[role](turn))
+        if not isinstance(turn.message.content, str):
+            told = tuple(placed(told, self.media))
         return self.assistant.lend(told, (turn.index or 0) - 1) if turn.role(-1) == "assistant" else told

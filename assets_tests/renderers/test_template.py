@@ -25,7 +25,7 @@ def test_an_empty_conversation_is_refused():
 def test_media_without_words_are_refused_by_place():
     picture = Message("user", (Part("text", "a"), Part("image")))
     with pytest.raises(TemplateError, match=r"message 1, content.*image"):
-        TEMPLATE.told(Request((Message("user", "a"), picture)))
+        TEMPLATE.asked(Request((Message("user", "a"), picture)))
 
 
 def test_a_role_without_a_turn_is_refused():

@@ -106,6 +106,7 @@ FAMILIES = {
                 "Qwen/Qwen3-VL-235B-A22B-Instruct",
             ),
             fingerprints=("3636d0f0bd6bef02654cdffdc447b79cb2cef8ab02cc75267345946291a489e4",),
+            flags={"add_vision_id": bool},
         ),
         Family(
             "qwen3-coder",
@@ -125,7 +126,7 @@ FAMILIES = {
                 "Qwen/Qwen3.5-397B-A17B",
             ),
             fingerprints=("a4aee8afcf2e0711942cf848899be66016f8d14a889ff9ede07bca099c28f715",),
-            flags={"enable_thinking": bool},
+            flags={"add_vision_id": bool, "enable_thinking": bool},
             switches={"enable_thinking": True},
         ),
         Family(
@@ -133,7 +134,7 @@ FAMILIES = {
             qwen3_5.SMALL,
             models=("Qwen/Qwen3.5-0.8B", "Qwen/Qwen3.5-2B"),
             fingerprints=("273d8e0e683b885071fb17e08d71e5f2a5ddfb5309756181681de4f5a1822d80",),
-            flags={"enable_thinking": bool},
+            flags={"add_vision_id": bool, "enable_thinking": bool},
             switches={"enable_thinking": False},
         ),
         Family(
@@ -141,7 +142,7 @@ FAMILIES = {
             qwen3_6.TEMPLATE,
             models=("Qwen/Qwen3.6-27B", "Qwen/Qwen3.6-35B-A3B"),
             fingerprints=("e84f32a23fdda27689f868aa4a1a5621f41133e51a48d7f3efcbea2839574259",),
-            flags={"enable_thinking": bool, "preserve_thinking": bool},
+            flags={"add_vision_id": bool, "enable_thinking": bool, "preserve_thinking": bool},
             switches={"enable_thinking": True, "preserve_thinking": False},
         ),
         Family(
@@ -149,7 +150,12 @@ FAMILIES = {
             qwen3_8.TEMPLATE,
             models=("Qwen/Qwen3.8-27B",),
             fingerprints=("c3cf9e34abf4f9e36c2d72165aa9c132d3e2a725b6c2586aaa3a8af9d7a81041",),
-            flags={"enable_thinking": bool, "preserve_thinking": bool, "reasoning_effort": tuple(qwen3_8.EFFORTS)},
+            flags={
+                "add_vision_id": bool,
+                "enable_thinking": bool,
+                "preserve_thinking": bool,
+                "reasoning_effort": tuple(qwen3_8.EFFORTS),
+            },
             switches={"enable_thinking": True, "preserve_thinking": True},
         ),
         Family(

@@ -11,22 +11,23 @@
 Reasoning stands after the last user message, where there is some; with `preserve_thinking`, in every message that
 calls; a thought written inline is dropped. What is said beside calls stands behind them, and once they are answered
 behind the results: such a turn is never what the model wrote. Calls end with `<|tool_response>`, answered or not.
-Messages of the assistant in a row are one turn. Parameters are sorted by name.
+Messages of the assistant in a row are one turn. Parameters are sorted by name. The media of a result stand behind it.
 
 Differs from the official template, on purpose:
 - a result that is a mapping is told as a string that holds its JSON; upstream tells its keys, or refuses it
 - arguments given as JSON text are told as the object; upstream refuses text
 - a tool result without a call before it is refused; upstream leaves it out
 - a system message in parts is told as their joined text; upstream puts a blank behind each
-- media are refused
+- media of the system's or the assistant's own are refused
 """
 
 from collections.abc import Iterator
 
 from renderers.errors import TemplateError
 from renderers.families.gemma_values import GemmaCall, declaration
+from renderers.media import Medium
 from renderers.messages import Message, Turn, fact, text
-from renderers.patterns import Brick, fill, given, say, trimmed_parts
+from renderers.patterns import Brick, content, fill, given, say, trimmed_parts
 from renderers.segments import Kind, Segment
 from renderers.template import Assistant, Template, Told
 from renderers.toolcalls import Calls
@@ -75,7 +76,10 @@ def result(turn: Turn) -> Iterator[Segment]:
     name = named.get(message.tool_call_id, given(message.name or "", "messages", index, "name"))
     if turn.role(-1) == "tool":
         yield from say("<|tool_response>")(turn)
-    yield from say(RESULT if name[0][0] else RESULT.replace("{name}", "unknown"), name=name)(turn)
+    told = content(index, message)
+    said, shown = (tuple(d for d in told if (d[1][-1] in ("content", "text")) is texts) for texts in (True, False))
+    words = RESULT if name[0][0] else RESULT.replace("{name}", "unknown")
+    yield from say(words + "{media}", name=name, content=said, media=shown)(turn)
     if turn.role(1) != "tool":
         said = prepare(caller, False).content
         yield from fill("{content}", at, Kind.ANSWER, content=given(text(said), "messages", at, "content"))
@@ -148,4 +152,9 @@ TEMPLATE = Gemma(
         stops=("<turn|>", "<|tool_response>"),
     ),
     prompt=prompt,
+    media={
+        "image": Medium("{pad}", "<|image|>", "<|image>{pad}<image|>"),
+        "audio": Medium("{pad}", "<|audio|>"),
+        "video": Medium("{pad}", "<|video|>"),
+    },
 )

@@ -3,13 +3,16 @@
 The generation prompt opens the thought, or with `thinking=False` closes it at once. Moonshot's own serving writes the
 tools in TypeScript: the template takes that text as the flag `tools_ts_str`, and writes JSON without it.
 
-Differs from the official template as Kimi K2 does.
+An image is told as one token in a place of its own, however large: the model is given its size beside the ids.
+
+Differs from the official template as Kimi K2 does, but that images are told of users and tools.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from renderers.families import kimi_k2, kimi_k2_thinking
+from renderers.media import Medium
 from renderers.messages import Turn
 from renderers.patterns import given, say
 from renderers.segments import Kind, Segment
@@ -28,4 +31,5 @@ def prompt(turn: Turn) -> str:
     return kimi_k2.ASSISTANT + ("<think>" if turn.flags.get("thinking", True) else kimi_k2_thinking.NO_THINK)
 
 
-TEMPLATE = replace(kimi_k2_thinking.TEMPLATE, start=(tools,), prompt=prompt)
+MEDIA = {"image": Medium("<|media_begin|>image<|media_content|>{pad}<|media_end|>\n", "<|media_pad|>")}
+TEMPLATE = replace(kimi_k2_thinking.TEMPLATE, start=(tools,), prompt=prompt, media=MEDIA)

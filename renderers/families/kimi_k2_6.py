@@ -2,7 +2,7 @@
 
 Without it, `thinking=False` empties the thoughts of history too.
 
-Differs from the official template as Kimi K2 does; media are not told yet.
+Differs from the official template as Kimi K2.5 does.
 """
 
 from dataclasses import replace

@@ -26,14 +26,14 @@ Differs from the official template, on purpose:
 - content that is a mapping is told as JSON; upstream refuses it
 - arguments must be JSON objects, and may be their text; upstream refuses text
 - a tool result that comes first opens a turn as any other does; upstream leaves the opening out
-- media are refused: how many tokens an image is, its size tells, and no template
+- media of the assistant's own are refused
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from renderers.errors import TemplateError
-from renderers.families import qwen3
+from renderers.families import qwen3, qwen3_vl
 from renderers.messages import Message, Turn, fact, text, tojson
 from renderers.patterns import given, refuse, run, say, trimmed
 from renderers.segments import Kind, Segment
@@ -150,5 +150,6 @@ TEMPLATE = Template(
         after="\n",
     ),
     prompt=lambda turn: prompted(turn, thinking=turn.flags.get("enable_thinking", True)),
+    media=qwen3_vl.MEDIA,
 )
 SMALL = replace(TEMPLATE, prompt=lambda turn: prompted(turn, thinking=turn.flags.get("enable_thinking", False)))
