@@ -57,6 +57,7 @@ SOURCES = {
     "a macro": "{% macro tell(m) %}{{ m.role }}{{ messages|length if m.role == 'user' }}{{ add_generation_prompt }}"
     "{% endmacro %}" + WALK.replace("BODY", "{{ tell(m) }}"),
     "the prompt": WALK.replace("BODY", "{{ 'P' if add_generation_prompt and loop.last }}"),
+    "a flag": WALK.replace("BODY", "{{ 'N' if n and loop.first }}"),
     "a break": WALK.replace("BODY", "{% if m.role == 'tool' %}{% break %}{% endif %}"),
     "a continue": WALK.replace("BODY", "{% if m.role == 'tool' %}{% continue %}{% endif %}{{ loop.last }}"),
     "what has changed": WALK.replace("BODY", "{{ loop.changed(m.role) }}"),
@@ -106,7 +107,7 @@ def test_a_prefix_reads_as_if_told_alone(looked_at, order):
     prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
     for messages, generating, switch in asked(CONVERSATION, order):
         told = given(messages, generating, **switch)
-        assert outcome(lambda: prefixes.generate(told, switch)) == outcome(lambda: ways.plain.generate(told))  # noqa: B023
+        assert outcome(lambda: prefixes.generate(told)) == outcome(lambda: ways.plain.generate(told))  # noqa: B023
 
 
 def test_a_loop_goes_on_where_it_would_go_on_alike():
@@ -118,7 +119,7 @@ def test_a_loop_goes_on_where_it_would_go_on_alike():
         return ""
 
     for messages, generating, _ in asked(CONVERSATION):
-        "".join(prefixes.generate(given(messages, generating, count=count), {}))
+        "".join(prefixes.generate(given(messages, generating, count=count)))
     assert len(counted) <= 3 * len(CONVERSATION)
 
 
@@ -126,8 +127,8 @@ def test_of_a_conversation_that_is_not_a_prefix_nothing_is_shared():
     ways = compiled(WALK)
     prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
     other = [{"role": "user", "content": "other"}]
-    assert "".join(prefixes.generate(given(CONVERSATION[:2], False), {})).startswith("[system:0.")
-    assert "".join(prefixes.generate(given(other, False), {})).startswith("[user:other")
+    assert "".join(prefixes.generate(given(CONVERSATION[:2], False))).startswith("[system:0.")
+    assert "".join(prefixes.generate(given(other, False))).startswith("[user:other")
 
 
 @pytest.mark.parametrize("value", range(-3, 4))

@@ -176,33 +176,29 @@ def settled(value: Any) -> Any:
 
 
 class Loop(LoopContext):
-    """A loop that may start late, and says when a step is over."""
+    """A loop that starts late, and says when a step is over."""
 
-    _rest: Rest | None = None
-
-    def __init__(self, iterable: Any, undefined: type[Undefined], *recursion: Any):
-        if not isinstance(iterable, Rest):
-            super().__init__(iterable, undefined, *recursion)
-            return
-        super().__init__(iterable.items[iterable.start :], undefined)
-        self._rest = iterable if iterable.worth else None
-        self.index0, self._length = iterable.start - 1, iterable.count  # type: ignore[assignment]
-        self._current = iterable.items[self.index0] if iterable.start else missing
+    def __init__(self, rest: Rest, undefined: type[Undefined]):
+        super().__init__(rest.items[rest.start :], undefined)
+        self._rest, self.index0, self._length = rest, rest.start - 1, rest.count  # type: ignore[assignment]
+        self._current = rest.items[self.index0] if rest.start else missing
 
     def __next__(self) -> tuple[Any, LoopContext]:
-        if self._rest is not None and self.index0 >= self._rest.start:
+        if self.index0 >= self._rest.start:
             self._rest.done()
         return super().__next__()
 
     def _peek_next(self) -> Any:
-        if self._rest is not None:
-            bool(self._rest.count > self.index)  # asked, so that it has to stay so
+        bool(self._rest.count > self.index)  # asked, so that it has to stay so
         return super()._peek_next()
 
     def changed(self, *value: Any) -> bool:
-        if self._rest is not None:
-            raise Strange("a loop that remembers what it saw")
-        return super().changed(*value)
+        raise Strange("a loop that remembers what it saw")
+
+
+def loop(iterable: Any, undefined: type[Undefined], *recursion: Any) -> LoopContext:
+    """What a template calls `loop`."""
+    return Loop(iterable, undefined) if type(iterable) is Rest else LoopContext(iterable, undefined, *recursion)
 
 
 class SharedGenerator(PlainGenerator):
@@ -231,8 +227,8 @@ class SharedGenerator(PlainGenerator):
         self.write(f", ({', '.join(refs)},))")
         self.writeline("yield text")
         node.iter = nodes.Name(REST, "load", lineno=node.lineno, environment=self.environment)
-        loop = nodes.Name("loop", "load", lineno=node.lineno, environment=self.environment)
-        node.body.insert(0, nodes.ExprStmt(loop, lineno=node.lineno, environment=self.environment))
+        extended = nodes.Name("loop", "load", lineno=node.lineno, environment=self.environment)
+        node.body.insert(0, nodes.ExprStmt(extended, lineno=node.lineno, environment=self.environment))
 
 
 def _names(node: nodes.Node) -> set[str]:
@@ -253,7 +249,7 @@ class SharedEnvironment(PlainEnvironment):
 
     def from_string(self, source: Any, *args: Any, **kwargs: Any) -> jinja2.Template:
         template = super().from_string(source, *args, **kwargs)
-        template.root_render_func.__globals__["LoopContext"] = Loop
+        template.root_render_func.__globals__["LoopContext"] = loop
         return template
 
     def resume(self, context: Context, site: int, iterable: Any, values: Sequence[Any]) -> tuple[Any, str]:
@@ -270,7 +266,7 @@ class SharedEnvironment(PlainEnvironment):
             rest = Rest(telling, site, items, count, View(values, cells))
         except Strange:
             return iterable, ""
-        return rest, rest.text
+        return (rest, rest.text) if rest.worth else (items, "")
 
 
 class Prefixes:
@@ -278,15 +274,15 @@ class Prefixes:
 
     def __init__(self, plain: jinja2.Template, shared: jinja2.Template, messages: Sequence[Mapping[str, Any]]):
         self.plain, self.shared, self.messages = plain, shared, list(messages)
-        self.records: dict[Hashable, dict[Hashable, Rest]] = {}
+        self.records: dict[Hashable, Rest] = {}
 
-    def generate(self, given: Mapping[str, Any], switch: Mapping[str, Any]) -> Iterator[str]:
-        """The text of what is given, piece by piece: with `messages`, a prefix, and a switch flipped."""
+    def generate(self, given: Mapping[str, Any]) -> Iterator[str]:
+        """The text of what is given, piece by piece: a prefix as `messages`, and all else that the template reads."""
         part = given["messages"]
         if len(part) > len(self.messages) or any(map(operator.is_not, part, self.messages)):
             yield from self.plain.generate(given)
             return
-        telling = Telling(Cell(len(part)), self.records.setdefault(tuple(switch.items()), {}))
+        telling = Telling(Cell(len(part)), self.records)
         told = {**given, "messages": Messages(self.messages, telling.sofar), TELLING: telling}
         try:
             for piece in self.shared.generate(told):

@@ -133,10 +133,7 @@ class Messages:
         return self._exact[key]
 
     def __iter__(self) -> Iterator[Any]:
-        at = 0
-        while self._count > at:
-            yield self._whole[self._skipped + at]
-            at += 1
+        return iter(self._exact)
 
     def __len__(self) -> int:
         return self._sofar.exact - self._skipped

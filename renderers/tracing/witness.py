@@ -104,7 +104,7 @@ class TracedTemplate:
 
         def shared(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
             with refusing(self.name):
-                yield from prefixes.generate(self._given(part, tools, prompt, {**asked, **switch}), switch)
+                yield from prefixes.generate(self._given(part, tools, prompt, {**asked, **switch}))
 
         if text != "".join(plain(told, generating, {})):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
