@@ -19,8 +19,8 @@ def create_renderer(
 
     renderer: "auto", "traced" (the tokenizer's own chat template, whatever it is), or a family's name. "auto" is the
     family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does, with
-    a warning; the family of the model's name where there is no template. `today`: what templates print that print the
-    date; it is a flag of the families that do, and they refuse to tell without it.
+    a warning; the family of the model's exact name, maybe with `@revision`, where there is no template. `today`: what
+    templates print that print the date; it is a flag of the families that do, and they refuse to tell without it.
 
     Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """
@@ -47,7 +47,7 @@ def _witness(tokenizer: Tokenizer, renderer: str, today: date | None) -> Witness
         raise UnknownModel(f"no renderer {renderer!r}; there are: auto, traced, {', '.join(FAMILIES)}")
     source = tokenizer.chat_template
     told = {print_: row for row in FAMILIES.values() for print_ in row.fingerprints}
-    named = {model: row for row in FAMILIES.values() for model in row.models}.get(tokenizer.name)
+    named = {model: row for row in FAMILIES.values() for model in row.models}.get(tokenizer.name.partition("@")[0])
     family = named if source is None else told.get(fingerprint(source))
     if renderer == "auto" and family:
         return family

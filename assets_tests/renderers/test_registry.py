@@ -34,8 +34,9 @@ def test_a_known_template_is_traced_on_request(load):
     assert not isinstance(create_renderer(load("qwen3"), "traced").witness, Family)
 
 
-def test_a_model_without_a_template_is_known_by_its_name(with_template):
-    assert create_renderer(with_template(None, "Qwen/Qwen3-8B")).name == "qwen3"
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "Qwen/Qwen3-8B@895c8d171bc03c30e113cd7a28c02494b5e068b7"])
+def test_a_model_without_a_template_is_known_by_its_name(with_template, name):
+    assert create_renderer(with_template(None, name)).name == "qwen3"
 
 
 def test_a_template_of_ones_own_comes_before_the_models_name(with_template):
