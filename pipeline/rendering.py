@@ -36,7 +36,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 def render(
     conversations: Iterable[Conversation], renderer: Renderer, *, history: str = "last"
 ) -> Iterator[RenderedRow | Reject]:
-    """Each conversation as ids and what they are, or as a reject: `refused`, `lost_fields`, `not_encodable`, …
+    """Each conversation as ids and what they are, or as a reject: `refused`, `lost_fields`, `media`, …
 
     history: what becomes of turns that the template tells otherwise in history, a row of `HISTORIES`; `split` makes
     several rows of a conversation, the whole first.
@@ -74,6 +74,8 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
         return _reject(conversation, "no_completion", "there is no assistant message to learn from")
     if broken := _broken_arguments(conversation):
         return _reject(conversation, "broken_arguments", broken)
+    if shown := _medium(conversation):
+        return _reject(conversation, "media", f"{shown}: a row holds ids, and nothing of what the model would see")
     try:
         streams = renderer.streams(_request(conversation), history)
     except RendererError as error:
@@ -101,6 +103,15 @@ def _broken_arguments(conversation: Conversation) -> str:
                 json.loads(call.arguments)
             except ValueError as error:
                 return f"messages/{index}/tool_calls/{number}/arguments of {call.name!r}: {error}"
+    return ""
+
+
+def _medium(conversation: Conversation) -> str:
+    """Where there is something that is no text, and what."""
+    for index, message in enumerate(conversation.answered):
+        for at, part in enumerate(() if isinstance(message.content, str) else message.content):
+            if part.kind != "text":
+                return f"messages/{index}/content/{at} is {part.kind}"
     return ""
 
 

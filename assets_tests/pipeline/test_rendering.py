@@ -18,7 +18,7 @@ from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
 from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
 from pipeline.targets import EXAMPLE, Target
 from renderers.errors import TemplateError, UnknownFlag
-from renderers.messages import Message, Request, ToolCall
+from renderers.messages import Message, Part, Request, ToolCall
 from renderers.renderer import Renderer
 from renderers.segments import KIND_OF, Kind, Origin, Proof, Segment, Stream, Verdict
 
@@ -80,6 +80,14 @@ def test_a_refused_conversation_leaves_and_its_neighbours_stay_in_order(renderer
     )
     assert [(row.id, type(row)) for row in rows] == [("a", RenderedRow), ("b", Reject), ("c", RenderedRow)]
     assert rows[1] == Reject(id="b", stage="rendered", reason="refused", detail="scripted: message 0: no")
+
+
+def test_media_leave_because_a_row_holds_nothing_of_them(renderer: Renderer):
+    picture = conversation("c", "Hi", "Hello.", "?", ".")
+    said = (*picture.messages[:2], Message("user", (Part("text", "?"), Part("image_url"))), picture.messages[3])
+    (gone,) = render([msgspec.structs.replace(picture, messages=said)], renderer)
+    assert isinstance(gone, Reject)
+    assert (gone.reason, gone.detail.partition(":")[0]) == ("media", "messages/2/content/1 is image")
 
 
 def test_what_nobody_answered_is_not_in_the_row(renderer: Renderer):
