@@ -76,7 +76,7 @@ def corpus() -> list[Request]:
     with CORPUS.open("rb") as lines:
         raw = [msgspec.json.decode(line) for line in lines]
     return [
-        Request(from_hub(one["messages"]), tuple(one.get("tools", ())), generating=generating, stopped=not generating)
+        Request(from_hub(one["messages"]), tuple(one.get("tools", ())), generating=generating)
         for one in raw
         for generating in (False, True)
     ]

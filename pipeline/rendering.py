@@ -92,7 +92,7 @@ def _request(conversation: Conversation) -> Request:
     """What is told of a conversation. What the model did not write weighs nothing."""
     flawed = {flaw.message for flaw in conversation.flaws}
     messages = [m.but(weight=0.0) if index in flawed else m for index, m in enumerate(conversation.answered)]
-    return Request(tuple(messages), conversation.tools, stopped=True)
+    return Request(tuple(messages), conversation.tools)
 
 
 def _broken_arguments(conversation: Conversation) -> str:

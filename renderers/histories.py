@@ -6,15 +6,15 @@ only the end of such a conversation is what inference would see. A row for each 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from renderers.errors import TemplateError, UnknownFlag
-from renderers.messages import Request
-from renderers.segments import Proof, Stream, Verdict
+from renderers.messages import Message, Request
+from renderers.segments import Kind, Proof, Stream, Verdict
 
 Tell = Callable[[Request], Stream]
 History = Callable[[Tell, Request], list[Stream]]
-"""The rows of a conversation; the first of them is the whole."""
+"""The rows of a conversation, each with its last stop; the first of them is the whole."""
 KEEPING = {
     "preserve_thinking": True,
     "clear_thinking": False,
@@ -24,9 +24,27 @@ KEEPING = {
 """What templates call it to keep reasoning in history; last what only ours can do, and no server."""
 
 
+def stopped(tell: Tell, request: Request) -> Stream:
+    """A conversation whose last turn ends with its stop, even if that is the marker of the turn which follows (GLM).
+
+    The template says which: it is asked to tell one message more, a result after a call, a question after an answer.
+    """
+    told, end = tell(request), len(request.messages) - 1
+    message = request.messages[-1]
+    if message.role != "assistant" or end in told.stopped or request.generating:
+        return told
+    more = [Message("tool", "x", tool_call_id=call.id) for call in message.tool_calls] or [Message("user", "x")]
+    try:
+        longer = tell(replace(request, messages=(*request.messages, *more)))
+    except TemplateError:
+        return told
+    stops = (segment for segment in longer.segments if segment.kind is Kind.STOP and segment.message == end)
+    return replace(told, segments=(*told.segments, *islice(stops, 1)))
+
+
 def last(tell: Tell, request: Request) -> list[Stream]:
     """One row, of which the turns are learned that are proved in it."""
-    return [tell(request)]
+    return [stopped(tell, request)]
 
 
 def keep(tell: Tell, request: Request) -> list[Stream]:
@@ -36,7 +54,7 @@ def keep(tell: Tell, request: Request) -> list[Stream]:
     """
     for flag, value in KEEPING.items():
         try:
-            whole = tell(replace(request, flags={**request.flags, flag: value}))
+            whole = stopped(tell, replace(request, flags={**request.flags, flag: value}))
         except UnknownFlag:
             continue
         noted = (replace(p, note=", ".join(filter(None, (f"{flag}={value}", p.note)))) for p in whole.proofs)
@@ -46,7 +64,7 @@ def keep(tell: Tell, request: Request) -> list[Stream]:
 
 def trust(tell: Tell, request: Request) -> list[Stream]:
     """One row, of which every turn is learned that has a stop; those that are not proved are flagged."""
-    whole = tell(request)
+    whole = stopped(tell, request)
     return [replace(whole, proofs=tuple(_trusted(proof, whole) for proof in whole.proofs))]
 
 
@@ -64,7 +82,7 @@ def split(tell: Tell, request: Request) -> list[Stream]:
     The whole conversation; then, from the end, a row that ends with each turn that no row before it proves. A row
     proves all turns whose context holds in it: a long tool loop is one row, a chat with thoughts is a row a turn.
     """
-    rows, refused = [whole := tell(request)], {}
+    rows, refused = [whole := stopped(tell, request)], {}
     row_of = dict.fromkeys(whole.trainable, 0)
     for turn in reversed([proof.message for proof in whole.proofs]):
         if turn in row_of or request.messages[turn].weight == 0:
@@ -82,9 +100,9 @@ def split(tell: Tell, request: Request) -> list[Stream]:
 def _ending(tell: Tell, request: Request, turn: int) -> Stream | None:
     """The conversation as far as this turn, as inference saw it; None where it cannot be told."""
     part = replace(request, messages=request.messages[: turn + 1], generating=False)
-    asked = replace(part, messages=part.messages[:-1], generating=True, stopped=False)
+    asked = replace(part, messages=part.messages[:-1], generating=True)
     try:
-        row = tell(part)
+        row = stopped(tell, part)
         return _behind(tell(asked), row) if row.proofs[-1].verdict is Verdict.HISTORY_REWRITTEN else row
     except TemplateError:
         return None

@@ -86,8 +86,6 @@ class Request:
     flags: Mapping[str, Any] = field(default_factory=dict)
     generating: bool = False
     """Ends with the generation prompt."""
-    stopped: bool = False
-    """Ends with the stop of its last turn, even if the template leaves that to the turn which follows (GLM)."""
     facts: dict[Callable, Any] = field(default_factory=dict, init=False, repr=False)
 
 

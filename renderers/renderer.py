@@ -69,8 +69,6 @@ class Family:
         segments = list(opening)
         for index, turn in enumerate(turns):
             segments += seamed(turn, proven[index].prompt) if index in proven else turn
-        if request.stopped and request.messages[-1].role == "assistant":
-            segments += self.template.assistant.owe(Turn(request, len(request.messages) - 1))
         if request.generating:
             segments.append(Segment(self.template.prompt(Turn(request))))
         return Stream(tuple(segments), tuple(p.proof for p in proven.values()), lost_fields(request, segments))

@@ -75,8 +75,7 @@ class Assistant:
     """Words before content where nothing is called, be there any or not."""
     calls: Calls | None = None
     lent: tuple[str, ...] = ()
-    """Role markers that end this turn as they begin the next one: the model samples them as its stop. The first after
-    an answer, the last after a call."""
+    """Role markers that end this turn as they begin the next one: the model samples them as its stop."""
     after: str = ""
     """What the template puts behind the stop."""
     prepare: Callable[[Message, bool], Message] = as_it_is
@@ -110,11 +109,6 @@ class Assistant:
     def recalling(self) -> bool:
         """Whether there are words for a thought."""
         return bool(self.think and self.prepare(Message("assistant", "said", reasoning="thought"), True).reasoning)
-
-    def owe(self, turn: Turn) -> Told:
-        """The stop of a turn that nothing follows: what the next one would lend it."""
-        stop = self.lent[-1 if turn.message.tool_calls else 0] if self.lent else ""
-        return (Segment(stop, Kind.STOP, turn.index),) if stop else ()
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
         """The same with every pattern that is read back changed."""

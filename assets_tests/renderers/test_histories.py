@@ -1,7 +1,7 @@
 """Rows of a conversation: each turn that can be proved is learned once, in the context that inference saw."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import date
 
 import numpy as np
@@ -40,8 +40,7 @@ AGENT = (Message("user", "a"), *STEP * 2, Message("assistant", "b"), *chat(2))
 
 def rows(name: str, messages: tuple[Message, ...], history=split, *, generating=False, **flags) -> list[Stream]:
     dated = {"today": NOW} if "today" in FAMILIES[name].flags else {}
-    asked = Request(messages, flags={**dated, **flags}, generating=generating, stopped=not generating)
-    return history(FAMILIES[name].tell, asked)
+    return history(FAMILIES[name].tell, Request(messages, flags={**dated, **flags}, generating=generating))
 
 
 def verdicts(stream: Stream) -> list[Verdict]:
@@ -141,20 +140,26 @@ OTHERWISE = {
     "deepseek-v3.2": "the family tells what DeepSeek's encoder does, the template something else",
     "gpt-oss": "traced, an answer in history is trusted to end as it does there",
     "kimi-k2.6": "declared, a switch proves more",
-    **dict.fromkeys(
-        ("glm-4.5", "glm-4.7-flash", "glm-5", "glm-5.1", "glm-5.2"), "no template says which marker a last turn is owed"
-    ),
 }
+
+
+@pytest.fixture
+def other_witness(traced, vocabulary) -> Callable[[str], TracedTemplate]:
+    """family -> its official template, traced, and told which tokens are control tokens."""
+
+    def made(name: str) -> TracedTemplate:
+        template, known = traced(name), vocabulary(name)
+        added = {token: token in known.special for token in known.added}
+        return TracedTemplate(template.source, special_tokens=template.special_tokens, added=added, today=NOW)
+
+    return made
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES.keys() - OTHERWISE.keys()))
 @pytest.mark.parametrize("messages", [chat(3), AGENT], ids=["chat", "agent"])
-def test_both_witnesses_split_alike(name, messages, traced, vocabulary):
-    template, known = traced(name), vocabulary(name)
-    added = {token: token in known.special for token in known.added}
-    witness = TracedTemplate(template.source, special_tokens=template.special_tokens, added=added, today=NOW)
+def test_both_witnesses_split_alike(name, messages, other_witness):
     try:
-        one, other = rows(name, messages), split(witness.tell, Request(messages))
+        one, other = rows(name, messages), split(other_witness(name).tell, Request(messages))
     except TemplateError:
         assert name == "gemma-3"  # it has no tools
         return
@@ -162,17 +167,16 @@ def test_both_witnesses_split_alike(name, messages, traced, vocabulary):
 
 
 @pytest.mark.parametrize(("end", "stop"), [(Message("assistant", "b"), "<|user|>"), (STEP[0], "<|observation|>")])
-def test_a_last_turn_that_lends_no_stop_gets_the_one_the_model_would_sample(end, stop):
+@pytest.mark.parametrize("witness", ["declared", "traced"])
+def test_a_last_turn_that_ends_with_the_next_marker_gets_the_one_the_model_would_sample(
+    witness, end, stop, other_witness
+):
+    tell = (other_witness("glm-4.5") if witness == "traced" else FAMILIES["glm-4.5"]).tell
     asked = Request((Message("user", "a"), end))
-    open_, stopped = (FAMILIES["glm-4.5"].tell(r) for r in (asked, replace(asked, stopped=True)))
-    assert stopped.text == open_.text + stop
-    assert (open_.trainable, stopped.trainable) == (frozenset(), {1})
-    assert FAMILIES["qwen3"].tell(asked) == FAMILIES["qwen3"].tell(replace(asked, stopped=True))
-
-
-def test_trust_does_not_invent_a_stop():
-    (row,) = trust(FAMILIES["glm-4.5"].tell, Request(chat(2)))
-    assert row.trainable == {1}
+    (row,) = last(tell, asked)
+    assert row.text == tell(asked).text + stop
+    assert (tell(asked).trainable, row.trainable) == (frozenset(), {1})
+    assert row.segments[-1].kind is Kind.STOP
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -182,7 +186,7 @@ def test_what_is_learned_of_every_row_is_what_inference_sees_and_the_model_write
     tokenizer = vocabulary(name)
     renderer = create_renderer(tokenizer, name, today=NOW)
     try:
-        told = encode(renderer.streams(Request(messages, stopped=True), "split"), tokenizer)
+        told = encode(renderer.streams(Request(messages), "split"), tokenizer)
     except TemplateError:
         assert name == "gemma-3"  # it has no tools
         return

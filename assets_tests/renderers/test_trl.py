@@ -23,6 +23,7 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from renderers import FAMILIES, Family, Kind, Message, Request, Segment, Stream, TemplateError, from_hub, to_hub
+from renderers.histories import stopped
 from renderers.tracing.witness import REFUSALS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,7 +162,7 @@ def test_what_trl_trains_we_train_but_for_named_classes(family, marked, turns):
     found, apart, flags = Counter(), set(), {"today": NOW} if "today" in family.flags else {}
     for name, messages, tools in turns:
         try:
-            stream = family.tell(Request(messages, tuple(tools or ()), flags, stopped=True))
+            stream = stopped(family.tell, Request(messages, tuple(tools or ()), flags))
             text, spans = marked(messages, tools)
         except (TemplateError, *REFUSALS):
             continue
