@@ -7,30 +7,26 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Literal, cast
-
-import numpy as np
+from typing import Any, cast
 
 from renderers.chatting.builtin import ALIASES, TEMPLATES
 from renderers.chatting.template import Template
 from renderers.errors import RendererError, TokenizerError, UnknownModel
-from renderers.masking import IGNORED, POLICIES, labels
+from renderers.masking import POLICIES, LossPolicy
 from renderers.messages import Message, Request, from_hub
 from renderers.preview import stream_runs, to_ansi
 from renderers.registry import FAMILIES, create_renderer
-from renderers.rendered import Rendered, encode
+from renderers.rendered import encode
 from renderers.renderer import Family, Renderer, Witness
+from renderers.rows import Row, Side, row_of, table_of
 from renderers.segments import Stream
 from renderers.tokenizer import HubTokenizer, Tokenizer
 
 Messages = Sequence[Message] | Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]]
 AnyTokenizer = Tokenizer | HubTokenizer
-Row = dict[str, np.ndarray]
 SHAREGPT = {"human": "user", "gpt": "assistant", "function_call": "assistant", "observation": "tool"}
 """Roles as data sets of `from` and `value` have them."""
-PADDING = {"input_ids": 0, "labels": IGNORED, "action_mask": 0, "attention_mask": 0}
-"""What a row is filled up with; ids with the tokenizer's own padding token, if it names one."""
 
 
 class Chat:
@@ -53,8 +49,7 @@ class Chat:
         ignore_tool_calls: bool = False,
         today: date | None = None,
     ):
-        named = isinstance(template, str) and ("/" not in template or template in TEMPLATES)
-        self.template = get_template(template) if named and isinstance(template, str) else template
+        self.template = _named(template) if isinstance(template, str) else template
         self.messages, self.tools, self.skills = messages, tools, skills
         self.tokenizer, self.ignore_tool_calls, self.today = tokenizer, ignore_tool_calls, today
 
@@ -113,14 +108,17 @@ class Chat:
         renderer = self.renderer(tokenizer, **flags)
         asked = self.request(renderer, add_generation_prompt, tools, skills)
         rendered = _encoding(renderer).render_batch([asked])[0]
-        return _row(rendered, last_turn_only=train_on_last_turn_only, max_length=max_length)
+        return row_of(rendered, _policy(train_on_last_turn_only), max_length=max_length)
 
     def renderer(self, tokenizer: AnyTokenizer | None = None, **flags: Any) -> Renderer:
         """What tells this chat; without a tokenizer it tells, and does not encode."""
         tokenizer = tokenizer or self.tokenizer
         adapted = None if tokenizer is None else adapt(tokenizer)
-        witness = self.template if not isinstance(self.template, str) else _of_model(self.template, adapted, self.today)
-        witness = witness.family if isinstance(witness, Template) else witness
+        witness = self.template
+        if isinstance(witness, str):
+            witness = _of_model(witness, adapted, self.today)
+        if isinstance(witness, Template):
+            witness = witness.family
         if self.today is not None and "today" in witness.flags:
             flags["today"] = self.today
         return Renderer(witness, cast(Tokenizer, adapted), flags)
@@ -151,6 +149,11 @@ def _message(message: Message | Mapping[str, Any]) -> Message:
     return from_hub([message])[0]
 
 
+def _named(name: str) -> Template | Family | str:
+    """What a name stands for; a model's stays a name until there is a tokenizer."""
+    return name if "/" in name and name not in TEMPLATES else get_template(name)
+
+
 def _of_model(name: str, tokenizer: Tokenizer | None, today: date | None) -> Witness:
     """The witness of a model on the Hub."""
     family = next((family for family in FAMILIES.values() if name in family.models), None)
@@ -179,15 +182,8 @@ def _adapted(tokenizer: HubTokenizer, template: str | None, size: int) -> Tokeni
     return Tokenizer.from_hf(tokenizer)
 
 
-def _row(rendered: Rendered, *, last_turn_only: bool, max_length: int | None) -> Row:
-    learned = labels(rendered, POLICIES["last_turn" if last_turn_only else "assistant"])[:max_length]
-    ids = rendered.ids[:max_length]
-    return {
-        "input_ids": ids.astype(np.int64),
-        "labels": learned.astype(np.int64),
-        "action_mask": (learned != IGNORED).astype(np.int64),
-        "attention_mask": np.ones(len(ids), np.int64),
-    }
+def _policy(last_turn_only: bool) -> LossPolicy:
+    return POLICIES["last_turn" if last_turn_only else "assistant"]
 
 
 def tokenize_chats(
@@ -196,7 +192,7 @@ def tokenize_chats(
     *,
     train_on_last_turn_only: bool = False,
     max_length: int | None = None,
-    padding_side: Literal["right", "left"] = "right",
+    padding_side: Side = "right",
     history: str = "last",
     **flags: Any,
 ) -> Row:
@@ -209,18 +205,9 @@ def tokenize_chats(
     renderers = [chat.renderer(adapted, **flags) for chat in chats]
     told = [r.streams(chat.request(r), history) for chat, r in zip(chats, renderers, strict=True)]
     rendered = encode(list(chain.from_iterable(told)), adapted)
-    rows = [_row(one, last_turn_only=train_on_last_turn_only, max_length=max_length) for one in rendered]
-    filling = PADDING | {"input_ids": adapted.added.get(adapted.special_tokens.get("pad_token", ""), 0)}
-    longest = max((len(row["input_ids"]) for row in rows), default=0)
-    return {name: _padded([row[name] for row in rows], longest, filling[name], padding_side) for name in PADDING}
-
-
-def _padded(rows: Sequence[np.ndarray], longest: int, filling: int, side: str) -> np.ndarray:
-    table = np.full((len(rows), longest), filling, np.int64)
-    for row, values in zip(table, rows, strict=True):
-        start = longest - len(values) if side == "left" else 0
-        row[start : start + len(values)] = values
-    return table
+    rows = [row_of(one, _policy(train_on_last_turn_only), max_length=max_length) for one in rendered]
+    padding = adapted.added.get(adapted.special_tokens.get("pad_token", ""), 0)
+    return table_of(rows, side=padding_side, padding=padding)
 
 
 def tokenize_conversations(
