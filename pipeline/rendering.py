@@ -19,6 +19,7 @@ from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
 from pipeline.targets import EXAMPLE, SETTINGS, Target
 from renderers.errors import RendererError, TemplateError
+from renderers.loading import FILES, files_in, read_tokenizer
 from renderers.messages import Message, Request
 from renderers.registry import create_renderer
 from renderers.rendered import Rendered, encode
@@ -28,8 +29,6 @@ from renderers.tokenizer import Tokenizer
 
 AT_ONCE = 64
 """Conversations a call of the tokenizer."""
-FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
-"""Only the first must be there."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -182,19 +181,8 @@ def load_tokenizer(target: Target, *, folder: Path = Path(), offline: bool = Fal
     Raises SettingsError for a Hub id without a commit, TokenizerUnavailable where it cannot be had, with the cure.
     """
     files = tokenizer_files(target, folder=folder, offline=offline)
-    config = json.loads(files["tokenizer_config.json"].read_text("utf-8")) if "tokenizer_config.json" in files else {}
     name = target.model if target.revision is None else f"{target.model}@{target.revision}"
-    return Tokenizer.from_json(
-        files["tokenizer.json"].read_text("utf-8"), config=config, chat_template=_template(files), name=name
-    )
-
-
-def _template(files: Mapping[str, Path]) -> str | None:
-    if "chat_template.jinja" in files:
-        return files["chat_template.jinja"].read_text("utf-8")
-    if "chat_template.json" in files:
-        return json.loads(files["chat_template.json"].read_text("utf-8"))["chat_template"]
-    return None
+    return read_tokenizer(files, name=name)
 
 
 def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = False) -> dict[str, Path]:
@@ -202,8 +190,8 @@ def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = Fa
     place = EXAMPLE / "tokenizer" if target.model == "example" else folder / target.model
     if not place.is_dir():
         return _hub_files(target, offline=offline)
-    files = {name: place / name for name in FILES if (place / name).is_file()}
-    if "tokenizer.json" not in files:
+    files = files_in(place)
+    if FILES[0] not in files:
         raise TokenizerUnavailable(f"{place} holds no tokenizer.json; save the tokenizer there with `save_pretrained`")
     return files
 

@@ -1,6 +1,7 @@
 """Messages to token ids that know what they are, and back: see `create_renderer`."""
 
 from renderers.arguments import CallStatus
+from renderers.bridging import Bridge
 from renderers.chat import Chat, get_template, register_template, tokenize_chats, tokenize_conversations
 from renderers.chatting.formatters import (
     JsonCompactFormatter,
@@ -23,15 +24,18 @@ from renderers.chatting.policies import (
     ToolPolicy,
 )
 from renderers.chatting.template import Template
+from renderers.closing import Refusal
 from renderers.comparing import Comparison, compare_hf_template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownFlag, UnknownModel
 from renderers.masking import POLICIES, LossPolicy, labels, loss_mask
 from renderers.media import Media, MultiModalData, PlaceholderRange
 from renderers.messages import Message, Part, Request, ToolCall, from_hub, to_hub
 from renderers.parsing import Listening, Parsed, ParsedCall
+from renderers.pooling import RendererPool, create_renderer_pool
 from renderers.registry import FAMILIES, create_renderer
 from renderers.rendered import Rendered, Span
 from renderers.renderer import Family, Renderer, Witness
+from renderers.samples import TrainingSample, build_training_sample
 from renderers.segments import Expansion, Kind, Origin, Proof, Segment, Stream, Verdict
 from renderers.tokenizer import Tokenizer
 
@@ -39,6 +43,7 @@ __all__ = [
     "FAMILIES",
     "POLICIES",
     "AssistantPolicy",
+    "Bridge",
     "CallStatus",
     "Chat",
     "Comparison",
@@ -64,9 +69,11 @@ __all__ = [
     "Part",
     "PlaceholderRange",
     "Proof",
+    "Refusal",
     "Rendered",
     "Renderer",
     "RendererError",
+    "RendererPool",
     "Request",
     "Segment",
     "SkillPolicy",
@@ -82,13 +89,16 @@ __all__ = [
     "ToolMainContentProcessor",
     "ToolPlacement",
     "ToolPolicy",
+    "TrainingSample",
     "UnknownFlag",
     "UnknownModel",
     "Verdict",
     "Witness",
     "YamlFormatter",
+    "build_training_sample",
     "compare_hf_template",
     "create_renderer",
+    "create_renderer_pool",
     "from_hub",
     "get_template",
     "labels",

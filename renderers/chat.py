@@ -5,13 +5,13 @@ Everything here is a view of the stream that the template's witness tells; nothi
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
 
 from renderers.chatting.builtin import ALIASES, TEMPLATES
 from renderers.chatting.template import Template
 from renderers.errors import RendererError, TokenizerError, UnknownModel
+from renderers.loading import adapt
 from renderers.masking import POLICIES, LossPolicy
 from renderers.messages import Message, Request, from_hub
 from renderers.preview import stream_runs, to_ansi
@@ -168,18 +168,6 @@ def _encoding(renderer: Renderer) -> Renderer:
     if renderer.tokenizer is None:
         raise TokenizerError("no tokenizer to encode with: give one to Chat(tokenizer=…) or to tokenize(…)")
     return renderer
-
-
-def adapt(tokenizer: AnyTokenizer) -> Tokenizer:
-    """A tokenizer of ours as it is; of transformers', what it is now (it is read once)."""
-    if isinstance(tokenizer, Tokenizer):
-        return tokenizer
-    return _adapted(tokenizer, getattr(tokenizer, "chat_template", None), len(cast(Any, tokenizer)))
-
-
-@lru_cache(maxsize=4)
-def _adapted(tokenizer: HubTokenizer, template: str | None, size: int) -> Tokenizer:
-    return Tokenizer.from_hf(tokenizer)
 
 
 def _policy(last_turn_only: bool) -> LossPolicy:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from renderers.chat import Chat, Tools, adapt
+from renderers.chat import Chat, Tools
 from renderers.chatting.template import Template
+from renderers.loading import adapt
 from renderers.rendered import encode
 from renderers.renderer import Witness
 

@@ -7,15 +7,18 @@ from typing import Any
 
 from renderers.errors import UnknownFlag, UnknownModel
 from renderers.families import FAMILIES
+from renderers.loading import AnyTokenizer, load_tokenizer
 from renderers.renderer import Family, Renderer, Witness
 from renderers.tokenizer import Tokenizer
 from renderers.tracing.witness import TracedTemplate
 
 
 def create_renderer(
-    tokenizer: Tokenizer, renderer: str = "auto", *, today: date | None = None, **flags: Any
+    tokenizer: AnyTokenizer, renderer: str = "auto", *, today: date | None = None, **flags: Any
 ) -> Renderer:
-    """A renderer for a tokenizer. `flags` are the template's own, as `enable_thinking=False`.
+    """A renderer for a tokenizer: ours or one of transformers, a folder that holds one, a model's name on the Hub.
+
+    `flags` are the template's own, as `enable_thinking=False`.
 
     renderer: "auto", "traced" (the tokenizer's own chat template, whatever it is), or a family's name. "auto" is the
     family that tells the same as the tokenizer's chat template; the template itself, traced, where no family does, with
@@ -24,6 +27,7 @@ def create_renderer(
 
     Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """
+    tokenizer = load_tokenizer(tokenizer)
     witness = _witness(tokenizer, renderer, today)
     if isinstance(witness, Family):
         if today is not None and "today" in witness.flags:

@@ -54,6 +54,22 @@ class Rendered:
         """Where media stand, and what was made of them; None where there are none."""
         return multi_modal_data(self.stream, self.owners)
 
+    @property
+    def token_ids(self) -> list[int]:
+        """The ids, as a list."""
+        return self.ids.tolist()
+
+    @property
+    def message_indices(self) -> list[int]:
+        """The message that says each token; -1 for scaffold, which nobody says."""
+        said = [-1 if s.kind is Kind.SCAFFOLD or s.message is None else s.message for s in self.segments]
+        return np.asarray(said, np.int32)[self.owners].tolist()
+
+    @property
+    def sampled_mask(self) -> list[bool]:
+        """Which tokens the model writes, be they trainable or not."""
+        return np.asarray([segment.kind.sampled for segment in self.segments], bool)[self.owners].tolist()
+
     def spans(self) -> list[Span]:
         """What the tokens are, run by run."""
         starts = np.flatnonzero(np.diff(self.owners, prepend=-1)).tolist()
