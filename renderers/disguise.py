@@ -16,7 +16,8 @@ class Disguise:
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer
-        self.characters = dict[int, str]()
+        self.characters, self.spelled = dict[int, str](), dict[int, str]()
+        """By id; and how each is spelled, by its code point."""
         self.known = dict[int, str | bytes]()
         """What ids say, as far as anybody asked: bytes where that is but a part of a character."""
 
@@ -26,8 +27,11 @@ class Disguise:
         return "".join(part.text if part.id is None else self.character(part.id) for part in parts)
 
     def character(self, token: int) -> str:
-        self.known.pop(token, None)
-        return self.characters.setdefault(token, chr(FIRST + len(self.characters)))
+        if token not in self.characters:
+            code = FIRST + len(self.characters)
+            self.characters[token] = self.known[token] = chr(code)
+            self.spelled[code] = self.tokenizer.token_text(token)
+        return self.characters[token]
 
     def spot(self, text: str) -> str:
         """Text of a model, in which whatever spells a control token of the template is taken for it."""
@@ -36,16 +40,14 @@ class Disguise:
 
     def show(self, text: str) -> str:
         """Text with every control token spelled again."""
-        if not holds_control(text):
-            return text
-        return text.translate({ord(one): self.tokenizer.token_text(token) for token, one in self.characters.items()})
+        return text.translate(self.spelled) if holds_control(text) else text
 
     def said(self, token: int) -> str | bytes:
         """What an id says: a character for a control token of the template; bytes for a part of a character."""
         if token not in self.known:
             said = self.tokenizer.token_bytes(token)
             try:
-                self.known[token] = self.characters.get(token) or said.decode()
+                self.known[token] = said.decode()
             except UnicodeDecodeError:
                 self.known[token] = said
         return self.known[token]

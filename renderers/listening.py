@@ -71,14 +71,28 @@ class Listener:
         words = own.before_answer
         answer = (yield from tape.stand(words, at)) if words else -1
         calls = None if answer >= 0 else own.calls
+        at = (yield from self.aside(at)) if calls and own.beside else at
         begin = (yield from self.calls_begin(calls, at)) if calls else (yield from tape.end())
         if not calls or begin < 0:
-            self.content = self.bare(tape.text[max(at, answer) :])
+            self.content += self.bare(tape.text[max(at, answer) :])
             return
         end = content_end(calls, tape.text, at, begin)
-        self.content = self.bare(tape.text[at:end])
+        self.content += self.bare(tape.text[at:end])
         self.cuts.append((end, Kind.TOOL_CALL))
         yield from self.called(calls, end)
+
+    def aside(self, at: int) -> Waiting:
+        """Reads what is said before calls; where it ends, with its words."""
+        opening, _, closing = pieces(self.own.beside)
+        begin = yield from self.tape.stand(opening, at)
+        if begin < 0:
+            return at
+        end = yield from self.tape.find(mark(closing), begin)
+        if end < 0:
+            self.content = self.tape.text[begin:]
+            return len(self.tape.text)
+        self.content, after = yield from self.closed(closing, begin, end)
+        return after
 
     def thought(self) -> Waiting:
         """Reads the reasoning; where it ends, with its words."""
@@ -95,7 +109,8 @@ class Listener:
             end = end if end >= 0 else len(tape.text)
             self.reasoning = tape.text[at:end]
             return end
-        return (yield from self.closed(closing, sign, at, end))
+        self.reasoning, after = yield from self.closed(closing, at, end)
+        return after
 
     def opened(self, words: str) -> Waiting:
         """Where the words end that a thought opens with; -1 if none does. Blanks around them may be others."""
@@ -106,19 +121,18 @@ class Listener:
         start = blank(tape.text[:FAR], 0)
         return start + len(core) if at < 0 and tape.text.startswith(core, start) else at
 
-    def closed(self, words: str, sign: str, at: int, end: int) -> Waiting:
-        """Where the words end that close a thought, which is told as it is where they are spaced otherwise."""
-        tape, before = self.tape, words[: words.index(sign)]
+    def closed(self, words: str, at: int, end: int) -> Generator[int, None, tuple[str, int]]:
+        """What stands before words whose sign was found, and where they end. Spaced otherwise, blanks are text."""
+        tape, sign = self.tape, mark(words)
+        before = words[: words.index(sign)]
         rest = words.removeprefix(before)
         after = yield from tape.stand(rest, end)
         if after < 0 and tape.ended and rest.startswith(tape.text[end:]):
             after = len(tape.text)
         if after >= 0 and tape.text.endswith(before, at, end):
-            self.reasoning = tape.text[at : end - len(before)]
-            return after
-        self.reasoning = tape.text[at:end]
-        after = yield from tape.stand(rest.strip(), end)
-        return after if after >= 0 else end + len(sign)
+            return tape.text[at : end - len(before)], after
+        core = yield from tape.stand(rest.strip(), end)
+        return tape.text[at:end], core if core >= 0 else end + len(sign)
 
     def calls_begin(self, calls: Calls, at: int) -> Waiting:
         """Where the first call does, or the section of calls; -1 if there is none."""

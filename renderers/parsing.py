@@ -74,6 +74,8 @@ class Parser:
     def __init__(self, template: Template, tokenizer: Tokenizer):
         self.template, self.tokenizer, self.disguise = template, tokenizer, Disguise(tokenizer)
         self.own = template.assistant.worded(self.disguise.hide)
+        self.signs = tuple(map(self.disguise.hide, self.stops))
+        """`stops`, as they are read."""
 
     def parse(
         self, completion: Iterable[int] | str, request: Request, *, prompt_ids: Sequence[int] | None = None
@@ -132,9 +134,8 @@ class Listening:
     def __init__(self, parser: Parser, request: Request, prompt_ids: Sequence[int] | None = None):
         self.parser, self.request, self.prompt_ids = parser, request, prompt_ids
         self.prompted = parser.prompted(request, prompt_ids)
-        hide, schemas = parser.disguise.hide, schemas_of(request.tools)
-        self.listener = Listener(parser.own, tuple(map(hide, parser.stops)), schemas)
-        hidden = hide(self.prompted)
+        self.listener = Listener(parser.own, parser.signs, schemas_of(request.tools))
+        hidden = parser.disguise.hide(self.prompted)
         self.listener.add(hidden)
         self.begin = self.known = len(hidden)
         self.ear = Ear(parser.disguise, self.begin)
@@ -158,11 +159,16 @@ class Listening:
         """The message so far, as if the completion ended here. Reads it all again: for what is new, see `feed`."""
         return self.parser.parse(self.ids or (), self.request, prompt_ids=self.prompt_ids)
 
+    @property
+    def calls(self) -> tuple[ParsedCall, ...]:
+        """The calls so far that can no longer change."""
+        return tuple(map(self.call, self.listener.found))
+
     def close(self) -> Parsed:
         """The message, now that there is no more."""
         listener, show = self.listener, self.parser.disguise.show
         listener.add(self.ear.end(), last=True)
-        calls = tuple(map(self.call, listener.found))
+        calls = self.calls
         reasoning = None if listener.reasoning is None else show(listener.reasoning)
         told = tuple(call.call for call in calls if call.call)
         message = Message("assistant", show(listener.content), reasoning, told)

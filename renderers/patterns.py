@@ -116,8 +116,9 @@ def take(
         if at < 0:
             return None
         follows = then if 2 * number == len(rest) else ("",)
-        begins = _value_end(text, at) if place == value else at
-        end, after = _ends(words, text, begins, follows, loose=loose)
+        starts = (_value_end(text, at), at) if place == value else (at,)  # what is no JSON ends as any text does
+        tries = (_ends(words, text, start, follows, loose=loose) for start in starts)
+        end, after = next((ends for ends in tries if ends[1] >= 0), (-1, -1))
         found[place], at = text[at:end], after
     return (found, at) if at >= 0 else None
 

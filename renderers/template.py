@@ -73,6 +73,8 @@ class Assistant:
     """Words before content, where there is any."""
     before_answer: str = ""
     """Words before content where nothing is called, be there any or not."""
+    beside: str = ""
+    """A pattern with the place `{content}`: how models say something before they call, though no message is told so."""
     calls: Calls | None = None
     lent: tuple[str, ...] = ()
     """Role markers that end this turn as they begin the next one: the model samples them as its stop."""
@@ -112,7 +114,7 @@ class Assistant:
 
     def worded(self, change: Callable[[str], str]) -> "Assistant":
         """The same with every pattern that is read back changed."""
-        names = ("think", "no_think", "after_think", "before_content", "before_answer")
+        names = ("think", "no_think", "after_think", "before_content", "before_answer", "beside")
         words = {name: change(getattr(self, name)) for name in names}
         stop = change(self.stop) if isinstance(self.stop, str) else ""
         stops, lent = tuple(map(change, self.stops)), tuple(map(change, self.lent))

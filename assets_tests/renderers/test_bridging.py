@@ -200,7 +200,7 @@ def bridged(renderer: Renderer, completion: str, *new: Message, **given) -> Brid
         ("<think>\nhm\n</think>\n\nHello<|im_end|>", MORE, Refusal.HISTORY),
         ("Hello<|im_end|>\n", MORE, Refusal.AFTER_CLOSE),
         ("Hello<|im_end|><|endoftext|>", MORE, Refusal.AFTER_CLOSE),
-        ("Hello<|endoftext|>", MORE, Refusal.UNREADABLE),
+        ("Hello<|endoftext|>", MORE, Refusal.OTHER_STOP),
         ("Hello<|im_start|> there<|im_end|>", MORE, Refusal.UNREADABLE),
         (CALL[:30], RESULT, Refusal.CALL_CUT),
         (CALL[:30] + "<|im_end|>", RESULT, Refusal.CALL_CUT),

@@ -58,7 +58,7 @@ BROKEN = {
     '<tool_call>\n{"arguments": {}}\n</tool_call>': "missing_name",
     '<tool_call>\n{"name": 5, "arguments": {}}\n</tool_call>': "missing_name",
     '<tool_call>\n{"name": "f"}\n</tool_call>': "malformed",
-    '<tool_call>\n{"name": "f", "arguments": {"a": 1}\n</tool_call>': "invalid_json",
+    '<tool_call>\n{"name": "f", "arguments": {"a": 1}]\n</tool_call>': "invalid_json",
     "<tool_call>f()</tool_call>": "malformed",
     "Let me see.": "malformed",
 }

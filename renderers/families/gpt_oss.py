@@ -151,6 +151,7 @@ TEMPLATE = Template(
         think="<|channel|>analysis<|message|>{reasoning}<|end|><|start|>assistant",
         thinks=thinks,
         before_answer="<|channel|>final<|message|>",
+        beside="<|channel|>commentary<|message|>{content}<|end|><|start|>assistant",
         prepare=prepare,
         calls=Calls(
             HarmonyCall(" to=functions.{name}<|channel|>commentary json<|message|>{arguments}"),

@@ -47,6 +47,12 @@ def prompt(turn: Turn) -> str:
 TEMPLATE = replace(
     qwen3.TEMPLATE,
     start=(head,),
-    assistant=Assistant(open=qwen3.ASSISTANT, calls=qwen3.TEMPLATE.assistant.calls, stop="<|im_end|>", after="\n"),
+    assistant=Assistant(
+        open=qwen3.ASSISTANT,
+        calls=qwen3.TEMPLATE.assistant.calls,
+        stop="<|im_end|>",
+        stops=qwen3.TEMPLATE.assistant.stops,
+        after="\n",
+    ),
     prompt=prompt,
 )

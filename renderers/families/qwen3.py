@@ -122,6 +122,7 @@ TEMPLATE = Template(
             between="\n",
         ),
         stop="<|im_end|>",
+        stops=("<|endoftext|>",),
         after="\n",
     ),
     prompt=prompt,

@@ -147,6 +147,7 @@ TEMPLATE = Template(
         prepare=prepare,
         calls=CALLS,
         stop="<|im_end|>",
+        stops=qwen3.TEMPLATE.assistant.stops,
         after="\n",
     ),
     prompt=lambda turn: prompted(turn, thinking=turn.flags.get("enable_thinking", True)),
