@@ -27,7 +27,8 @@ from renderers.chatting.template import Template
 from renderers.closing import Refusal
 from renderers.comparing import Comparison, compare_hf_template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownFlag, UnknownModel
-from renderers.masking import POLICIES, LossPolicy, labels, loss_mask
+from renderers.histories import HISTORIES
+from renderers.masking import POLICIES, LossPolicy, labels, loss_mask, loss_weights
 from renderers.media import Media, MultiModalData, PlaceholderRange
 from renderers.messages import Message, Part, Request, ToolCall, from_hub, to_hub
 from renderers.parsing import Listening, Parsed, ParsedCall
@@ -41,6 +42,7 @@ from renderers.tokenizer import Tokenizer
 
 __all__ = [
     "FAMILIES",
+    "HISTORIES",
     "POLICIES",
     "AssistantPolicy",
     "Bridge",
@@ -103,6 +105,7 @@ __all__ = [
     "get_template",
     "labels",
     "loss_mask",
+    "loss_weights",
     "register_template",
     "to_hub",
     "tokenize_chats",

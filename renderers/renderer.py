@@ -119,7 +119,9 @@ class Renderer:
         return replace(told, asked=asked, weights=weights)
 
     def streams(self, request: Request, history: str = "last") -> list[Stream]:
-        """The rows of a conversation, as `histories.HISTORIES` has them."""
+        """The rows of a conversation that are trained on: `history` is one of `HISTORIES`."""
+        if history not in HISTORIES:
+            raise UnknownFlag(f"history={history!r}: takes {', '.join(HISTORIES)}")
         return HISTORIES[history](self.stream, request)
 
     def render_batch(

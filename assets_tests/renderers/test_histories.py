@@ -16,6 +16,7 @@ from renderers import (
     Stream,
     TemplateError,
     ToolCall,
+    UnknownFlag,
     Verdict,
     create_renderer,
     loss_mask,
@@ -209,3 +210,19 @@ def test_what_is_learned_of_every_row_is_what_inference_sees_and_the_model_write
             if not proof.note:  # with a switch flipped, seams before it differ
                 assert np.array_equal(row.ids[: len(prompt.ids)], prompt.ids)
         assert not any(mask[k] for k, owner in enumerate(row.owners) if not row.segments[owner].kind.sampled)
+
+
+def test_a_history_that_there_is_not_is_refused(example):
+    with pytest.raises(UnknownFlag, match="takes last, split, keep, trust"):
+        create_renderer(example, "qwen3").streams(Request(chat(1)), "all")
+
+
+def test_the_recipient_of_a_call_is_the_models_own_words(vocabulary):
+    """Harmony: `to=functions.f` stands in the header of the message, behind what the prompt holds."""
+    tokenizer = vocabulary("gpt-oss")
+    renderer = create_renderer(tokenizer, "gpt-oss", today=NOW)
+    (row,) = encode(renderer.streams(Request((Message("user", "a"), STEP[0]))), tokenizer)
+    learned = tokenizer.decode(row.ids[loss_mask(row, POLICIES["tool_calls"])].tolist())
+    assert learned == " to=functions.f<|channel|>commentary json<|message|>{}<|call|>"
+    whole = tokenizer.decode(row.ids[loss_mask(row, POLICIES["assistant"])].tolist())
+    assert whole == f"<|channel|>analysis<|message|>r<|end|><|start|>assistant{learned}"
