@@ -98,7 +98,7 @@ class Listener:
         """Reads the reasoning; where it ends, with its words."""
         own, tape = self.own, self.tape
         opening, _, closing = pieces(own.think) if own.think else ("", "", "")
-        at = (yield from self.opened(opening)) if opening else -1
+        at = (yield from self.opened(opening)) if opening else 0 if own.think else -1
         if at < 0:
             return max((yield from tape.stand(own.no_think, 0)) if own.no_think else 0, 0)
         sign, draft = mark(closing), mark(calls_open(own.calls)) if own.calls else ""
