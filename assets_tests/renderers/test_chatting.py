@@ -1,8 +1,12 @@
 """Templates of one's own: what their words mean, what is proved and trained of them, and what is refused how."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import tokenizers
+from tokenizers import AddedToken
 
 from renderers import (
     AssistantPolicy,
@@ -16,6 +20,7 @@ from renderers import (
     SystemPolicy,
     Template,
     TemplateError,
+    Tokenizer,
     ToolMainContentProcessor,
     ToolPlacement,
     ToolPolicy,
@@ -24,6 +29,7 @@ from renderers import (
 )
 from renderers.chatting.builtin import TEMPLATES
 
+ROOT = Path(__file__).parents[2]
 OWN = Template(
     "own",
     system_template="<|im_start|>system\n{system_message}{tools}{skills}<|im_end|>\n",
@@ -285,3 +291,35 @@ def test_a_conversation_that_cannot_be_told_is_refused_with_the_cure():
         Chat(OWN, AGENT, skills=[{"name": "a"}]).prompt()
     with pytest.raises(TemplateError, match="an empty conversation"):
         Chat(OWN, []).prompt()
+
+
+@pytest.mark.parametrize("template", [OWN, *TEMPLATES.values()], ids=lambda template: template.name)
+def test_what_a_template_writes_it_reads_back_and_goes_on_from(template):
+    """Without a line of parsing or bridging in any of them."""
+    renderer = Renderer(template.family, with_control_tokens(template.stops))
+    told = AGENT if renderer.render(AGENT[:2]).stream.lost == () else [AGENT[0], *AGENT[4:]]
+    whole = renderer.render(told)
+    for index in sorted(whole.stream.trainable):
+        spans = [span for span in whole.spans() if span.message == index and span.kind.sampled]
+        prompt, completion = whole.ids[: spans[0].start].tolist(), whole.ids[spans[0].start : spans[-1].end].tolist()
+        request = renderer.request(told)
+        parsed, meant = (
+            renderer.parse(completion, replace(request, messages=request.messages[:index])),
+            request.messages[index],
+        )
+        assert parsed.ended
+        assert (parsed.message.content, parsed.message.reasoning or "") == (meant.content, meant.reasoning or "")
+        assert [(c.name, json.loads(c.arguments)) for c in parsed.message.tool_calls] == [
+            (c.name, json.loads(c.arguments)) for c in meant.tool_calls
+        ]
+        new = told[index + 1 : index + 2] if index + 1 < len(told) else [{"role": "user", "content": "More"}]
+        bridged = renderer.bridge(prompt, completion, new, messages=told[:index])
+        expected = renderer.render([*told[: index + 1], *new], add_generation_prompt=True).ids.tolist()
+        assert bridged.token_ids == expected
+
+
+def with_control_tokens(words: tuple[str, ...]) -> Tokenizer:
+    """The example vocabulary with these control tokens too, as the models of a template have them."""
+    engine = tokenizers.Tokenizer.from_file(str(ROOT / "pipeline" / "example" / "tokenizer" / "tokenizer.json"))
+    engine.add_special_tokens([AddedToken(word, normalized=False) for word in words])
+    return Tokenizer.from_json(engine.to_str(), name="example")
