@@ -8,9 +8,11 @@ from datetime import date
 from itertools import chain
 from typing import Any, cast
 
+import msgspec
+
 from renderers.chatting.builtin import ALIASES, TEMPLATES
 from renderers.chatting.template import Template
-from renderers.errors import RendererError, TokenizerError, UnknownModel
+from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownModel
 from renderers.loading import adapt
 from renderers.masking import POLICIES, LossPolicy
 from renderers.messages import Message, Request, from_hub
@@ -131,7 +133,7 @@ class Chat:
         skills: Sequence[Mapping[str, Any]] | None = None,
     ) -> Request:
         """What is asked of a renderer."""
-        told = [_message(message) for message in self.messages]
+        told = [_message(index, message) for index, message in enumerate(self.messages)]
         if self.ignore_tool_calls:
             told = [message.but(tool_calls=()) for message in told]
         skills = self.skills if skills is None else skills
@@ -140,13 +142,17 @@ class Chat:
         return Request(tuple(told), tuple(tools or ()), flags, add_generation_prompt)
 
 
-def _message(message: Message | Mapping[str, Any]) -> Message:
+def _message(index: int, message: Message | Mapping[str, Any]) -> Message:
     if isinstance(message, Message):
         return message
     if "from" in message:
         role = message["from"]
         message = {"role": SHAREGPT.get(role, role), "content": message.get("value"), **message}
-    return from_hub([message])[0]
+    try:
+        return from_hub([message])[0]
+    except (msgspec.ValidationError, KeyError) as error:
+        cure = "it takes role, content, reasoning_content, and tool_calls with name and arguments"
+        raise TemplateError(f"message {index}: {error}; {cure}") from error
 
 
 def _named(name: str) -> Template | Family | str:

@@ -212,6 +212,20 @@ def test_a_name_that_nothing_knows_is_refused_and_fetches_nothing(monkeypatch, q
         Chat("qwen3", []).tokenize(qwen3)
 
 
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ({"content": "Q"}, "message 1: Object missing required field `role`"),
+        ({"role": "robot", "content": "Q"}, "message 1: Invalid enum value 'robot'"),
+        ({"role": "user", "content": 3}, r"message 1: Expected `str \| array`, got `int`"),
+        (assistant("", tool_calls=[{"function": {"name": "f"}}]), "message 1: 'arguments'; it takes role, content"),
+    ],
+)
+def test_a_message_that_is_none_is_refused_by_its_number(message, why):
+    with pytest.raises(TemplateError, match=why):
+        Chat(OWN, [user(), message]).prompt()
+
+
 def test_messages_may_come_in_any_of_the_usual_shapes():
     shared = [{"from": "system", "value": "S"}, {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
     told = [{"role": "system", "content": "S"}, user(), assistant()]
