@@ -6,6 +6,7 @@ loop over tokens; what has no fixed shape (`dict`, `Any`, a union) is JSON text,
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
@@ -27,6 +28,7 @@ SCALARS: dict[Any, pa.DataType] = {
     float: pa.float64(),
     bool: pa.bool_(),
     bytes: pa.binary(),
+    date: pa.date32(),
 }
 GROUP_BYTES = 16 << 20
 """A row group is written when its rows are about as large; so much is in memory at a time."""

@@ -4,6 +4,7 @@
 Frozen structs. Columns of one number a token are numpy arrays; everything else is plain JSON data.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -106,6 +107,8 @@ class Conversation(Row, frozen=True, kw_only=True):
     format: str
     agent_version: str | None = None
     model: str | None = None
+    date: dt.date | None = None
+    """The day on which the session began."""
     status: Status = "unknown"
     flaws: tuple[Flaw, ...] = ()
     uncounted: dict[str, int] = {}
@@ -158,6 +161,8 @@ class RenderedRow(Row, frozen=True, kw_only=True):
     """Assistant messages that are what the model wrote, and proved here with nothing of them lost, or trusted."""
     asked: int = -1
     """The last user message of the conversation, which may go on after the row."""
+    today: dt.date | None = None
+    """The day that the template was given, if it prints the date: the target's, else the conversation's."""
     weights: dict[int, float] = {}
     """What messages weigh that say so; 0 is not learned."""
 

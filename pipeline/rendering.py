@@ -91,7 +91,7 @@ def _request(conversation: Conversation) -> Request:
     """What is told of a conversation. What the model did not write weighs nothing."""
     flawed = {flaw.message for flaw in conversation.flaws}
     messages = [m.but(weight=0.0) if index in flawed else m for index, m in enumerate(conversation.answered)]
-    return Request(tuple(messages), conversation.tools)
+    return Request(tuple(messages), conversation.tools, today=conversation.date)
 
 
 def _broken_arguments(conversation: Conversation) -> str:
@@ -148,6 +148,7 @@ def _row(conversation: Conversation, rendered: Rendered, name: str) -> RenderedR
         lost=tuple(map(_spell, stream.lost)),
         trainable=tuple(sorted(stream.trainable - flaws.keys())),
         asked=stream.asked,
+        today=stream.today,
         weights={message: weight for message, weight in stream.weights.items() if message not in flaws},
     )
 

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
@@ -86,6 +87,8 @@ class Request:
     flags: Mapping[str, Any] = field(default_factory=dict)
     generating: bool = False
     """Ends with the generation prompt."""
+    today: date | None = None
+    """The conversation's own day: what templates print that print the date, if the flag `today` names no other."""
     facts: dict[Callable, Any] = field(default_factory=dict, init=False, repr=False)
 
 

@@ -63,6 +63,8 @@ class Family:
 
     def tell(self, request: Request) -> Stream:
         self.check(request.flags)
+        if "today" in self.flags and request.today is not None:
+            request = replace(request, flags={"today": request.today, **request.flags})
         request = self.template.asked(request)
         opening, *turns = told = self.template.told(request)
         proven = prove(self.template, request, told, switches=self.switches)
@@ -71,7 +73,8 @@ class Family:
             segments += seamed(turn, proven[index].prompt) if index in proven else turn
         if request.generating:
             segments.append(Segment(self.template.prompt(Turn(request))))
-        return Stream(tuple(segments), tuple(p.proof for p in proven.values()), lost_fields(request, segments))
+        proofs, lost = tuple(p.proof for p in proven.values()), lost_fields(request, segments)
+        return Stream(tuple(segments), proofs, lost, today=request.flags.get("today"))
 
     def check(self, flags: Mapping[str, Any]) -> None:
         """Raise UnknownFlag for a flag that this family does not have, or a value that it does not take."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -105,6 +106,8 @@ class Stream:
     """The last user message of the conversation."""
     weights: Mapping[int, float] = field(default_factory=dict)
     """What messages weigh that say so (`Message.weight`)."""
+    today: date | None = None
+    """The day that the template was given, if it prints the date."""
     media: tuple[Expansion, ...] = ()
     """What was made of each medium, in order; nothing where none was asked for."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -83,6 +84,12 @@ def test_a_response_is_one_message_whatever_its_items(read):
         Message("assistant", "Done.", reasoning="raw"),
     )
     assert [place.line for place in told.places] == [2, 3, 8, 9, 10]
+
+
+@pytest.mark.parametrize("timestamp", ["2026-11-20T23:19:47.615Z", "", "long ago"])
+def test_a_conversation_has_the_day_on_which_its_session_began(read, timestamp):
+    (told,) = read(meta(timestamp=timestamp), ASKED, said("assistant", "One."))
+    assert told.date == (date(2026, 11, 20) if timestamp.startswith("2026") else None)
 
 
 def test_the_usage_record_parts_two_answers_in_a_row(read):

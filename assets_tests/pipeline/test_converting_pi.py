@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -77,6 +78,14 @@ def test_a_plain_session_is_told_as_it_was(read):
     )
     assert [place.line for place in told.places] == [2, 3, 4, 5]
     assert (told.status, told.model, told.tools_recorded) == ("complete", "m-2026", False)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "day"), [("2026-11-20T23:21:00.538Z", date(2026, 11, 20)), ("yesterday", None), ("", None)]
+)
+def test_a_conversation_has_the_day_on_which_its_session_began(read, timestamp, day):
+    told = read(asked("a", None), answered("b", "a", "Done."), head={**HEAD, "timestamp": timestamp})
+    assert [one.date for one in told] == [day]
 
 
 def test_each_branch_is_told_that_the_model_spoke_in(read):

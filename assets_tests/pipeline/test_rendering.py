@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -19,6 +20,7 @@ from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
 from pipeline.targets import EXAMPLE, Target
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Part, Request, ToolCall
+from renderers.registry import create_renderer
 from renderers.renderer import Renderer
 from renderers.segments import KIND_OF, Kind, Origin, Proof, Segment, Stream, Verdict
 
@@ -88,6 +90,27 @@ def test_media_leave_because_a_row_holds_nothing_of_them(renderer: Renderer):
     (gone,) = render([msgspec.structs.replace(picture, messages=said)], renderer)
     assert isinstance(gone, Reject)
     assert (gone.reason, gone.detail.partition(":")[0]) == ("media", "messages/2/content/1 is image")
+
+
+def test_the_day_that_is_printed_is_the_targets_else_the_conversations_and_on_the_row():
+    told = msgspec.structs.replace(conversation("c", "Hi", "Hello."), date=date(2026, 11, 20))
+    for asked, day in ((None, date(2026, 11, 20)), (date(2025, 7, 1), date(2025, 7, 1))):
+        for name in ("gpt-oss", "llama-3.2"):
+            dated = create_renderer(load_tokenizer(EXAMPLE_TARGET), name, today=asked)
+            (row,) = render([told], dated)
+            assert isinstance(row, RenderedRow)
+            assert row.today == day
+            printed = f"{day:%Y-%m-%d}" if name == "gpt-oss" else f"{day:%d %b %Y}"
+            assert printed in dated.tokenizer.decode(row.input_ids)
+    (row,) = render([told], create_renderer(load_tokenizer(EXAMPLE_TARGET), "qwen3"))
+    assert isinstance(row, RenderedRow)
+    assert row.today is None
+
+
+def test_without_any_day_a_template_that_prints_one_refuses(renderer: Renderer):
+    (gone,) = render([conversation("c", "Hi", "Hello.")], create_renderer(renderer.tokenizer, "gpt-oss"))
+    assert isinstance(gone, Reject)
+    assert "nobody said which" in gone.detail
 
 
 def test_what_nobody_answered_is_not_in_the_row(renderer: Renderer):

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 
 import msgspec
@@ -62,6 +63,18 @@ def tell(*messages: Message, tools=(), flags=None, generating=False, source=RAW,
 
 def verdicts(stream):
     return [(proof.message, proof.verdict, proof.note) for proof in stream.proofs]
+
+
+def test_a_template_that_prints_the_date_takes_the_conversations_own():
+    dated = TracedTemplate("{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}")
+    asked = Request((Message("user", "?"),))
+    with pytest.raises(TemplateError, match="give `today`"):
+        dated.tell(asked)
+    for day in (date(2026, 11, 20), date(2026, 11, 21)):
+        stream = dated.tell(replace(asked, today=day))
+        assert (stream.text, stream.today) == (f"{day:%d %b %Y}?", day)
+    named = TracedTemplate(dated.source, today=date(2025, 7, 1))
+    assert named.tell(replace(asked, today=date(2026, 11, 20))).today == date(2025, 7, 1)
 
 
 def test_a_turn_is_told_in_segments_that_say_whose_they_are():

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.converting.codex_items import Item, Telling, Tools, answer, sampled, told, tool_specs
 from pipeline.converting.codex_lines import Meta, Window, last_status, lineage, read_meta, windows
+from pipeline.converting.lines import day_of
 from pipeline.records import CUT, Conversation, Flaw, Place, Status, Trace
 from renderers.messages import Message, text
 
@@ -43,6 +44,7 @@ def convert(trace: Trace) -> Iterator[Conversation]:
             format=trace.format,
             agent_version=meta.cli_version,
             model=window.model,
+            date=day_of(meta.timestamp),
             status=status,
             flaws=_flaws(messages, status) if number + 1 == len(shown) else (),
             uncounted=dict(+uncounted),

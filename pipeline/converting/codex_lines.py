@@ -45,6 +45,7 @@ class Meta(msgspec.Struct, frozen=True):
     """The first line: who wrote this file."""
 
     id: str
+    timestamp: str = ""
     cli_version: str | None = None
     base_instructions: Text | None = None
     history_base: Position | None = None

@@ -5,6 +5,7 @@ Lines end with LF only: U+2028 and its like are text. A last line that a killed 
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +18,14 @@ T = TypeVar("T")
 SURROGATE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
 """An escaped backslash, a pair of surrogates, or (the group) half a pair: JavaScript cuts anywhere and writes that."""
 NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def day_of(timestamp: str) -> date | None:
+    """The day of an ISO timestamp, as it is spelled; None if it is none."""
+    try:
+        return date.fromisoformat(timestamp[:10])
+    except ValueError:
+        return None
 
 
 def read_lines(file: TraceFile, shape: type[T]) -> tuple[list[tuple[Place, T]], bool]:

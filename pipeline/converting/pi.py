@@ -7,11 +7,12 @@ aborted is not sent again, and not told. Pi 1.x records prompt and tools in syst
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.converting.lines import read_lines, refused, unknown
+from pipeline.converting.lines import day_of, read_lines, refused, unknown
 from pipeline.converting.pi_entries import (
     ATTACHED,
     BRANCH,
@@ -53,7 +54,7 @@ class Window(NamedTuple):
 
 def convert(trace: Trace) -> Iterator[Conversation]:
     """A conversation a context window, branch by branch."""
-    nodes, uncounted = _nodes(trace)
+    nodes, uncounted, day = _nodes(trace)
     window, told_before = 0, set[Place]()
     for branch in _branches(nodes):
         for end in [*_compactions(branch), len(branch)]:
@@ -74,6 +75,7 @@ def convert(trace: Trace) -> Iterator[Conversation]:
                 tools_recorded=any(told.said.tools_added is not None for told in shown.system),
                 format=trace.format,
                 model=answers[-1].said.response_model or answers[-1].said.model,
+                date=day,
                 status=_status(branch),
                 flaws=tuple(_flaws(messages, answers)),
                 uncounted=uncounted,
@@ -82,14 +84,14 @@ def convert(trace: Trace) -> Iterator[Conversation]:
             window += 1
 
 
-def _nodes(trace: Trace) -> tuple[list[Node], dict[str, int]]:
+def _nodes(trace: Trace) -> tuple[list[Node], dict[str, int], date | None]:
     lines, torn = read_lines(trace.files[0], Entry)
     place, head = lines[0]
     if head.type != "session":
         raise refused("wrong_format", place, "no Pi session: a `session` line comes first; set `format`")
     uncounted = Counter(entry.type for _, entry in lines if entry.type not in NOT_TOLD | TOLD)
     uncounted.update({"torn line": 1} if torn else {})
-    return [Node(place, entry) for place, entry in lines[1:]], dict(uncounted)
+    return [Node(place, entry) for place, entry in lines[1:]], dict(uncounted), day_of(head.timestamp)
 
 
 def _branches(nodes: list[Node]) -> Iterator[list[Node]]:

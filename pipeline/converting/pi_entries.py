@@ -84,6 +84,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     """A line of the file."""
 
     type: str
+    timestamp: str = ""
     id: str | None = None
     parent_id: str | None = None
     message: Said | None = None

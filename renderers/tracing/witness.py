@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -65,6 +66,9 @@ class TracedTemplate:
             raise TemplateError(f"{name}: no chat template: line {error.lineno}: {error.message}") from error
         self.flags = tuple(sorted(self.compiled.variables - GIVEN - self.special_tokens.keys()))
         """The flags that this template knows."""
+        self.dated = "strftime_now" in self.compiled.variables
+        """Whether it prints the date, as far as anybody can see."""
+        self._days: dict[date, TracedTemplate] = {}
         self.tokens = Tokens(added or {})
         self.switches = switches
 
@@ -73,13 +77,23 @@ class TracedTemplate:
         for flag in request.flags:
             if flag not in self.flags:
                 raise UnknownFlag(f"{self.name} has no flag {flag!r}; it has: {', '.join(self.flags) or 'none'}")
+        if self.dated and self.today is None and request.today is not None:
+            return self.on(request.today).tell(request)
         stream = self.tell_hub(
             self._hub(request.messages),
             [dict(tool) for tool in request.tools] or None,
             flags=request.flags,
             generating=request.generating,
         )
-        return replace(stream, lost=lost_fields(request, stream.segments))
+        day = self.today if self.dated else None
+        return replace(stream, lost=lost_fields(request, stream.segments), today=day)
+
+    def on(self, day: date) -> "TracedTemplate":
+        """This template on a day."""
+        if day not in self._days:
+            self._days[day] = copy(self)
+            self._days[day].today = day
+        return self._days[day]
 
     def tell_hub(
         self,
