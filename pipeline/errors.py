@@ -6,6 +6,8 @@ PipelineError
 ├── TraceError        a trace that cannot be told; becomes a Reject. `reason` is the code, the message says where
 ├── StoreError        a partition that is missing, or that another version wrote
 ├── TokenizerUnavailable   a target's tokenizer cannot be had here
+├── SamplingError     a server that fails, or answers with what is no completion
+│   └── OverlongPrompt   a prompt that leaves no room for a completion
 └── PublicationRefused     the audit has not passed for exactly these rows
 """
 
@@ -36,6 +38,14 @@ class StoreError(PipelineError, LookupError):
 
 class TokenizerUnavailable(PipelineError, LookupError):
     """The tokenizer that a target names cannot be had here."""
+
+
+class SamplingError(PipelineError):
+    """A server that fails, or answers with what is no completion."""
+
+
+class OverlongPrompt(SamplingError):
+    """A prompt that leaves no room for a completion."""
 
 
 class PublicationRefused(PipelineError):

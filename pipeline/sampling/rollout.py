@@ -1,0 +1,56 @@
+"""A conversation that is sampled turn by turn, in ids all along: what was sampled is never rendered again."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.sampling.generation import Generation, Sampler, Sampling
+from renderers.messages import Message
+from renderers.parsing import Parsed
+from renderers.renderer import Renderer
+
+Messages = Sequence[Message] | Sequence[Mapping[str, Any]]
+Answer = Callable[[Parsed], Messages]
+"""What the world says to a turn of the model: tool results, the user's next words, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One sampled turn."""
+
+    prompt_ids: list[int]
+    generation: Generation
+    parsed: Parsed
+    bridged: bool
+    """The prompt goes on from the ids of the step before; else it was rendered, and history may read otherwise."""
+
+
+def converse(
+    renderer: Renderer,
+    sampler: Sampler,
+    messages: Messages,
+    answer: Answer,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    sampling: Sampling | None = None,
+    turns: int = 16,
+) -> Iterator[Step]:
+    """Sampled turns, until the world has nothing to say or so many are sampled.
+
+    Where a bridge is refused, the prompt is rendered from all that was said: such a step begins a new row to train on.
+    """
+    sampling = sampling or Sampling()
+    stops = sampling.stop_token_ids or tuple(renderer.get_stop_token_ids())
+    told = list(renderer.request(messages).messages)
+    ids, bridged = renderer.render_ids(told, tools, add_generation_prompt=True), False
+    for _ in range(turns):
+        generation = sampler.generate(ids, replace(sampling, stop_token_ids=stops))
+        parsed = renderer.parse_response(generation.token_ids, prompt_ids=ids, tools=tools)
+        yield Step(ids, generation, parsed, bridged)
+        new = list(renderer.request(answer(parsed)).messages)
+        if not new:
+            return
+        told += [parsed.message, *new]
+        extended = renderer.bridge_to_next_turn(ids, generation.token_ids, new, tools=tools)
+        bridged = extended is not None
+        ids = extended if extended is not None else renderer.render_ids(told, tools, add_generation_prompt=True)
