@@ -112,7 +112,7 @@ POLICIES = {
     "shouted": {"assistant_policy": AssistantPolicy(Shouting(str.upper, "{{ content | upper }}"))},
     "skills": {
         "skill_policy": SkillPolicy(
-            "{message} {kind}: {path}", "; ", Shouting(lambda s: {**s, "path": "/x"}, "dict(skill, path='/x')")
+            "{message} {items}: {path}", "; ", Shouting(lambda s: {**s, "path": "/x"}, "dict(skill, path='/x')")
         )
     },
     "prompted": {
@@ -170,7 +170,7 @@ def messages(draw) -> dict:
 
 
 tools = st.builds(lambda name, more: {"type": "function", "function": {"name": name, **more}}, names, mappings)
-skills = st.fixed_dictionaries({"name": texts, "description": texts, "message": texts, "kind": values})
+skills = st.fixed_dictionaries({"name": texts, "description": texts, "message": texts, "items": values})
 conversations = st.fixed_dictionaries(
     {
         "messages": st.lists(messages(), min_size=1, max_size=6),

@@ -81,11 +81,10 @@ class _Export:
         made = getattr(getattr(self.wording, policy), name)
         if made is None:
             return None
-        try:
-            return made.jinja()
-        except (AttributeError, NotImplementedError) as error:
+        if not hasattr(made, "jinja"):
             why = f"{made!r} cannot be exported: give it a method jinja() that writes what it makes"
-            raise self.wording.wrong(f"{policy}.{name}", why) from error
+            raise self.wording.wrong(f"{policy}.{name}", why)
+        return made.jinja()
 
     def head(self) -> str:
         """What stands before the messages that are told one by one."""
@@ -121,7 +120,8 @@ class _Export:
     def skills(self) -> str:
         """The section of the skills."""
         policy, pattern = self.wording.skill_policy, self.patterns["single_skill_template"]
-        fields = {p: wrote(f"skill.{p} if skill.{p} is string else skill.{p} | tojson") for p in pieces(pattern)[1::2]}
+        values = {place: f"skill['{place}']" for place in pieces(pattern)[1::2]}  # `skill.items` would be a method
+        fields = {place: wrote(f"{v} if {v} is string else {v} | tojson") for place, v in values.items()}
         change = self.face("skill_policy", "content_processor")
         each = when("not loop.first", words(policy.joiner)) if policy.joiner else ""
         each += ("{%- set skill = " + change + " %}" if change else "") + filled(pattern, **fields)

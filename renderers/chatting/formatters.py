@@ -14,15 +14,14 @@ from renderers.messages import tojson
 
 
 class ToolFormatter(ABC):
-    """What tools look like; subclass it for a look of your own."""
+    """What tools look like; subclass it for a look of your own.
+
+    To be exported it needs a method `jinja()` too: Jinja that prints the variable `tools` as `format` does.
+    """
 
     @abstractmethod
     def format(self, tools: Sequence[Any]) -> str:
         """All tools as one text."""
-
-    def jinja(self) -> str:
-        """Jinja that prints the variable `tools` as `format` does; needed for `Template.jinja_template` only."""
-        raise NotImplementedError(f"{type(self).__name__} has no method jinja()")
 
 
 @dataclass(frozen=True)
