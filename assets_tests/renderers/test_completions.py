@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import date
+from time import process_time
 from typing import Any
 
 import pytest
@@ -318,3 +319,32 @@ def test_a_call_is_known_before_the_message_ends(renderer):
         listening = one.listen(ASKED)
         listening.feed(one.tokenizer.encode_batch([text], added=True)[0])
         assert [call.status for call in listening.calls] == ["ok"]
+
+
+HOSTILE = {
+    "one long argument": (JSON_CALL[:-14] % '{"a": "', " word"),
+    "braces": (JSON_CALL[:-14] % "", "{"),
+    "ends that are none": (JSON_CALL[:-14] % '{"a": "', "}\n</tool_call>"),
+    "calls": ("", JSON_CALL % "{}"),
+    "empty calls": ("", "<tool_call>"),
+    "blanks": ("", "\n"),
+    "thoughts": ("", "<think>"),
+    "stops": ("", "<|im_end|>"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_long_stream_costs_no_more_a_token_than_a_short_one(renderer, name):
+    qwen = renderer("qwen3")
+    begun, again = qwen.tokenizer.encode_batch(HOSTILE[name], added=True)
+
+    def cost(length: int) -> float:
+        ids = (begun + again * (length // len(again) + 1))[:length]
+        listening, start = qwen.listen(ASKED), process_time()
+        for token in ids:
+            listening.feed([token])
+        listening.close()
+        return (process_time() - start) / length
+
+    cost(100)
+    assert cost(16_000) < 5 * min(cost(1_000) for _ in range(3))

@@ -152,3 +152,17 @@ def test_gemma_writes_html_in_letters_where_it_is_data(load):
     assert upstream == [tokenizer.added[text] for text in ("<table>", "\n\n", "\t", "<td>")]
     assert tokenizer.decode(ours) == tokenizer.decode(upstream)
     assert set(ours) & set(upstream) == {tokenizer.added["\n\n"], tokenizer.added["\t"]}
+
+
+@pytest.mark.parametrize("vocabulary", ["tiny", "wide", "example"])
+def test_tokens_are_the_bytes_of_their_text(vocabulary, request):
+    tokenizer = request.getfixturevalue(vocabulary)
+    text = (
+        "the other\n\n\u65e5\u672c \U0001f600 caf\u00e9 <|im_end|>"
+        if vocabulary != "wide"
+        else "the o\n\n\u65e5<|im_end|>"
+    )
+    for added in (False, True):
+        (ids,) = tokenizer.encode_batch([text], added=added)
+        assert b"".join(map(tokenizer.token_bytes, ids)).decode() == tokenizer.decode(ids)
+    assert tokenizer.token_bytes(10**9) == tokenizer.token_bytes(-1) == "\ufffd".encode()
