@@ -16,14 +16,12 @@ from renderers.masking import LossPolicy, RunColumns, masked, run_mask, trained_
 
 
 def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Reject]:
-    """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`, `fractional_weight`."""
+    """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`."""
     policy = target.loss_policy
     return (_mask(row, policy, target) for row in rows)
 
 
 def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> MaskedRow | Reject:
-    if parts := {message: weight for message, weight in row.weights.items() if weight not in (0, 1)}:
-        return _reject(row, "fractional_weight", f"messages weigh {parts}: labels know only 0 and 1")
     tokens = len(row.input_ids)
     limit = min(tokens, target.max_length or tokens)
     if limit < tokens and target.over_length != "truncate":

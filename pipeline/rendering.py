@@ -75,6 +75,8 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
         return _reject(conversation, "broken_arguments", broken)
     if shown := _medium(conversation):
         return _reject(conversation, "media", f"{shown}: a row holds ids, and nothing of what the model would see")
+    if parts := {n: m.weight for n, m in enumerate(conversation.answered) if m.weight not in (None, 0, 1)}:
+        return _reject(conversation, "fractional_weight", f"messages weigh {parts}: labels know only 0 and 1")
     try:
         streams = renderer.streams(_request(conversation), history)
     except RendererError as error:

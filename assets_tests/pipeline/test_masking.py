@@ -74,11 +74,8 @@ def test_only_trainable_messages_are_learned_whatever_the_policy():
     assert learned(masked(row(trainable=[3]))) == [14, 15, 16, 17]
 
 
-def test_a_message_that_weighs_nothing_is_not_learned_and_a_fraction_is_no_label():
+def test_a_message_that_weighs_nothing_is_not_learned():
     assert learned(masked(msgspec.structs.replace(row(), weights={1: 0.0, 3: 1.0}))) == [14, 15, 16, 17]
-    gone = masked(msgspec.structs.replace(row(), weights={1: 0.5, 3: 1.0}))
-    assert isinstance(gone, Reject)
-    assert (gone.reason, gone.detail) == ("fractional_weight", "messages weigh {1: 0.5}: labels know only 0 and 1")
 
 
 def test_a_row_that_is_not_the_last_turns_has_nothing_of_it_to_learn():

@@ -202,6 +202,21 @@ def test_a_conversation_of_which_one_row_cannot_be_encoded_is_one_reject():
     ]
 
 
+def test_a_weight_reaches_the_row_and_a_fraction_is_no_label(renderer: Renderer):
+    said = conversation("c", "q1", "a1", "q2", "a2")
+    quiet, half = (
+        msgspec.structs.replace(
+            said, messages=tuple(m.but(weight=w) if m.content == "a1" else m for m in said.messages)
+        )
+        for w in (0.0, 0.5)
+    )
+    row, gone = render([quiet, half], renderer)
+    assert isinstance(row, RenderedRow)
+    assert row.weights == {1: 0.0}
+    assert isinstance(gone, Reject)
+    assert (gone.reason, gone.detail) == ("fractional_weight", "messages weigh {1: 0.5}: labels know only 0 and 1")
+
+
 def test_what_is_trusted_is_trainable_and_says_so():
     qwen3 = load_renderer(Target(model="example", renderer="qwen3"))
     (row,) = render([conversation("c", "q1", "a1", "q2", "a2")], qwen3, history="trust")
