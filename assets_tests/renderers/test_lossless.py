@@ -129,7 +129,8 @@ def test_generated_messages_are_read_back_field_by_field(renderer, completions):
         parsed = renderer.parse(ids, request)
         thinks = template.assistant.thinks(Turn(Request((*request.messages, message), TOOLS), len(request.messages)))
         told = template.assistant.prepare(message, thinks)
-        assert parsed.exact
+        steady = template.assistant.prepare(told, thinks) == told  # some templates trim what they find behind a thought
+        assert parsed.exact or not steady
         assert parsed.content == told.content
         assert (parsed.reasoning_content or "") == (told.reasoning or "") * thinks
         assert [(c.name, json.loads(c.arguments)) for c in parsed.message.tool_calls] == [
