@@ -11,12 +11,14 @@ nothing is skipped but goldens that go on within a message. In it:
   those of which they do so only with the switch flipped, or no longer ("")
 - `template`: the file of a template that is not in the family's own folder (there are no goldens of it then), or that
   is `corrected` where it is not what tells the goldens
+- `untaken`: flags of the official template that the family does not take, and why; `ours`: what only the family takes
 - `asked`: flags that the goldens' own words stand for; `prompted`: they all end with the generation prompt
 """
 
 import copy
 import hashlib
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -41,6 +43,7 @@ from renderers import (
     create_renderer,
     from_hub,
 )
+from renderers.tracing.witness import TracedTemplate
 
 NOW = date(2025, 7, 1)
 """The clock of the goldens."""
@@ -63,15 +66,19 @@ def family(request) -> Family:
 
 
 @pytest.fixture
-def tokenizer(family, known, load, official) -> Tokenizer:
-    tokenizer = load(family.name)
-    if "template" not in known:
-        return tokenizer
-    tokenizer, path = copy.copy(tokenizer), Path(known["template"])
-    source = (official(path.parts[0]) / path.relative_to(path.parts[0])).read_text(encoding="utf-8")
+def source(family, known, official) -> str:
+    """The official template."""
+    folder, *path = Path(known.get("template", f"{family.name}/chat_template.jinja")).parts
+    source = official(folder).joinpath(*path).read_text(encoding="utf-8")
     for words, others in known.get("corrected", ()):
         assert words in source
         source = source.replace(words, others)
+    return source
+
+
+@pytest.fixture
+def tokenizer(family, known, source, load) -> Tokenizer:
+    tokenizer = copy.copy(load(family.name))
     tokenizer.chat_template = source
     return tokenizer
 
@@ -205,9 +212,16 @@ def alike(one: tuple[object, Segment], other: tuple[object, Segment]) -> bool:
     return len(kinds) == 1 or (one[1].literal and Kind.REASONING in kinds)
 
 
-def test_the_row_knows_the_official_template(family, tokenizer, known):
+def test_every_flag_of_the_official_template_is_taken_or_named(family, source, known):
+    template = TracedTemplate(source, special_tokens={"bos_token": "", "eos_token": ""})
+    made = set(re.findall(r"\{%-?\s*(?:set|macro)\s+(\w+)", source) + re.findall(r"\bfor\s+(\w+)", source))
+    taken = set(family.flags) - ({"today"} if template.dated else set())
+    assert set(template.flags) - made - taken == set(known.get("untaken", ()))
+    assert {flag for flag in taken if flag not in source} == set(known.get("ours", ()))
+
+
+def test_the_row_knows_the_official_template(family, source, known):
     if "corrected" in known:
         assert not family.fingerprints
-        return
-    assert tokenizer.chat_template is not None
-    assert hashlib.sha256(tokenizer.chat_template.encode()).hexdigest() in family.fingerprints
+    else:
+        assert hashlib.sha256(source.encode()).hexdigest() in family.fingerprints
