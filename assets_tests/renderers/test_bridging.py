@@ -90,7 +90,7 @@ def cases(renderer: Renderer, number: int) -> Iterator[tuple[list[int], list[int
 
 
 def turns(renderer: Renderer, messages: tuple[Message, ...], tools: tuple) -> Iterator[tuple]:
-    """Prompt ids, completion ids, new messages, and the conversation that they make."""
+    """Prompt ids, completion ids (as history has them, and as the model writes them), new messages, and the whole."""
     for index, message in enumerate(messages):
         new = following(messages, index)
         if message.role != "assistant" or not index or not new:
@@ -102,8 +102,8 @@ def turns(renderer: Renderer, messages: tuple[Message, ...], tools: tuple) -> It
         except TemplateError:
             continue
         given = prompt.ids.tolist()
-        found = filter(None, (completion(one, given, index) for one in shown))
-        yield from ((given, ids, new, asked) for ids in islice(found, 1))
+        found = {tuple(ids): None for ids in (completion(one, given, index) for one in shown) if ids}
+        yield from ((given, list(ids), new, asked) for ids in found)
 
 
 def completion(shown: Rendered, prompt: list[int], index: int) -> list[int]:
@@ -287,6 +287,9 @@ def test_glm_stops_with_the_role_that_follows(vocabulary):
     assert renderer.tokenizer.decode(bridged(renderer, said, MORE).close) == "<|user|>"
     assert bridged(renderer, said + "<|user|>", RESULT).refusal is Refusal.OTHER_STOP
     assert bridged(renderer, said + "<|endoftext|>", MORE).refusal is Refusal.OTHER_STOP
+    thought = "\n<think>hm</think>\nHello"
+    assert bridged(renderer, thought + "<|user|>", MORE).refusal is Refusal.HISTORY
+    assert bridged(renderer, thought + "<|observation|>", RESULT).token_ids
 
 
 def test_results_of_calls_that_nobody_made_are_refused(vocabulary):
