@@ -1,7 +1,10 @@
 """Rows of a conversation: each turn that can be proved is learned once, in the context that inference saw."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -12,6 +15,8 @@ from renderers import (
     POLICIES,
     Kind,
     Message,
+    Proof,
+    Renderer,
     Request,
     Stream,
     TemplateError,
@@ -19,6 +24,7 @@ from renderers import (
     UnknownFlag,
     Verdict,
     create_renderer,
+    from_hub,
     loss_mask,
 )
 from renderers.histories import last, split, trust
@@ -180,36 +186,52 @@ def test_a_last_turn_that_ends_with_the_next_marker_gets_the_one_the_model_would
     assert row.segments[-1].kind is Kind.STOP
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("messages", [chat(4), AGENT], ids=["chat", "agent"])
-def test_what_is_learned_of_every_row_is_what_inference_sees_and_the_model_writes(name, messages, vocabulary):
-    """The ids before a turn are its prompt's; all that it writes is learned, its stop too; no scaffold is."""
-    tokenizer = vocabulary(name)
-    renderer = create_renderer(tokenizer, name, today=NOW)
-    try:
-        told = encode(renderer.streams(Request(messages), "split"), tokenizer)
-    except TemplateError:
-        assert name == "gemma-3"  # it has no tools
-        return
-    learned = Counter(turn for row in told for turn in row.stream.trainable)
-    assert set(learned.values()) <= {1}
-    assert set(learned) >= renderer.stream(Request(messages)).trainable
+@pytest.fixture(params=FAMILIES)
+def renderer(request, vocabulary) -> Renderer:
+    return create_renderer(vocabulary(request.param), request.param, today=NOW)
+
+
+def learned(renderer: Renderer, asked: Request) -> set[int]:
+    """Turns that the split rows teach. Each once, and exactly: the ids before it are those of its prompt, all that it
+    writes is learned, its stop too, and nothing else is."""
+    told = encode(renderer.streams(asked, "split"), renderer.tokenizer)
+    turns = Counter(turn for row in told for turn in row.stream.trainable)
+    assert set(turns.values()) <= {1}
     for row in told:
-        mask = loss_mask(row, POLICIES["assistant"])
-        for proof in row.stream.proofs:
-            where = [span for span in row.spans() if span.message == proof.message and span.kind.sampled]
-            trained = proof.message in row.stream.trainable
-            assert {bool(mask[k]) for span in where for k in range(span.start, span.end)} <= {trained}
-            if not trained:
-                continue
-            assert where[-1].kind is Kind.STOP
-            flags = {} if not proof.note else {proof.note.split("=")[0]: proof.note.endswith("True")}
-            before = Request(messages[: proof.message], flags=flags, generating=True)
-            prompt = encode([renderer.stream(before)], tokenizer)[0]
-            assert where[0].start == len(prompt.ids)
+        written = np.isin([row.segments[owner].message for owner in row.owners], list(row.stream.trainable))
+        written &= np.array([row.segments[owner].kind.sampled for owner in row.owners])
+        assert np.array_equal(loss_mask(row, POLICIES["assistant"]), written)
+        for proof in (proof for proof in row.stream.proofs if proof.message in row.stream.trainable):
+            spans = [span for span in row.spans() if span.message == proof.message and span.kind.sampled]
+            prompt = prompted(renderer, asked, proof)
+            assert (spans[0].start, spans[-1].kind) == (len(prompt), Kind.STOP)
             if not proof.note:  # with a switch flipped, seams before it differ
-                assert np.array_equal(row.ids[: len(prompt.ids)], prompt.ids)
-        assert not any(mask[k] for k, owner in enumerate(row.owners) if not row.segments[owner].kind.sampled)
+                assert np.array_equal(row.ids[: len(prompt)], prompt)
+    return set(turns)
+
+
+def prompted(renderer: Renderer, asked: Request, proof: Proof) -> np.ndarray:
+    """What inference is given before a turn, served with the switch that its proof notes."""
+    switched = {name: value == "True" for name, value in (note.split("=") for note in proof.note.split(", ") if note)}
+    before = replace(asked, messages=asked.messages[: proof.message], flags=switched, generating=True)
+    return renderer.render_batch([before])[0].ids
+
+
+@pytest.mark.parametrize("messages", [chat(4), AGENT], ids=["chat", "agent"])
+def test_what_is_learned_is_what_inference_sees_and_the_model_writes(renderer, messages):
+    try:
+        assert learned(renderer, Request(messages)) >= renderer.stream(Request(messages)).trainable
+    except TemplateError:
+        assert renderer.name == "gemma-3"  # it has no tools
+
+
+def test_what_is_learned_of_the_goldens_is_exact(renderer, shared, examples):
+    asked = json.loads((shared / "goldens" / "conversations.json").read_text(encoding="utf-8"))
+    turns = 0
+    for one in list(asked.values())[-examples:]:
+        with suppress(TemplateError):
+            turns += len(learned(renderer, Request(from_hub(one["messages"]), tuple(one["tools"] or ()))))
+    assert turns > 0
 
 
 def test_a_history_that_there_is_not_is_refused(example):
