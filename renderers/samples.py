@@ -9,8 +9,6 @@ from renderers.masking import ROLES, LossPolicy, loss_mask
 from renderers.messages import Message
 from renderers.renderer import Renderer
 
-AnyMessage = Message | Mapping[str, Any]
-
 
 class TrainingSample(NamedTuple):
     """One row."""
@@ -21,9 +19,9 @@ class TrainingSample(NamedTuple):
 
 def build_training_sample(
     renderer: Renderer,
-    messages: Sequence[AnyMessage],
+    messages: Sequence[Message] | Sequence[Mapping[str, Any]],
     *,
-    role_to_mask: Callable[[AnyMessage], bool] | None = None,
+    role_to_mask: Callable[[Any], bool] | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> TrainingSample:
     """A conversation and its loss mask, in one render.
