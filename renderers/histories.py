@@ -83,13 +83,14 @@ def split(tell: Tell, request: Request) -> list[Stream]:
     proves all turns whose context holds in it: a long tool loop is one row, a chat with thoughts is a row a turn.
     """
     rows, refused = [whole := stopped(tell, request)], {}
-    row_of = dict.fromkeys(whole.trainable, 0)
-    for turn in reversed([proof.message for proof in whole.proofs]):
-        if turn in row_of or request.messages[turn].weight == 0:
+    turns = [proof.message for proof in whole.proofs if request.messages[proof.message].weight != 0]
+    row_of = dict.fromkeys(whole.trainable.intersection(turns), 0)
+    for turn in reversed(turns):
+        if turn in row_of:
             continue
         row = _ending(tell, request, turn)
         if row and turn in row.trainable:
-            row_of = {**dict.fromkeys(row.trainable, len(rows)), **row_of}
+            row_of = {**dict.fromkeys(row.trainable.intersection(turns), len(rows)), **row_of}
             rows.append(replace(row, asked=whole.asked))
         elif row and row.proofs[-1].verdict is not Verdict.PROVED:
             refused[turn] = row.proofs[-1]

@@ -115,7 +115,9 @@ def test_a_turn_stands_behind_its_prompt_where_telling_it_rewrites_the_history(n
 
 def test_a_message_that_weighs_nothing_gets_no_row():
     quiet = tuple(m.but(weight=0.0) if m.content == "a0" else m for m in chat(3))
-    assert [row.trainable for row in rows("qwen3", quiet)] == [{5}, {3}]
+    whole, other = rows("qwen3", quiet)
+    assert (whole.trainable, other.trainable) == ({5}, {3})
+    assert verdicts(whole) == [Verdict.TURN_REWRITTEN, Verdict.SPLIT, Verdict.PROVED]
 
 
 def test_the_last_turn_of_a_split_conversation_is_that_of_the_whole(example):
