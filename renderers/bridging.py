@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from renderers.closing import Ending, Refusal, Refused
-from renderers.errors import TemplateError
+from renderers.errors import TemplateError, TokenizerError
 from renderers.messages import Message, Request, ToolCall, Turn
 from renderers.parsing import Parsed, Parser
 from renderers.recalling import PROBES, Marks, Signs, sign, tells
@@ -144,6 +144,8 @@ class Bridger:
             close, follows = self._agreed(histories, completion, new)
         except Refused as refused:
             return Bridge(refusal=refused.refusal, note=refused.note)
+        except (TemplateError, TokenizerError) as error:
+            return Bridge(refusal=Refusal.UNTELLABLE, note=str(error))
         return Bridge(prompt, completion, close, follows)
 
     def _agreed(self, histories: list[History], completion: Ids, new: tuple[Message, ...]) -> tuple[Ids, Ids]:
@@ -157,6 +159,8 @@ class Bridger:
                     found.add(self._extension(history, sampled, completion, new))
                 except Refused as reason:
                     refused.append(reason)
+                except TemplateError as error:
+                    refused.append(Refused(Refusal.UNTELLABLE, str(error)))
         if refused and not found:
             raise refused[0]
         if refused or len(found) > 1:
@@ -166,7 +170,7 @@ class Bridger:
     def _given(self, messages: tuple[Message, ...], tools: Tools) -> list[History]:
         sampled = messages[-1] if messages and messages[-1].role == "assistant" else None
         told = messages[:-1] if sampled else messages
-        return [History(told, tools, self._telling(told, tools), sampled)]
+        return [History(told, tools, self.tell(told, tools), sampled)]
 
     def _recalled(self, prompt: Ids, tools: Tools | None) -> list[History]:
         """Every history that the prompt may tell, as far as its control tokens show."""
@@ -196,12 +200,6 @@ class Bridger:
             return not any(words) or next(filter(None, words)) not in prompt
         return True
 
-    def _telling(self, messages: tuple[Message, ...], tools: Tools) -> Stream:
-        try:
-            return self.tell(messages, tools)
-        except TemplateError as error:
-            raise Refused(Refusal.UNTELLABLE, str(error)) from error
-
     def _encode(self, segments: Iterable[Segment]) -> Rendered:
         return encode([Stream(tuple(segments))], self.tokenizer)[0]
 
@@ -214,7 +212,7 @@ class Bridger:
         self, history: History, sampled: Message, completion: Ids, new: tuple[Message, ...]
     ) -> tuple[Ids, Ids]:
         """The ids that close the turn, and those that follow."""
-        after = self._telling((*history.messages, sampled, *new), history.tools)
+        after = self.tell((*history.messages, sampled, *new), history.tools)
         if not after.text.startswith(history.stream.text):
             raise Refused(Refusal.HISTORY, "what stands before this turn reads otherwise with the new messages")
         written = _behind(after.segments, len(history.stream.text))

@@ -175,6 +175,20 @@ def goes_on(renderer: Renderer, bridge: Bridge, request: Request, new: int) -> b
     return whole[len(sampled) :] == follows if verbatim else decode(whole).endswith(decode(follows))
 
 
+def test_no_ids_make_it_raise(renderer, examples):
+    rng, control = random.Random(0), list(renderer.tokenizer.control.values())
+    asked = renderer.render_ids(ASKED, add_generation_prompt=True)
+
+    def noise(length: int) -> list[int]:
+        """Ids of which many are control tokens."""
+        return [rng.choice(control) if rng.random() < 0.4 else rng.randrange(2000) for _ in range(length)]
+
+    for number in range(examples):
+        prompt, completion = asked * (number % 2) + noise(number % 7), noise(1 + number % 11)
+        bridge = renderer.bridge(prompt, completion, [rng.choice((MORE, RESULT))])
+        assert bridge.refusal or bridge.token_ids[: len(prompt + completion)] == prompt + completion
+
+
 ASKED = (Message("user", "Hi"),)
 MORE, RESULT = Message("user", "More"), Message("tool", "12")
 CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
@@ -212,6 +226,12 @@ def test_what_cannot_be_extended_is_refused_with_a_reason(qwen3, completion, new
     bridge = bridged(qwen3, completion, new)
     assert (bridge.refusal, bridge.token_ids) == (refusal, None)
     assert len(bridge.sampled_mask) == 0
+
+
+def test_new_messages_that_are_no_text_or_have_no_words_are_refused(qwen3, vocabulary):
+    assert bridged(qwen3, "Hello<|im_end|>", Message("user", "\ud800")).refusal is Refusal.UNTELLABLE
+    gemma = Renderer(FAMILIES["gemma-3"], vocabulary("gemma-3"))
+    assert bridged(gemma, "Hello<end_of_turn>", RESULT).refusal is Refusal.UNTELLABLE
 
 
 def test_nothing_new_is_nothing_to_extend_by(qwen3):
