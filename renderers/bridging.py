@@ -140,7 +140,7 @@ class Bridger:
         prompt, completion = tuple(map(int, prompt)), tuple(map(int, completion))
         try:
             _check(completion, new)
-            histories = self._recalled(prompt, tools) if messages is None else self._given(messages, tools or ())
+            histories = self._recalled(prompt, tools) if messages is None else self._given(prompt, messages, tools)
             close, follows = self._agreed(histories, completion, new)
         except Refused as refused:
             return Bridge(refusal=refused.refusal, note=refused.note)
@@ -167,10 +167,22 @@ class Bridger:
             raise Refused(Refusal.UNKNOWN, "what follows depends on what the ids do not show")
         return found.pop()
 
-    def _given(self, messages: tuple[Message, ...], tools: Tools) -> list[History]:
+    def _given(self, prompt: Ids, messages: tuple[Message, ...], tools: Tools | None) -> list[History]:
+        """The history that the caller knows, if the prompt tells its tools and ends as it does."""
         sampled = messages[-1] if messages and messages[-1].role == "assistant" else None
-        told = messages[:-1] if sampled else messages
-        return [History(told, tools, self.tell(told, tools), sampled)]
+        told, text = messages[:-1] if sampled else messages, self.signs.read(prompt)
+        history = History(told, tools or (), self.tell(told, tools or ()), sampled)
+        if not self._offers(history, text):
+            if tools is not None:
+                raise Refused(Refusal.TOOLS, "the prompt tells other tools")
+            history = History(told, SOME_TOOL, self.tell(told, SOME_TOOL), sampled)
+        if not text.endswith(self._prompted(history)):
+            raise Refused(Refusal.UNREADABLE, "the prompt does not end as these messages are prompted")
+        return [history]
+
+    def _prompted(self, history: History) -> str:
+        """The generation prompt, in signs."""
+        return self.signs.write(s for s in history.stream.segments[-1:] if s.message is None)
 
     def _recalled(self, prompt: Ids, tools: Tools | None) -> list[History]:
         """Every history that the prompt may tell, as far as its control tokens show."""
@@ -229,17 +241,16 @@ class Bridger:
 
     def _ending(self, history: History, completion: Ids, told: list[Segment]) -> Ending:
         """A turn as it was sampled, beside what is told of it."""
-        parsed, ids, said = (
-            self.parse(completion, history),
-            self._encode(told).ids.tolist(),
+        said, ids, parsed = (
             self.signs.read(completion),
+            self._encode(told).ids.tolist(),
+            self.parse(completion, history),
         )
-        would, again = self.signs.read(ids), self.parse(ids, history)
+        would, again, before = self.signs.read(ids), self.parse(ids, history), self.parse(completion[:-1], history)
         if parsed is None:
             said, would = (self.signs.hide(self.signs.show(text)) for text in (said, would))
-        before, prompt = self.parse(completion[:-1], history), history.stream.segments[-1:]
-        over, prompted = bool(before and before.ended), self.signs.write(s for s in prompt if s.message is None)
-        return Ending(said, parsed, over, prompted, tuple(told), would, again and again.message, self.marks, self.signs)
+        told_again, over, prompted = again and again.message, bool(before and before.ended), self._prompted(history)
+        return Ending(said, parsed, over, prompted, tuple(told), would, told_again, self.marks, self.signs)
 
     def _content(self, completion: Ids) -> Message:
         """A completion as nothing but content."""

@@ -247,6 +247,18 @@ def test_tools_are_those_of_the_prompt_or_refused(qwen3):
     assert bridged(qwen3, "Hello<|im_end|>", MORE, tools=TOOLS).refusal is Refusal.TOOLS
 
 
+def test_messages_that_the_caller_still_has_are_those_of_the_prompt_or_refused(qwen3):
+    told = {"asked": ASKED, "offered": TOOLS, "messages": ASKED}
+    recalled = bridged(qwen3, "Hello<|im_end|>", MORE, asked=ASKED, offered=TOOLS)
+    for tools in (None, TOOLS):
+        assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=tools) == recalled
+    assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=OTHER_TOOLS).refusal is Refusal.TOOLS
+    silent = Renderer(qwen3.witness, qwen3.tokenizer, {"enable_thinking": False})
+    prompt = qwen3.render_ids(ASKED, add_generation_prompt=True)
+    ids = qwen3.tokenizer.encode_batch(["Hello<|im_end|>"], added=True)[0]
+    assert silent.bridge(prompt, ids, [MORE], messages=ASKED).refusal is Refusal.UNREADABLE
+
+
 def test_sampled_ids_stay_however_they_are_spelled(qwen3):
     spelled = "<think>\n\n hm </think>\n" + CALL.replace("{}", '{"a":1,  "b":false}') + "\n<|im_end|>"
     bridge = bridged(qwen3, spelled, RESULT)
