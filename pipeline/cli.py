@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.projects import create_demo, create_project, dagster_home, existing_project, with_instance
-from pipeline.targets import Project
+from pipeline.targets import Project, Target
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,6 +94,29 @@ def preview(
     if target not in found.targets:
         raise SettingsError(f"{found.folder} has no target {target!r}; it has {', '.join(found.targets)}")
     print_row(console, found, target, *find_row(Store(found.data), row, target=target, batch=batch))
+
+
+@app.command(
+    epilog=examples(
+        "tracemill certify example",
+        "tracemill certify ./my-tokenizer --json",
+        "tracemill certify Qwen/Qwen3-8B --revision COMMIT",
+    )
+)
+def certify(
+    model: Annotated[str, typer.Argument(help="A folder that holds a tokenizer, `example`, or a Hub id.")],
+    revision: Annotated[str | None, typer.Option(help="The commit of a Hub id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the text of each conversation.")] = False,
+    limit: Annotated[float, typer.Option(help="Seconds that the template may take.")] = 60,
+) -> None:
+    """Say what a model's chat template does with conversations, each time with the smallest one that shows it."""
+    from pipeline.certificate import certificate, print_certificate, to_json
+
+    findings = certificate(Target(model=model, revision=revision), limit=limit)
+    if as_json:
+        print(to_json(model, findings))
+    else:
+        print_certificate(console, model, findings)
 
 
 @app.command(epilog=examples("tracemill ui -p demo", "tracemill ui --port 3001"))

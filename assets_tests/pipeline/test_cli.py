@@ -1,5 +1,6 @@
 """`tracemill` from the terminal: a project from nothing, refusals in a line, help that helps."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -168,3 +169,22 @@ def test_ui_serves_the_project_as_the_workspace_file_does(first: Project, monkey
     assert cli.WORKSPACE.read_bytes() == (ROOT / "workspace.yaml").read_bytes()
     assert (Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml").is_file()
     assert os.environ["TRACEMILL_PROJECT"] == str(first.folder)
+
+
+def test_a_template_is_certified(tracemill: Run, tmp_path: Path):
+    told = tracemill("certify", "example", "--json")
+    assert told.returncode == 0, told.stderr
+    findings = {finding["question"]: finding for finding in json.loads(told.stdout)["findings"]}
+    assert findings["history is only added to"]["answer"] == "yes"
+    assert findings["stop"]["text"].endswith("<|im_end|>\n")
+    assert [message["role"] for message in findings["tool results"]["messages"]] == ["user", "assistant", "tool"]
+    assert not (tmp_path / ".hypothesis").exists()
+
+
+def test_a_template_that_never_ends_is_stopped(tracemill: Run, tmp_path: Path):
+    shutil.copytree(EXAMPLE / "tokenizer", tmp_path / "mine")
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    (tmp_path / "mine" / "chat_template.jinja").write_text(endless)
+    told = tracemill("certify", "mine", "--limit", "1")
+    assert told.returncode == 2
+    assert "SettingsError: mine: its chat template took longer than 1 s, and was stopped" in told.stderr

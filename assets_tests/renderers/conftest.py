@@ -104,6 +104,36 @@ def traced(official) -> Callable[[str], TracedTemplate]:
     return made
 
 
+def added_tokens(tokenizer_json: str) -> list[dict[str, Any]]:
+    """The added tokens alone: the vocabulary after them is megabytes."""
+    return json.JSONDecoder().raw_decode(
+        tokenizer_json, tokenizer_json.index("[", tokenizer_json.index('"added_tokens"'))
+    )[0]
+
+
+@pytest.fixture(scope="session")
+def official_template(official) -> Callable[..., TracedTemplate]:
+    """family -> its official template, traced on the day of the goldens, with the tokens of its vocabulary."""
+
+    @cache
+    def made(family: str, *, bare: bool = False) -> TracedTemplate:
+        folder = official(family)
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        tokens = added_tokens((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        added = {token["content"]: token["special"] for token in tokens}
+        for token in config.get("added_tokens_decoder", {}).values():
+            added.setdefault(token["content"], token.get("special", False))
+        named = {name: value for name, value in config.items() if name.endswith("_token")}
+        special = {
+            name: v["content"] if isinstance(v, dict) else v for name, v in named.items() if isinstance(v, (dict, str))
+        }
+        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        day = date(2025, 7, 1)
+        return TracedTemplate(source, special_tokens=special, added=added, today=day, name=family, bare=bare)
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def tiny_json() -> str:
     """A byte-level vocabulary of 400 tokens, with Qwen3's manners: NFC, control tokens both special and not."""

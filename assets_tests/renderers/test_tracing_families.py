@@ -7,7 +7,6 @@ instead is compared with transformers' own render of it.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from renderers.tracing.environment import REFUSALS
 from renderers.tracing.places import is_data
 from renderers.tracing.runs import runs_of
 from renderers.tracing.shared import Prefixes
-from renderers.tracing.witness import TracedTemplate
 
 PROVED = {
     "deepseek-v3": (36, 37),
@@ -79,35 +77,6 @@ class Frozen(datetime):
         return NOW
 
 
-def added_tokens(tokenizer_json: str) -> list[dict[str, Any]]:
-    """The added tokens alone: the vocabulary after them is megabytes."""
-    return json.JSONDecoder().raw_decode(
-        tokenizer_json, tokenizer_json.index("[", tokenizer_json.index('"added_tokens"'))
-    )[0]
-
-
-@pytest.fixture(scope="session")
-def template(official) -> Callable[..., TracedTemplate]:
-    """family -> its template with the tokens of its vocabulary."""
-
-    @cache
-    def made(family: str, *, bare: bool = False) -> TracedTemplate:
-        folder = official(family)
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        tokens = added_tokens((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        added = {token["content"]: token["special"] for token in tokens}
-        for token in config.get("added_tokens_decoder", {}).values():
-            added.setdefault(token["content"], token.get("special", False))
-        named = {name: value for name, value in config.items() if name.endswith("_token")}
-        special = {
-            name: v["content"] if isinstance(v, dict) else v for name, v in named.items() if isinstance(v, (dict, str))
-        }
-        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-        return TracedTemplate(source, special_tokens=special, added=added, today=NOW, name=family, bare=bare)
-
-    return made
-
-
 @pytest.fixture(scope="session")
 def conversations(shared) -> dict[str, Any]:
     return json.loads((shared / "goldens/conversations.json").read_text(encoding="utf-8"))
@@ -156,8 +125,8 @@ def run(render: Callable, messages, tools, flags, generating, continuing=False) 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["edited", "bare"])
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != ENCODED])
-def test_the_text_is_that_of_the_goldens(family, bare, template, rows, record_property):
-    witness, equal, total = template(family, bare=bare), 0, 0
+def test_the_text_is_that_of_the_goldens(family, bare, official_template, rows, record_property):
+    witness, equal, total = official_template(family, bare=bare), 0, 0
     for golden, messages, *asked in rows(family):
         if not messages:  # transformers refuses it before the template is asked
             with pytest.raises(TemplateError):
@@ -172,9 +141,9 @@ def test_the_text_is_that_of_the_goldens(family, bare, template, rows, record_pr
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_text_and_refusals_are_those_of_transformers(family, template, conversations, monkeypatch):
+def test_text_and_refusals_are_those_of_transformers(family, official_template, conversations, monkeypatch):
     monkeypatch.setattr(chat_template_utils, "datetime", Frozen)
-    witness = template(family)
+    witness = official_template(family)
     for conversation in conversations.values():
         messages, tools = conversation["messages"], conversation["tools"]
         edited = [{key: value for key, value in message.items() if value is not None} for message in messages]
@@ -197,8 +166,8 @@ def test_text_and_refusals_are_those_of_transformers(family, template, conversat
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prefix_reads_the_same_whether_it_shares_or_not(family, template, conversations):
-    witness, told = template(family), 0
+def test_a_prefix_reads_the_same_whether_it_shares_or_not(family, official_template, conversations):
+    witness, told = official_template(family), 0
     for conversation in sorted(conversations.values(), key=lambda c: len(c["messages"]))[-12:]:
         messages = witness._edited(conversation["messages"])
         prefixes = Prefixes(witness.compiled.plain, witness.compiled.shared, messages)
@@ -236,8 +205,10 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_all_data_is_a_piece_of_the_value_that_its_place_names(family, template, conversations, record_property):
-    witness, checked, characters, odd = template(family), 0, 0, []
+def test_all_data_is_a_piece_of_the_value_that_its_place_names(
+    family, official_template, conversations, record_property
+):
+    witness, checked, characters, odd = official_template(family), 0, 0, []
     for name, conversation in conversations.items():
         for generating in (False, True):
             try:
@@ -268,8 +239,8 @@ def marked(value: Any, key: str = "") -> Any:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_that_was_said_is_told_as_the_templates_own_words(family, template, conversations):
-    witness, told = template(family), 0
+def test_nothing_that_was_said_is_told_as_the_templates_own_words(family, official_template, conversations):
+    witness, told = official_template(family), 0
     for conversation in conversations.values():
         try:
             stream = witness.tell_hub(marked(conversation["messages"]), marked(conversation["tools"]))
@@ -281,8 +252,8 @@ def test_nothing_that_was_said_is_told_as_the_templates_own_words(family, templa
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_turn_has_a_verdict_and_a_stop(family, template, conversations):
-    witness, proofs, stopped = template(family), [], 0
+def test_each_turn_has_a_verdict_and_a_stop(family, official_template, conversations):
+    witness, proofs, stopped = official_template(family), [], 0
     for conversation in conversations.values():
         try:
             stream = witness.tell_hub(conversation["messages"], conversation["tools"])
