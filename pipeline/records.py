@@ -87,6 +87,17 @@ class Flaw(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Scrub(msgspec.Struct, frozen=True):
+    """What was done about secrets and personal data in a row."""
+
+    done: Literal["nothing", "reported", "replaced"] = "nothing"
+    """`nothing`: nobody has looked."""
+    rules: str = ""
+    """Version of what was looked for."""
+    found: dict[str, int] = {}
+    """By kind; places, not different secrets."""
+
+
 CUT = "cut off by the token limit: the model did not stop here"
 
 
@@ -114,6 +125,7 @@ class Conversation(Row, frozen=True, kw_only=True):
     uncounted: dict[str, int] = {}
     """Trace entries that are not conversation and that the converter does not know, by type."""
     metadata: dict[str, Any] = {}
+    scrub: Scrub = Scrub()
 
     @property
     def answered(self) -> tuple[Message, ...]:
@@ -122,7 +134,8 @@ class Conversation(Row, frozen=True, kw_only=True):
         return self.messages[: last + 1]
 
     def measures(self) -> Mapping[str, int]:
-        return {"messages": len(self.messages), **{f"unknown {key}": n for key, n in self.uncounted.items()}}
+        secrets = {f"secret {kind}": n for kind, n in self.scrub.found.items()}
+        return {"messages": len(self.messages), **secrets, **{f"unknown {k}": n for k, n in self.uncounted.items()}}
 
 
 class RowSpan(msgspec.Struct, frozen=True, array_like=True):

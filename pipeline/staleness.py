@@ -18,13 +18,14 @@ from pipeline.errors import PromptFileError
 from pipeline.fingerprint import fingerprint
 from pipeline.publishing.shards import CONVERSATIONS, shard_path
 from pipeline.records import Manifest
+from pipeline.scrubbing.secrets import rules_version
 from pipeline.targets import Project
 
 PACKAGE = Path(__file__).parent
 PAID = {"prompts": "1", "traces": "1"}
 """Raise a number only when what was collected must be collected again."""
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "conversations": ("converting",),
+    "conversations": ("converting", "scrubbing"),
     "rendered": ("rendering.py", "../renderers/histories.py"),
     "masked": ("masking.py", "../renderers/masking.py"),
     "audits": ("auditing",),
@@ -77,6 +78,8 @@ def _link(asset: str, project: Project) -> str:
     """What of an asset's code version is its own."""
     stage, _, name = asset.partition("/")
     sources = "".join(source_hash(PACKAGE / path) for path in SOURCES[stage])
+    if stage == "conversations":
+        return chain(sources, repr(project.settings.scrub), rules_version())
     if stage == "rendered":
         return chain(sources, project.targets[name].history, fingerprint(project, name))
     if stage == "masked":

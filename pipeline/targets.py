@@ -98,6 +98,20 @@ class Target(Settings):
         return POLICIES[self.policy].but(kinds=self.train_on, last_turn_only=self.last_turn_only)
 
 
+def _off_is_a_word(mode: Any) -> Any:
+    return "off" if mode is False else mode  # what YAML makes of it
+
+
+class Scrubbing(Settings):
+    """What becomes of secrets and personal data in conversations."""
+
+    mode: Annotated[Literal["replace", "report", "reject", "off"], BeforeValidator(_off_is_a_word)] = "replace"
+    """`replace`: by typed placeholders. `report`: counted only. `reject`: the row leaves. What is not clean is never
+    published."""
+    identity: tuple[Annotated[str, Field(min_length=3)], ...] = ()
+    """More to find wherever it stands: names, hosts and addresses of those who recorded."""
+
+
 class Publication(Settings):
     """Where the dataset goes."""
 
@@ -114,6 +128,7 @@ class ProjectSettings(Settings):
     """The whole of `tracemill.yaml`."""
 
     targets: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], Target], Field(min_length=1)]
+    scrub: Scrubbing = Scrubbing()
     publish: Publication = Publication()
     prompts: str = "prompts"
     """Folder of batch files, relative to the project."""

@@ -318,11 +318,12 @@ def steps():
     return found
 
 def moments():
-    found, chance = [], random.Random(seed)
+    found, chance, began = [], random.Random(seed), time.monotonic()
     write("old")
+    took = time.monotonic() - began
     for _ in range(60):
         pid = child(lambda: [write(word) for _ in range(100) for word in ("new", "old")])
-        time.sleep(chance.uniform(0, 0.05))
+        time.sleep(chance.uniform(0, 10 * took))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         found.append(check())

@@ -7,6 +7,7 @@ from pipeline.auditing.empty_target import empty_target
 from pipeline.auditing.lengths import lengths
 from pipeline.auditing.lost import lost
 from pipeline.auditing.prefix import prefix
+from pipeline.auditing.secrets import secrets
 from pipeline.auditing.stops import stops
 from pipeline.auditing.summary import Summary
 from pipeline.auditing.told_trained import told_trained
@@ -24,6 +25,7 @@ AUDITS: Mapping[str, Audit] = {
     "prefix": prefix,
     "lost": lost,
     "tools": tools,
+    "secrets": secrets,
 }
 
 

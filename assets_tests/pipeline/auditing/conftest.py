@@ -10,7 +10,7 @@ import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
 from pipeline.auditing.case import Case
-from pipeline.records import Conversation, MaskedRow, RenderedRow, RowProof, RowSpan
+from pipeline.records import Conversation, MaskedRow, RenderedRow, RowProof, RowSpan, Scrub
 from pipeline.targets import Target
 from renderers.masking import POLICIES, RunColumns, masked, run_mask, trained_runs
 from renderers.messages import Message, ToolCall
@@ -57,6 +57,7 @@ def conversation() -> Conversation:
         prompt_id="prompt-1",
         window=0,
         format="pi",
+        scrub=Scrub(done="replaced"),
         tools=(SPEC,),
         tools_recorded=True,
         messages=(

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.auditing import Summary, audit
 from pipeline.masking import mask
-from pipeline.records import Conversation, MaskedRow, RenderedRow
+from pipeline.records import Conversation, MaskedRow, RenderedRow, Scrub
 from pipeline.rendering import render
 from pipeline.targets import Target
 from renderers.messages import from_hub
@@ -31,6 +31,7 @@ def goldens(shared: Path) -> list[Conversation]:
             tools=tuple(one["tools"] or ()),
             tools_recorded=True,
             format="golden",
+            scrub=Scrub(done="replaced"),
         )
         for name, one in told.items()
     ]
