@@ -318,12 +318,14 @@ def steps():
     return found
 
 def moments():
-    found, chance, began = [], random.Random(seed), time.monotonic()
+    found, chance = [], random.Random(seed)
+    write("new")
+    began = time.monotonic()
     write("old")
     took = time.monotonic() - began
     for _ in range(60):
         pid = child(lambda: [write(word) for _ in range(100) for word in ("new", "old")])
-        time.sleep(chance.uniform(0, 10 * took))
+        time.sleep(chance.uniform(0, 4 * took))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         found.append(check())
