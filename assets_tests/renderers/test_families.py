@@ -60,7 +60,7 @@ def told(shared) -> dict[str, dict]:
     return json.loads((shared / "goldens" / "conversations.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys())
+@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys(), scope="module")
 def family(request) -> Family:
     return request.param
 
