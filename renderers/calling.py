@@ -44,10 +44,13 @@ class Tape:
         return -1
 
     def stand(self, words: str, at: int) -> Waiting:
-        """Where words end that stand here."""
+        """Where words end that stand here, be it that they are cut off."""
         while not self.ended and len(self.text) < at + len(words) and words.startswith(self.text[at:]):
             yield at
-        return at + len(words) if self.text.startswith(words, at) else -1
+        if self.text.startswith(words, at):
+            return at + len(words)
+        begun = at < len(self.text) and words.startswith(self.text[at:])
+        return len(self.text) if begun and not self.stopped else -1
 
 
 class Found(NamedTuple):

@@ -204,6 +204,17 @@ def test_harmony_speaks_before_it_calls(renderer):
     assert renderer("gpt-oss").parse(said, ASKED).content == "I look."
 
 
+@pytest.mark.parametrize("thought", ["", "<|channel|>analysis<|message|>r<|end|><|start|>assistant"])
+def test_words_of_the_template_that_are_cut_off_are_no_content(renderer, thought):
+    harmony = renderer("gpt-oss")
+    for words in ("<|channel|>final<|message|>", " to=functions.f", "<|channel|>commentary<|message|>"):
+        (ids,) = harmony.tokenizer.encode_batch([thought + words], added=True)
+        for end in range(len(harmony.tokenizer.encode_batch([thought], added=True)[0]), len(ids)):
+            parsed = harmony.parse(ids[:end], ASKED)
+            assert (parsed.content, parsed.ended) == ("", False)
+            assert all(call.status == "unclosed" for call in parsed.calls)
+
+
 def test_a_call_without_its_end_is_not_made(renderer):
     for text in (JSON_CALL[:-12] % "{}", (JSON_CALL % "{}")[:-12] + "<|im_end|>"):
         parsed = renderer("qwen3").parse(text, ASKED)
