@@ -1,9 +1,14 @@
 """What only DeepSeek has: no headers between an assistant's steps, system messages that stand before all others."""
 
+import importlib.util
+import json
+from collections.abc import Callable
+from random import Random
+
 import pytest
 
 from renderers import FAMILIES, Message, Renderer, Request, Stream, TemplateError, ToolCall
-from renderers.messages import Turn
+from renderers.messages import Turn, to_hub
 from renderers.tracing.witness import TracedTemplate
 
 USER = Message("user", "a")
@@ -139,3 +144,52 @@ def test_v3_2_says_what_is_a_string_so_arguments_are_read_back_without_a_schema(
     written = tell("deepseek-v3.2", USER, call).text.partition("</think>")[2]
     parsed = renderer.parse(written, Request((USER,)))
     assert (parsed.message, parsed.ended) == (call, True)
+
+
+@pytest.fixture(scope="module")
+def encoder(official) -> Callable[..., str]:
+    """DeepSeek's own `encode_messages`, as the reference keeps it."""
+    path = official("deepseek-v3.2") / "reference_encoding_dsv32.py"
+    if not path.is_file():
+        pytest.skip("the encoder is in the reference folder alone")
+    spec = importlib.util.spec_from_file_location("encoding_dsv32", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.encode_messages
+
+
+def generated(random: Random) -> tuple[Message, ...]:
+    """A conversation in which the assistant speaks only where it is asked."""
+
+    def said() -> str:
+        return "".join(random.choices(("", "a", " b\n", "<think>", "</think>", "é😀", "{content}"), k=2))
+
+    def called() -> ToolCall:
+        values = {key: random.choice(("x", "5", 5, None, True, [1, "a"], {"k": {}})) for key in random.sample("abc", 2)}
+        return ToolCall(random.choice("fg"), json.dumps(values if random.random() < 0.8 else {}), "i")
+
+    messages = [Message("system", said())] * random.choice((0, 1))
+    for _ in range(random.randint(1, 3)):
+        messages.append(Message("user", said()))
+        for _ in range(random.choice((0, 1, 2))):
+            calls = tuple(called() for _ in range(random.randint(1, 3)))
+            messages.append(Message("assistant", said(), random.choice((None, said())), calls))
+            messages += [Message("tool", said(), tool_call_id="i") for _ in calls]
+        messages += [Message("assistant", said(), "r" + said())] * random.choice((0, 1, 1))
+    return tuple(messages)
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_v3_2_tells_what_its_encoder_writes(encoder, examples, thinking):
+    random = Random(32)
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+    for _ in range(4 * examples):
+        messages, tools = generated(random), random.choice(((), (tool,)))
+        hub = to_hub(messages)
+        if tools:
+            hub = hub if hub[0]["role"] == "system" else [{"role": "system", "content": ""}, *hub]
+            hub[0]["tools"] = list(tools)
+        request = Request(messages, tools, {"thinking": thinking}, messages[-1].role != "assistant")
+        assert FAMILIES["deepseek-v3.2"].tell(request).text == encoder(hub, "thinking" if thinking else "chat")
