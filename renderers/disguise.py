@@ -34,7 +34,7 @@ class Disguise:
         return self.characters[token]
 
     def spot(self, text: str) -> str:
-        """Text of a model, in which whatever spells a control token of the template is taken for it."""
+        """Text in which whatever spells one of the tokens hidden so far is taken for it."""
         (parts,) = self.tokenizer.split_batch([CONTROL.sub("\ufffd", text)])
         return "".join(part.text if part.id is None else self.characters.get(part.id, part.text) for part in parts)
 

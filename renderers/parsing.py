@@ -135,7 +135,7 @@ class Listening:
         self.parser, self.request, self.prompt_ids = parser, request, prompt_ids
         self.prompted = parser.prompted(request, prompt_ids)
         self.listener = Listener(parser.own, parser.signs, schemas_of(request.tools))
-        hidden = parser.disguise.hide(self.prompted)
+        hidden = parser.disguise.spot(self.prompted)
         self.listener.add(hidden)
         self.begin = self.known = len(hidden)
         self.ear = Ear(parser.disguise, self.begin)
