@@ -26,3 +26,7 @@ class TemplateError(RendererError, ValueError):
 
 class TokenizerError(RendererError, ValueError):
     """A vocabulary that cannot be used, or text that it cannot encode."""
+
+
+class EnginesDiffer(Exception):
+    """No refusal but a fault: the fast engine gave other ids than `tokenizers`, so none of its ids can be used."""
