@@ -120,7 +120,7 @@ def _behind(prompt: Stream, row: Stream) -> Stream:
         return row
     return replace(
         prompt,
-        segments=(*prompt.segments, *own[len(shown) :]),
+        told=(*prompt.segments, *own[len(shown) :]),
         proofs=(*prompt.proofs, Proof(turn, Verdict.PROVED)),
         lost=(*prompt.lost, *(origin for origin in row.lost if origin[:2] == ("messages", turn))),
         weights=row.weights,

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from renderers.rendered import Rendered
+from renderers.pieces import KINDS
+from renderers.pieces import SAMPLED as WRITTEN
+from renderers.rendered import Batch, Rendered
 from renderers.segments import KIND_OF, SAMPLED, Kind
 
 IGNORED = -100
@@ -136,3 +138,20 @@ def loss_mask(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
 def labels(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
     """What a trainer reads beside `rendered.ids`: a mask knows no fractions, `loss_weights` does."""
     return masked(rendered.ids, loss_mask(rendered, policy))
+
+
+def batch_labels(batch: Batch, policy: LossPolicy) -> np.ndarray:
+    """`labels` of all rows of a batch, end to end as `batch.ids`."""
+    runs, streams = batch.runs, batch.streams
+    width = runs.messages.max(initial=-1) + 2
+    trainable, weights = np.zeros((len(streams), width), bool), np.ones((len(streams), width))
+    for row, stream in enumerate(streams):
+        trainable[row, [message + 1 for message in stream.trainable]] = True
+        for message, weight in stream.weights.items():
+            weights[row, message + 1 : message + 2] = weight
+    at = runs.rows, runs.messages + 1
+    wanted = np.array([kind in policy.kinds for kind in KINDS])[runs.kinds]
+    learned = wanted & (trainable[at] | ~WRITTEN[runs.kinds]) & (weights[at] > 0)
+    if policy.last_turn_only:
+        learned &= runs.messages > np.array([stream.asked for stream in streams])[runs.rows]
+    return masked(batch.ids, np.repeat(learned, runs.lengths))

@@ -162,7 +162,7 @@ def expanded(stream: Stream, messages: Sequence[Message], words: Mapping[str, Me
         segments += [Segment(before, message=segment.message)] if before else []
         segments.append(replace(segment, text=segment.text * made[-1].tokens))
         segments += [Segment(after, message=segment.message)] if after else []
-    return replace(stream, segments=tuple(segments), media=tuple(made))
+    return replace(stream, told=tuple(segments), media=tuple(made))
 
 
 def multi_modal_data(stream: Stream, owners: np.ndarray) -> MultiModalData | None:

@@ -6,6 +6,7 @@ Hugging Face ecosystem: `reasoning_content`, `tool_calls[].function.{name, argum
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,6 +21,8 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 """Where reasoning is found in the wild, by preference."""
 WEIGHT_FIELDS = ("weight", "train", "trainable", "loss", "loss_mask")
 """What others call whether a message is learned, or how much."""
+
+REASONING, WEIGHTS = frozenset(REASONING_FIELDS), frozenset(WEIGHT_FIELDS)
 
 
 MEDIA = {
@@ -89,7 +92,23 @@ class Request:
     """Ends with the generation prompt."""
     today: date | None = None
     """The conversation's own day: what templates print that print the date, if the flag `today` names no other."""
+    trusted: bool = False
+    """Nothing is proved, nor missed: every turn with a stop is learned."""
     facts: dict[Callable, Any] = field(default_factory=dict, init=False, repr=False)
+    whole: "Request | None" = field(default=None, init=False, repr=False)
+    """What this is the beginning of."""
+
+    def until(self, index: int, *, generating: bool) -> "Request":
+        """The messages before this one."""
+        before = object.__new__(Request)  # a proof asks for two a message: the constructor takes five times as long
+        changed = {
+            "messages": self.messages[:index],
+            "generating": generating,
+            "facts": {},
+            "whole": self.whole or self,
+        }
+        before.__dict__.update(self.__dict__ | changed)
+        return before
 
 
 class Turn:
@@ -137,32 +156,53 @@ def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
     return known
 
 
+def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
+    """The last message of which this holds, or -1; the beginnings of a conversation share what is found."""
+
+    @fact
+    def places(turn: Turn) -> list[int]:
+        return [index for index, message in enumerate(turn.messages) if holds(message)]
+
+    def last(turn: Turn) -> int:
+        found = places(Turn(turn.request.whole or turn.request))
+        at = bisect_left(found, len(turn.messages))
+        return found[at - 1] if at else -1
+
+    return last
+
+
 def text(content: Content) -> str:
     """The text of content, its media left out."""
     return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
+SPELL = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def tojson(value: Any) -> str:
     """JSON spaced as Python and Jinja's `tojson` space it."""
-    return json.dumps(value, ensure_ascii=False)
+    return SPELL(value)
 
 
 def from_hub(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
     """OpenAI-style dicts as messages. Raises msgspec.ValidationError naming the field that does not fit."""
-    return tuple(msgspec.convert(_hub_fields(dict(message)), Message) for message in messages)
+    return tuple([msgspec.convert(_hub_fields(message), Message) for message in messages])
 
 
-def _hub_fields(raw: dict[str, Any]) -> dict[str, Any]:
-    reasoning = next((raw[name] for name in REASONING_FIELDS if raw.get(name) is not None), None)
-    content = raw.get("content")
-    if isinstance(content, Mapping):
-        content = tojson(content)
+def _hub_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
     fields = {key: raw[key] for key in ("role", "tool_call_id", "name") if raw.get(key) is not None}
+    content = raw.get("content")
     if isinstance(content, (list, tuple)):
         content = [_hub_part(part) for part in content]
-    fields["content"] = "" if content is None else content
-    calls = [_hub_call(call) for call in raw.get("tool_calls") or ()]
-    return {**fields, "reasoning": reasoning, "tool_calls": calls, "weight": _hub_weight(raw)}
+    if content is not None:
+        fields["content"] = tojson(content) if isinstance(content, dict) else content
+    if not REASONING.isdisjoint(raw):
+        fields["reasoning"] = next((raw[name] for name in REASONING_FIELDS if raw.get(name) is not None), None)
+    if calls := raw.get("tool_calls"):
+        fields["tool_calls"] = [_hub_call(call) for call in calls]
+    if not WEIGHTS.isdisjoint(raw):
+        fields["weight"] = _hub_weight(raw)
+    return fields
 
 
 def _hub_weight(raw: Mapping[str, Any]) -> float | None:

@@ -20,7 +20,7 @@ from renderers.listening import Listener
 from renderers.messages import Message, Request, ToolCall, Turn, to_hub
 from renderers.proving import holds, seamed
 from renderers.rendered import encode
-from renderers.segments import Kind, Segment, Stream
+from renderers.segments import Kind, Segment, Stream, segments_of
 from renderers.template import Template, worded
 from renderers.tokenizer import Tokenizer
 
@@ -123,7 +123,7 @@ class Parser:
             self.template.opening(asked)  # where some templates refuse whom they would not tell
         except (TemplateError, RecursionError):
             return None
-        sampled = tuple(segment for segment in seamed(told, prompt) if segment.kind.sampled)
+        sampled = tuple(segment for segment in segments_of(seamed(told, prompt)) if segment.kind.sampled)
         lent = (Segment(stop, Kind.STOP),) if stop in self.template.assistant.lent else ()
         return Stream((*sampled, *lent)) if holds(told, prompt) else None
 

@@ -8,16 +8,21 @@ a function from a turn to segments.
 """
 
 import json
+import marshal
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import chain
+from typing import Any, cast
 
 from renderers.errors import TemplateError
 from renderers.messages import Message, Turn
-from renderers.segments import KIND_OF, Kind, Origin, Segment
+from renderers.segments import KIND_OF, Kind, Origin, Phrase, Said, Shape, Told, phrase
 
 JSON = json.JSONDecoder(strict=False)
 PLACE = re.compile(r"\{([a-z_]+)\}")
+MANY = 1 << 10
+"""Lists of tools after which all are forgotten."""
 WHITESPACE = re.compile(r"[ \t\n\r]*")
 CONTROL = re.compile("[\ud800-\udfff]")
 """What stands for a control token where a completion is read: lone surrogates, which decoded text cannot hold."""
@@ -25,7 +30,7 @@ Data = tuple[tuple[str, Origin], ...]
 """What fills a place: texts, and where in the input each came from."""
 Tell = Callable[[int, Message], Data]
 """What a message has to fill a place with."""
-Brick = Callable[[Turn], Iterator[Segment]]
+Brick = Callable[[Turn], Iterable[Said]]
 
 
 @cache
@@ -74,21 +79,48 @@ def trimmed_parts(index: int, message: Message) -> Data:
 def refuse(why: str) -> Brick:
     """A role that a template has no words for where it stands."""
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Told:
         raise TemplateError(f"message {turn.index}: {why}")
 
     return brick
 
 
-def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFFOLD, **data: Data) -> Iterator[Segment]:
+def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFFOLD, **data: Data) -> Told:
     """A pattern written out: its words, and data in its places."""
-    for position, piece in enumerate(pieces(pattern)):
-        if position % 2:
-            for text, origin in data[piece]:
-                if text:
-                    yield Segment(text, kind, message, literal=False, origin=origin)
-        elif piece:
-            yield Segment(piece, words, message)
+    filled = filling(pattern, kind, words)
+    return filled(message, *(data[place] for place in pieces(pattern)[1::2]))
+
+
+@cache
+def filling(pattern: str, kind: Kind, words: Kind = Kind.SCAFFOLD) -> Callable[..., Told]:
+    """What writes a pattern out: takes a message, and data for each of its places in order."""
+    own = pieces(pattern)[::2]
+    if len(own) == 1:
+        return lambda message, *_: (phrase(pattern, words, message),) if pattern else ()
+    seamed = any(own) and kind.sampled != words.sampled  # a phrase is either told or sampled
+    shapes: dict[tuple[int, ...], Shape] = {}
+
+    def shape_for(counts: tuple[int, ...]) -> Shape:
+        """With so many texts in each place."""
+        told = [own[0]]
+        for count, word in zip(counts, own[1:], strict=True):
+            told += [""] * count
+            told[-1] += word
+        shapes[counts] = Shape(tuple(told), kind, words)
+        return shapes[counts]
+
+    single = shape_for((1,)) if len(own) == 2 and not seamed else None
+
+    def filled(message: int | None, *data: Data) -> Told:
+        if single and len(data[0]) == 1:
+            ((text, origin),) = data[0]
+            return (Phrase(single, message, (text,), (origin,)),)
+        counts, pairs = tuple(map(len, data)), list(chain.from_iterable(data))
+        shape = shapes.get(counts) or shape_for(counts)
+        told = Phrase(shape, message, tuple([text for text, _ in pairs]), tuple([origin for _, origin in pairs]))
+        return tuple(told.segments) if seamed else (told,)
+
+    return filled
 
 
 def holds_control(read: str) -> bool:
@@ -172,37 +204,56 @@ def _value_end(text: str, at: int) -> int:
 
 def say(pattern: str, kind: Kind | None = None, **data: Data | Tell) -> Brick:
     """A message's `{content}`, or words, or other `data`, told. The kind is the role's unless given."""
-    unknown = set(pieces(pattern)[1::2]) - {"content", *data}
+    places = pieces(pattern)[1::2]
+    unknown = {*places} - {"content", *data}
     assert not unknown, f"{pattern!r} has places that nothing fills: {unknown}"
     words = Kind.TOOLS if kind is Kind.TOOLS else Kind.SCAFFOLD
-    filled: dict[str, Data | Tell] = {"content": content, **data}
+    told = [data.get(place, content) for place in places]
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Told:
         index = turn.index
         if index is None:
-            known = {place: told for place, told in data.items() if not callable(told)}
-            return fill(pattern, None, kind or Kind.SCAFFOLD, words, **known)
-        told = {place: told(index, turn.message) if callable(told) else told for place, told in filled.items()}
-        return fill(pattern, index, kind or KIND_OF[turn.message.role], words, **told)
+            return filling(pattern, kind or Kind.SCAFFOLD, words)(None, *(data[place] for place in places))
+        message = turn.messages[index]
+        filled = filling(pattern, kind or KIND_OF[message.role], words)
+        return filled(index, *[one(index, message) if callable(one) else one for one in told])
 
     return brick
+
+
+def once(brick: Brick) -> Brick:
+    """A brick that sees nothing but the tools: told once for all conversations that offer the same."""
+    known: dict[bytes, Told] = {}
+
+    def told(turn: Turn) -> Told:
+        try:
+            key = marshal.dumps(
+                cast(Any, turn.tools), 2
+            )  # 2: the same bytes for all that is equal, types and order included
+        except ValueError:
+            return tuple(brick(turn))
+        if key not in known:
+            if len(known) >= MANY:
+                known.clear()
+            known[key] = tuple(brick(turn))
+        return known[key]
+
+    return told
 
 
 def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa: A002
     """Messages of one role in a row, told as one turn: `open` before the first, `close` after the last."""
     opening, told, closing = say(open), say(each, None, **data), say(close)
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Told:
         role = turn.message.role
-        if turn.role(-1) != role:
-            yield from opening(turn)
-        yield from told(turn)
-        if turn.role(1) != role:
-            yield from closing(turn)
+        begins = opening(turn) if turn.role(-1) != role else ()
+        ends = closing(turn) if turn.role(1) != role else ()
+        return (*begins, *told(turn), *ends)
 
     return brick
 
 
-def nothing(turn: Turn) -> Iterator[Segment]:
+def nothing(turn: Turn) -> Told:
     """A role that a template passes over in silence."""
-    return iter(())
+    return ()

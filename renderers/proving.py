@@ -17,10 +17,8 @@ from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from renderers.errors import TemplateError
-from renderers.messages import Content, Request, Turn
-from renderers.segments import Kind, Origin, Proof, Segment, Verdict
-
-Told = tuple[Segment, ...]
+from renderers.messages import Request, Turn
+from renderers.segments import Kind, Origin, Proof, Said, Segment, Told, Verdict, segments_of
 
 
 class Teller(Protocol):
@@ -43,6 +41,11 @@ class Teller(Protocol):
     @property
     def prompt(self) -> Callable[[Turn], str]: ...
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether telling the model's message depends on the role of the next."""
+        ...
+
 
 class Proven(NamedTuple):
     """A proof, and the generation prompt that it speaks of ("" where there is none)."""
@@ -55,12 +58,21 @@ def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: M
     """A proof for each assistant message of a conversation that is `told` so. `switches`: name -> default."""
     asked, *flipped = [_Serving(teller, setting, told, note) for setting, note in _settings(request, switches)]
     proven = {}
-    for index in asked.assistants:
+    for index, message in enumerate(request.messages):
+        if message.role != "assistant":
+            continue
         proven[index] = asked.prove(index)
         if proven[index].proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
             others = (serving.prove(index) for serving in flipped)
             proven[index] = next((o for o in others if o.proof.verdict is Verdict.PROVED), proven[index])
     return proven
+
+
+def trust(teller: Teller, request: Request) -> dict[int, Proven]:
+    """Verdicts without proof: every turn is taken for what the model would write after its generation prompt."""
+    turns = [index for index, message in enumerate(request.messages) if message.role == "assistant"]
+    prompts = [teller.prompt(Turn(request.until(index, generating=True))) if index else "" for index in turns]
+    return {i: Proven(Proof(i, Verdict.TRUSTED), prompt) for i, prompt in zip(turns, prompts, strict=True)}
 
 
 def _settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
@@ -74,9 +86,7 @@ class _Serving:
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
-        self.assistants = [i for i, message in enumerate(request.messages) if message.role == "assistant"]
-        self.watched = [i for i, message in enumerate(request.messages) if teller.sees(message.role)]
-        """Messages with a view."""
+        self.views: dict[int, Hashable] = {}
         self.facts: dict[Callable[[Turn], Hashable], None] = {}
         """All that views have asked for so far."""
         self.viewed: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
@@ -87,7 +97,7 @@ class _Serving:
             return Proven(Proof(index, Verdict.INVISIBLE), "")
         if not index:
             return Proven(Proof(index, Verdict.PROMPT_REFUSED, "no message stands before it to prompt from"), self.end)
-        before = replace(self.request, messages=self.request.messages[:index], generating=True)
+        before = self.request.until(index, generating=True)
         try:
             change, prompt = self.first_change(before), self.teller.prompt(Turn(before))
         except TemplateError as error:
@@ -100,10 +110,11 @@ class _Serving:
             place = f"message {change}" if change >= 0 else "what stands before the first message"
             return Verdict.HISTORY_REWRITTEN, f"{place} reads differently when this turn is written"
         if not holds(own, prompt):
-            shown = "".join(segment.text for segment in own)[: len(prompt)]
+            shown = "".join(segment.text for segment in segments_of(own))[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
-        last = Turn(replace(self.request, messages=self.request.messages[: index + 1], generating=False), index)
-        if not _same(self.teller.turn(last), own):
+        last = Turn(self.request.until(index + 1, generating=False), index)
+        seen_alike = not self.teller.looks_ahead and self.teller.view(last) == self.view(index)
+        if not seen_alike and not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
         return Verdict.PROVED, self.note
 
@@ -124,7 +135,7 @@ class _Serving:
         earlier = bisect_left(self.watched, len(before.messages) - 1)
         while change is None and reached < earlier:
             index = self.watched[reached]
-            change = None if self.teller.view(Turn(before, index)) == self.views[index] else index
+            change = None if self.teller.view(Turn(before, index)) == self.view(index) else index
             reached += 1
         self.viewed[known] = reached, change
         self.facts.update(dict.fromkeys(before.facts))
@@ -147,34 +158,52 @@ class _Serving:
         return next((number - 1 for number, (one, other) in enumerate(told) if not _same(one, other)), None)
 
     @cached_property
-    def views(self) -> dict[int, Hashable]:
-        return {index: self.teller.view(Turn(self.request, index)) for index in self.watched}
+    def watched(self) -> list[int]:
+        """Messages with a view."""
+        return [index for index, message in enumerate(self.request.messages) if self.teller.sees(message.role)]
+
+    def view(self, index: int) -> Hashable:
+        """What a message's telling depends on as it is told here."""
+        if index not in self.views:
+            self.views[index] = self.teller.view(Turn(self.request, index))
+        return self.views[index]
 
 
 def _same(one: Told, other: Told) -> bool:
     """Whether two stretches become the same text, with the same words of it literal."""
-    return one == other or _wire(one) == _wire(other)
+    return one == other or (_length(one) == _length(other) and _wire(one) == _wire(other))
+
+
+def _length(told: Told) -> int:
+    return sum(one.shape.length + sum(map(len, one.texts)) for one in told)
 
 
 def _wire(told: Told) -> list[tuple[bool, str]]:
-    runs = groupby(told, lambda segment: segment.literal)
+    runs = groupby(segments_of(told), lambda segment: segment.literal)
     return [(literal, "".join(segment.text for segment in run)) for literal, run in runs]
 
 
 def holds(told: Told, prompt: str) -> bool:
     """Whether a turn opens with a generation prompt, in the template's own words."""
+    if told and told[0].shape.words == (prompt,):
+        return True
     words = ""
-    for segment in told:
+    for segment in segments_of(told):
         if not segment.literal or len(words) >= len(prompt):
             break
         words += segment.text
     return words.startswith(prompt)
 
 
-def seamed(told: Told, prompt: str) -> Iterator[Segment]:
+def seamed(told: Told, prompt: str) -> Iterable[Said]:
     """A turn in which what its generation prompt holds is scaffold: the model never writes that."""
-    left = len(prompt) if holds(told, prompt) else 0
-    for segment in told:
+    if told and told[0].shape.words == (prompt,) and told[0].shape.kind is Kind.SCAFFOLD:
+        return told
+    return _seamed(segments_of(told), len(prompt)) if prompt and holds(told, prompt) else told
+
+
+def _seamed(segments: Iterable[Segment], left: int) -> Iterator[Segment]:
+    for segment in segments:
         cut = min(left, len(segment.text))
         left -= cut
         if cut:
@@ -183,35 +212,46 @@ def seamed(told: Told, prompt: str) -> Iterator[Segment]:
             yield replace(segment, text=segment.text[cut:]) if cut else segment
 
 
-def lost_fields(request: Request, segments: Iterable[Segment]) -> tuple[Origin, ...]:
-    """Fields that hold something and are nowhere in the text: no segment's origin is the field, in it, or around it.
+def lost_fields(request: Request, told: Iterable[Said]) -> tuple[Origin, ...]:
+    """Fields that hold something and are nowhere in the text: nothing told comes from the field, in it, or around it.
 
     Paths have the Hub's dict shape: ("messages", 2, "tool_calls", 0, "function", "arguments").
     """
-    origins = {segment.origin for segment in segments if segment.text and segment.origin is not None}
-    told = {origin[:length] for origin in origins for length in range(1, len(origin) + 1)}
-    untold = (field for field in _fields(request) if field not in told)
-    return tuple(field for field in untold if not any(field[:length] in origins for length in (1, 3)))
+    origins = {origin for one in told for text, origin in _sources(one) if text and origin}
+    missed = [f for f in _fields(request) if f not in origins and f[:3] not in origins and f[:1] not in origins]
+    if not missed:
+        return ()
+    around = {origin[:length] for origin in origins for length in range(1, len(origin))}
+    return tuple(field for field in missed if field not in around)
+
+
+def _sources(one: Said) -> Iterable[tuple[str, Origin | None]]:
+    return ((one.text, one.origin),) if isinstance(one, Segment) else zip(one.texts, one.origins, strict=True)
 
 
 def _fields(request: Request) -> Iterator[Origin]:
     """Every field that holds something."""
     yield from (("tools", index) for index, tool in enumerate(request.tools) if tool)
     for index, message in enumerate(request.messages):
-        held: list[tuple[Origin, str]] = [(("reasoning_content",), message.reasoning or "")]
-        held += _texts(message.content)
+        if _holds(message.reasoning or ""):
+            yield "messages", index, "reasoning_content"
+        if isinstance(message.content, str):
+            if _holds(message.content):
+                yield "messages", index, "content"
+        else:
+            for place, part in enumerate(message.content):
+                if part.kind != "text" or _holds(part.text):
+                    yield "messages", index, "content", place, part.kind
         for position, call in enumerate(message.tool_calls):
-            held.append((("tool_calls", position, "function", "name"), call.name))
-            held.append((("tool_calls", position, "function", "arguments"), _held(call.arguments)))
-        yield from (("messages", index, *path) for path, text in held if text.strip())
+            path = ("messages", index, "tool_calls", position, "function")
+            yield from ((*path, "name"),) if _holds(call.name) else ()
+            yield from ((*path, "arguments"),) if _holds(_held(call.arguments)) else ()
+
+
+def _holds(text: str) -> bool:
+    return bool(text) and not text.isspace()
 
 
 def _held(arguments: str) -> str:
     """Arguments; an empty object holds nothing that a template must write."""
-    return "" if "".join(arguments.split()) == "{}" else arguments
-
-
-def _texts(content: Content) -> list[tuple[Origin, str]]:
-    if isinstance(content, str):
-        return [(("content",), content)]
-    return [(("content", at, p.kind), p.text if p.kind == "text" else p.type) for at, p in enumerate(content)]
+    return "" if len(arguments) < 9 and "".join(arguments.split()) == "{}" else arguments

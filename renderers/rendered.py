@@ -1,19 +1,21 @@
 """Streams in, token ids out, every token owned by one segment. The only place where text becomes ids.
 
-All texts of a batch lie end to end on one line of bytes. Segments cut the line by meaning. Pieces cut it by what is
-encoded together: at control tokens, and at the *seam* where what was told meets what was sampled, because inference
-cuts there. Tokens have fixed byte lengths: each token's first byte is a cumulative sum away, its owner a binary search.
+All texts of a batch lie end to end on one line of bytes. Segments cut the line by meaning, pieces by what is encoded
+together. Tokens have fixed byte lengths: each token's first byte is a cumulative sum away, and a segment's first token
+is a binary search among those.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
-from typing import Literal, get_args
+from functools import cached_property
+from itertools import groupby
+from typing import Literal, NamedTuple, get_args, overload
 
 import numpy as np
 
 from renderers.errors import TokenizerError, UnknownFlag
 from renderers.media import MultiModalData, multi_modal_data
+from renderers.pieces import Layout, Pieces, cut, in_line, size_of, sums, weave
 from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Part, Tokenizer
 
@@ -79,9 +81,63 @@ class Rendered:
         return [Span(start, end, kind, message) for ((kind, message), start), end in zip(runs, ends, strict=True)]
 
 
+class Runs(NamedTuple):
+    """Stretches of tokens with one kind and one message, in columns."""
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    rows: np.ndarray
+    kinds: np.ndarray
+    """Places in `pieces.KINDS`."""
+    messages: np.ndarray
+    """-1: the whole conversation."""
+
+
+class Batch(Sequence[Rendered]):
+    """Conversations encoded together: a `Rendered` each, made when asked for; and columns of all their tokens."""
+
+    def __init__(self, streams: Sequence[Stream], ids: np.ndarray, counts: np.ndarray, layout: Layout):
+        self.streams = streams
+        self.ids = ids
+        """Of all rows end to end: int32, (tokens,)"""
+        self._counts, self._layout = counts, layout
+        self.rows = sums(counts)[layout.rows]
+        """Where each row's tokens begin, and the end: int64, (rows + 1,)"""
+
+    def __len__(self) -> int:
+        return len(self.streams)
+
+    @overload
+    def __getitem__(self, index: int) -> Rendered: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Rendered]: ...
+    def __getitem__(self, index: int | slice) -> Rendered | list[Rendered]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        row = range(len(self))[index]
+        own = slice(*self._layout.rows[row : row + 2])
+        owners = np.repeat(np.cumsum(self._layout.shown[own]) - 1, self._counts[own])
+        return Rendered(self.streams[row], self.ids[slice(*self.rows[row : row + 2])], owners.astype(np.int32))
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What the tokens are."""
+        held = np.flatnonzero(self._counts)
+        columns = np.array(
+            [
+                np.searchsorted(self._layout.rows, held, side="right") - 1,
+                self._layout.kinds[held],
+                self._layout.messages[held],
+            ]
+        )
+        new = np.flatnonzero(np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(held)])
+        starts = sums(self._counts[held])[new]
+        return Runs(starts, np.diff(np.append(starts, len(self.ids))), *columns[:, new])
+
+
 def encode(
     streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool = True, special_text: SpecialText = "text"
-) -> list[Rendered]:
+) -> Batch:
     """Encode a batch of streams: one engine call, however many.
 
     Template text (`literal`) may spell control tokens; data may not, and stays text (`special_text="text"`). "parse"
@@ -90,101 +146,53 @@ def encode(
     """
     if special_text not in get_args(SpecialText):
         raise UnknownFlag(f"special_text={special_text!r}: takes {', '.join(get_args(SpecialText))}")
-    sizes = [_segment_sizes(number, stream) for number, stream in enumerate(streams)]
-    pieces = _pieces(streams, tokenizer, seam=seam, parse=special_text == "parse")
+    try:
+        woven = weave(streams, tokenizer, seam=seam) if special_text == "text" else None
+        pieces, layout = woven or _cut(streams, tokenizer, seam=seam, special_text=special_text)
+    except UnicodeEncodeError:
+        raise _not_unicode(streams) from None
+    bounds = sums(layout.sizes)
+    ids, places = _encode(pieces, bounds, tokenizer)
+    return Batch(streams, ids, np.diff(np.searchsorted(places, bounds)), layout)
+
+
+def _cut(
+    streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, special_text: SpecialText
+) -> tuple[Pieces, Layout]:
+    layout, parts = Layout.of(streams), cut(streams, tokenizer, seam=seam, parse=special_text == "parse")
     if special_text == "reject":
-        _refuse(streams, pieces, _pieces(streams, tokenizer, seam=seam, parse=True))
-    bounds = _sums(chain.from_iterable(sizes))
-    ids, places, openings = _encode(list(chain.from_iterable(pieces)), bounds, tokenizer)
-    owners = np.searchsorted(bounds[:-1], places, side="right") - 1
-    first, cuts = _sums(map(len, sizes)), openings[_sums(map(len, pieces))]
-    return [
-        Rendered(stream, ids[start:end], (owners[start:end] - zero).astype(np.int32))
-        for stream, zero, start, end in zip(streams, first, cuts, cuts[1:], strict=False)
-    ]
+        _refuse(streams, parts, cut(streams, tokenizer, seam=seam, parse=True))
+    return in_line(parts), layout
 
 
-def _encode(pieces: Sequence[Part], bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, ...]:
-    """Ids; the byte of the line at which each token begins; the token at which each piece begins, and the end.
-
-    `bounds`: the bytes at which segments begin, and the end.
-    """
-    line = _sums(_size(piece.text) for piece in pieces)
-    measured = {k: pieces[k].text for k in _mixed(line, bounds) if not _measurable(pieces[k], tokenizer)}
-    plain = list({piece.text: None for k, piece in enumerate(pieces) if piece.id is None and k not in measured})
-    known = dict(zip(plain, tokenizer.encode_batch(plain), strict=True))
-    found = dict(zip(measured, tokenizer.measure_batch(list(measured.values())), strict=True))
-    told = [found[k][0] if k in found else known[p.text] if p.id is None else (p.id,) for k, p in enumerate(pieces)]
-    openings = _sums(map(len, told))
-    ids = np.fromiter(chain.from_iterable(told), np.int32, openings[-1])
-    places = np.repeat(line[:-1], np.diff(openings))
-    if tokenizer.nbytes is not None:
-        before = _sums(tokenizer.nbytes[ids])
-        places += before[:-1] - np.repeat(before[openings[:-1]], np.diff(openings))
-    for k, (_, at) in found.items():
-        places[openings[k] : openings[k + 1]] = line[k] + np.minimum(at, _size(pieces[k].text) - 1)
-    return ids, places, openings
+def _encode(pieces: Pieces, bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Ids, and the byte of the line at which each token begins. `bounds`: where segments begin, and the end."""
+    ids, openings = _put(*tokenizer.encode_flat(pieces.texts), pieces.tokens)
+    sizes = np.fromiter(map(size_of, pieces.texts), np.int64, len(pieces.texts))
+    line = sums(sizes + pieces.sizes)
+    begins, ends = line[:-1], line[:-1] + sizes
+    mixed = np.searchsorted(bounds, ends, side="left") > np.searchsorted(bounds, begins, side="right")
+    odd = [k for k in np.flatnonzero(mixed).tolist() if not tokenizer.measurable(pieces.texts[k])]
+    places = np.zeros(len(ids) + 1, np.int64) if tokenizer.nbytes is None else sums(tokenizer.nbytes[ids])
+    if not odd and np.array_equal(places[openings], line):
+        return ids, places[:-1]
+    places = places[:-1] + np.repeat(begins - places[openings[:-1]], np.diff(openings))
+    control = pieces.tokens >= 0
+    places[openings[1:][control] - 1] = ends[control]
+    for k, (_, at) in zip(odd, tokenizer.measure_batch([pieces.texts[k] for k in odd]), strict=True):
+        places[openings[k] : openings[k] + len(at)] = line[k] + np.minimum(at, sizes[k] - 1)
+    return ids, np.maximum.accumulate(places)
 
 
-def _mixed(line: np.ndarray, bounds: np.ndarray) -> list[int]:
-    """Pieces with a segment boundary inside."""
-    inside = np.searchsorted(bounds, line[1:], side="left") > np.searchsorted(bounds, line[:-1], side="right")
-    return np.flatnonzero(inside).tolist()
-
-
-def _measurable(piece: Part, tokenizer: Tokenizer) -> bool:
-    return piece.id is not None or tokenizer.measurable(piece.text)
-
-
-def _sums(sizes: Iterable[int] | np.ndarray) -> np.ndarray:
-    """Where things of these sizes begin when they lie end to end, and the end: int64, one more than sizes."""
-    return np.append(0, np.cumsum(sizes if isinstance(sizes, np.ndarray) else np.fromiter(sizes, np.int64)))
-
-
-def _pieces(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, parse: bool) -> list[list[Part]]:
-    """What is encoded together, stream by stream: the text between two cuts, and the control tokens that cut it."""
-    told = [_stretches(stream.segments, seam=seam, parse=parse) for stream in streams]
-    literals = list({text: None for stretches in told for text, literal, _ in stretches if literal})
-    parts = dict(zip(literals, tokenizer.split_batch(literals), strict=True))
-    return [_joined(stretches, parts) for stretches in told]
-
-
-def _stretches(segments: Iterable[Segment], *, seam: bool, parse: bool) -> list[tuple[str, bool, bool]]:
-    """Neighbouring segments as (text, may spell control tokens, begins at a seam)."""
-    runs: list[tuple[list[str], bool, bool]] = []
-    after_told = literal_before = False
-    for segment in segments:
-        if not segment.text:
-            continue
-        sampled, literal = segment.kind.sampled, parse or segment.literal
-        at_seam = seam and sampled and after_told
-        if not runs or at_seam or literal != literal_before:
-            runs.append(([], literal, at_seam))
-        runs[-1][0].append(segment.text)
-        after_told, literal_before = not sampled, literal
-    return [("".join(texts), literal, at_seam) for texts, literal, at_seam in runs]
-
-
-def _joined(stretches: Iterable[tuple[str, bool, bool]], parts: dict[str, list[Part]]) -> list[Part]:
-    pieces: list[Part] = []
-    pending: list[str] = []
-
-    def cut() -> None:
-        if pending:
-            pieces.append(Part("".join(pending), None))
-            pending.clear()
-
-    for text, literal, at_seam in stretches:
-        if at_seam:
-            cut()
-        for part in parts[text] if literal else (Part(text, None),):
-            if part.id is None:
-                pending.append(part.text)
-            else:
-                cut()
-                pieces.append(part)
-    cut()
-    return pieces
+def _put(told: np.ndarray, ends: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the texts with the control tokens after them; where each text's begin, and the end."""
+    control = tokens >= 0
+    openings = ends + np.append(0, np.cumsum(control))
+    ids, spots = np.empty(openings[-1], np.int32), openings[1:][control] - 1
+    free = np.ones(len(ids), bool)
+    free[spots] = False
+    ids[free], ids[spots] = told, tokens[control]
+    return ids, openings
 
 
 def _refuse(streams: Sequence[Stream], pieces: Sequence[Sequence[Part]], parsed: Sequence[Sequence[Part]]) -> None:
@@ -198,7 +206,7 @@ def _refuse(streams: Sequence[Stream], pieces: Sequence[Sequence[Part]], parsed:
                     raise TokenizerError(f"stream {number}: {_where(segment)} spells the control token {text!r}")
 
 
-def _controls(pieces: Iterable[Part]) -> set[tuple[int, int, str]]:
+def _controls(pieces: Sequence[Part]) -> set[tuple[int, int, str]]:
     """Control tokens with the characters that spell them: not the blanks that some swallow beside them."""
     found, at = set(), 0
     for text, token in pieces:
@@ -209,19 +217,9 @@ def _controls(pieces: Iterable[Part]) -> set[tuple[int, int, str]]:
     return found
 
 
-def _segment_sizes(number: int, stream: Stream) -> list[int]:
-    try:
-        return [_size(segment.text) for segment in stream.segments]
-    except UnicodeEncodeError:
-        bad = next(segment for segment in stream.segments if not _is_unicode(segment.text))
-        raise TokenizerError(
-            f"stream {number}: {_where(bad)} holds a lone surrogate, which is no Unicode text"
-        ) from None
-
-
-def _size(text: str) -> int:
-    """Bytes of this text."""
-    return len(text) if text.isascii() else len(text.encode())
+def _not_unicode(streams: Sequence[Stream]) -> TokenizerError:
+    number, bad = next((n, s) for n, stream in enumerate(streams) for s in stream.segments if not _is_unicode(s.text))
+    return TokenizerError(f"stream {number}: {_where(bad)} holds a lone surrogate, which is no Unicode text")
 
 
 def _is_unicode(text: str) -> bool:

@@ -17,9 +17,9 @@ from renderers.histories import HISTORIES
 from renderers.media import Media, expanded
 from renderers.messages import Message, Request, Turn, from_hub
 from renderers.parsing import Listening, Parsed, Parser
-from renderers.proving import lost_fields, prove, seamed
-from renderers.rendered import Rendered, SpecialText, encode
-from renderers.segments import Segment, Stream
+from renderers.proving import lost_fields, prove, seamed, trust
+from renderers.rendered import Batch, Rendered, SpecialText, encode
+from renderers.segments import Stream, phrase
 from renderers.template import PRESERVING, Template
 from renderers.tokenizer import Tokenizer
 
@@ -67,14 +67,17 @@ class Family:
             request = replace(request, flags={"today": request.today, **request.flags})
         request = self.template.asked(request)
         opening, *turns = told = self.template.told(request)
-        proven = prove(self.template, request, told, switches=self.switches)
-        segments = list(opening)
+        if request.trusted:
+            proven = trust(self.template, request)
+        else:
+            proven = prove(self.template, request, told, switches=self.switches)
+        said = list(opening)
         for index, turn in enumerate(turns):
-            segments += seamed(turn, proven[index].prompt) if index in proven else turn
+            said += seamed(turn, proven[index].prompt) if index in proven else turn
         if request.generating:
-            segments.append(Segment(self.template.prompt(Turn(request))))
-        proofs, lost = tuple(p.proof for p in proven.values()), lost_fields(request, segments)
-        return Stream(tuple(segments), proofs, lost, today=request.flags.get("today"))
+            said.append(phrase(self.template.prompt(Turn(request))))
+        proofs, lost = tuple(p.proof for p in proven.values()), () if request.trusted else lost_fields(request, said)
+        return Stream(tuple(said), proofs, lost, today=request.flags.get("today"))
 
     def check(self, flags: Mapping[str, Any]) -> None:
         """Raise UnknownFlag for a flag that this family does not have, or a value that it does not take."""
@@ -107,6 +110,7 @@ class Renderer:
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         add_generation_prompt: bool = False,
+        trusted: bool = False,
     ) -> Request:
         """What is asked of the witness. Messages may be OpenAI-style dicts."""
         told = tuple(m for m in messages if isinstance(m, Message))
@@ -118,7 +122,8 @@ class Renderer:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
         told = self.witness.tell(replace(request, flags={**self.flags, **request.flags}))
         weights = {index: m.weight for index, m in enumerate(request.messages) if m.weight is not None}
-        asked = max((index for index, m in enumerate(request.messages) if m.role == "user"), default=-1)
+        roles = [message.role for message in request.messages]
+        asked = len(roles) - 1 - roles[::-1].index("user") if "user" in roles else -1
         return replace(told, asked=asked, weights=weights)
 
     def streams(self, request: Request, history: str = "last") -> list[Stream]:
@@ -134,7 +139,7 @@ class Renderer:
         seam: bool = True,
         special_text: SpecialText = "text",
         media: Media | None = None,
-    ) -> list[Rendered]:
+    ) -> Batch:
         """Many conversations, encoded in one call of the engine. `media`: makes images the tokens that they are."""
         streams = [self.stream(request) if media is None else self.shown(request, media) for request in requests]
         return encode(streams, self.tokenizer, seam=seam, special_text=special_text)

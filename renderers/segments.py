@@ -1,10 +1,13 @@
 """The words of the stream: what a renderer says, who said it, and whether inference would see it so."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from typing import Any
+
+import msgspec
 
 Origin = tuple[str | int, ...]
 """A path into the input: ("messages", 3, "content") or ("tools", 0, "function", "name")."""
@@ -23,6 +26,8 @@ class Kind(StrEnum):
     ANSWER = "answer"
     TOOL_CALL = "tool_call"
     STOP = "stop"
+
+    __hash__ = str.__hash__  # Enum's own is written in Python
 
     @property
     def sampled(self) -> bool:
@@ -46,6 +51,89 @@ class Segment:
     """Words of the template: a control token spelled in them is one. Data (False) never holds a control token."""
     origin: Origin | None = None
     """Where data came from, and what a medium's place stands for; None for the template's other words."""
+
+    @property
+    def shape(self) -> "Shape":
+        return literally(self.text, self.kind) if self.literal else PLACES[self.kind]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return () if self.literal else (self.text,)
+
+    @property
+    def origins(self) -> tuple[Origin | None, ...]:
+        return () if self.literal else (self.origin,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What a phrase consists of: words of the template, and data between any two of them."""
+
+    words: tuple[str, ...]
+    """Some of them empty."""
+    kind: Kind
+    """Of the data; of the words, where there is none."""
+    words_kind: Kind
+    length: int = field(init=False)
+    """Of the words, in characters."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "length", sum(map(len, self.words)))
+
+
+@lru_cache(maxsize=1 << 16)
+def literally(text: str, kind: Kind) -> Shape:
+    """The shape of words alone."""
+    return Shape((text,), kind, kind)
+
+
+PLACES = {kind: Shape(("", ""), kind, Kind.SCAFFOLD) for kind in Kind}
+"""The shapes of data alone."""
+
+
+class Phrase(msgspec.Struct, frozen=True, gc=False):
+    """Segments that are told at once: a shape that many share, and the data in it. Most of a stream is told so."""
+
+    shape: Shape
+    message: int | None
+    texts: tuple[str, ...] = ()
+    origins: tuple[Origin | None, ...] = ()
+    """Of each text."""
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+    @property
+    def segments(self) -> Iterator[Segment]:
+        """Those that hold text."""
+        shape = self.shape
+        if shape.words[0]:
+            yield Segment(shape.words[0], shape.words_kind, self.message)
+        for text, origin, words in zip(self.texts, self.origins, shape.words[1:], strict=True):
+            if text:
+                yield Segment(text, shape.kind, self.message, literal=False, origin=origin)
+            if words:
+                yield Segment(words, shape.words_kind, self.message)
+
+
+Said = Phrase | Segment
+Told = tuple[Said, ...]
+"""What is told of a message."""
+
+
+def phrase(text: str, kind: Kind = Kind.SCAFFOLD, message: int | None = None) -> Phrase:
+    """A template's own words."""
+    return Phrase(literally(text, kind), message)
+
+
+def segments_of(told: Iterable[Said]) -> Iterator[Segment]:
+    """Phrases taken apart."""
+    for one in told:
+        if isinstance(one, Segment):
+            yield one
+        else:
+            yield from one.segments
 
 
 class Verdict(StrEnum):
@@ -93,11 +181,11 @@ class Expansion:
     """sha256 of the bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stream:
     """One conversation as told by one witness."""
 
-    segments: tuple[Segment, ...]
+    told: Told
     proofs: tuple[Proof, ...] = ()
     """One for each assistant message, in order."""
     lost: tuple[Origin, ...] = ()
@@ -110,6 +198,10 @@ class Stream:
     """The day that the template was given, if it prints the date."""
     media: tuple[Expansion, ...] = ()
     """What was made of each medium, in order; nothing where none was asked for."""
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        return tuple(segments_of(self.told))
 
     @property
     def text(self) -> str:
@@ -126,4 +218,4 @@ class Stream:
     @property
     def stopped(self) -> frozenset[int | None]:
         """Messages that end with a stop."""
-        return frozenset(segment.message for segment in self.segments if segment.kind is Kind.STOP)
+        return frozenset(one.message for one in self.told if one.shape.kind is Kind.STOP)

@@ -5,19 +5,19 @@ What the model *writes* is one `Assistant`, and all of it is read back: it sees 
 which may hang on facts of the whole conversation. `proving` relies on both.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
 from renderers.messages import Message, Request, Turn, fact, text
-from renderers.patterns import Brick, content, fill, given
-from renderers.segments import Kind, Segment
+from renderers.patterns import Brick, content, filling
+from renderers.segments import Kind, Said, Told, phrase, segments_of
 from renderers.toolcalls import Calls
 
 PRESERVING = {"preserve_all_thinking": bool, "preserve_thinking_between_tool_calls": bool}
 """Flags of every template that tells thoughts: those of all history, or since the last user message, are told too."""
-Told = tuple[Segment, ...]
 Words = str | Callable[[Turn], str]
 """Words, or a choice of them for a turn."""
 
@@ -83,29 +83,32 @@ class Assistant:
     prepare: Callable[[Message, bool], Message] = as_it_is
     """What this template makes of a message that thinks or does not: trims it, splits inline reasoning off."""
 
-    def write(self, index: int, message: Message, *, opening: str, thinks: bool, stop: str) -> Iterator[Segment]:
+    def write(self, index: int, message: Message, *, opening: str, thinks: bool, stop: str) -> Told:
         told = self.prepare(message, thinks)
-        if opening:
-            yield Segment(opening, Kind.SCAFFOLD, index)
+        said: list[Said] = [phrase(opening, Kind.SCAFFOLD, index)] if opening else []
         if thinks:
-            origin = "content" if message.reasoning is None else "reasoning_content"
-            reasoning = given(told.reasoning or "", "messages", index, origin)
-            yield from fill(self.think, index, Kind.REASONING, Kind.REASONING, reasoning=reasoning)
+            origin = ("messages", index, "content" if message.reasoning is None else "reasoning_content")
+            said += self._think(index, ((told.reasoning or "", origin),))
         elif self.no_think:
-            yield Segment(self.no_think, Kind.REASONING, index)
+            said.append(phrase(self.no_think, Kind.REASONING, index))
         if self.after_think and thinks and text(told.content):
-            yield Segment(self.after_think, Kind.ANSWER, index)
+            said.append(phrase(self.after_think, Kind.ANSWER, index))
         if self.before_content and text(told.content):
-            yield Segment(self.before_content, Kind.ANSWER, index)
+            said.append(phrase(self.before_content, Kind.ANSWER, index))
         if self.before_answer and not told.tool_calls:
-            yield Segment(self.before_answer, Kind.ANSWER, index)
-        yield from fill("{content}", index, Kind.ANSWER, content=content(index, told))
-        if self.calls:
-            yield from self.calls.write(index, told)
+            said.append(phrase(self.before_answer, Kind.ANSWER, index))
+        said += ANSWER(index, content(index, told))
+        if self.calls and told.tool_calls:
+            said += self.calls.write(index, told)
         if stop:
-            yield Segment(stop, Kind.STOP, index)
+            said.append(phrase(stop, Kind.STOP, index))
         if self.after:
-            yield Segment(self.after, Kind.SCAFFOLD, index)
+            said.append(phrase(self.after, Kind.SCAFFOLD, index))
+        return tuple(said)
+
+    @cached_property
+    def _think(self) -> Callable[..., Told]:
+        return filling(self.think, Kind.REASONING, Kind.REASONING)
 
     @property
     def recalling(self) -> bool:
@@ -122,11 +125,16 @@ class Assistant:
 
     def lend(self, told: Told, index: int) -> Told:
         """The turn after message `index`: where it begins with that message's stop, that is the message's."""
-        stop = next((stop for stop in self.lent if told and told[0].literal and told[0].text.startswith(stop)), "")
-        if not stop:
+        opening = next(segments_of(told), None)
+        stop = opening and opening.literal and next(filter(opening.text.startswith, self.lent), "")
+        if not opening or not stop:
             return told
-        rest = replace(told[0], text=told[0].text.removeprefix(stop))
-        return (Segment(stop, Kind.STOP, index), *((rest,) if rest.text else ()), *told[1:])
+        _, *rest = segments_of(told)
+        cut = [replace(opening, text=opening.text.removeprefix(stop))] if opening.text != stop else []
+        return (phrase(stop, Kind.STOP, index), *cut, *rest)
+
+
+ANSWER = filling("{content}", Kind.ANSWER)
 
 
 @dataclass(frozen=True)
@@ -158,9 +166,10 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain = replace(request)
-        seen = [request if self.sees(message.role) else plain for message in request.messages]
-        told = [self.opening(plain), *(self.turn(Turn(shown, index)) for index, shown in enumerate(seen))]
+        plain, seeing = replace(request), {"assistant", *self.views}
+        told = [self.opening(plain)]
+        for index, message in enumerate(request.messages):
+            told.append(self.turn(Turn(request if message.role in seeing else plain, index)))
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
         return told
 
@@ -169,8 +178,8 @@ class Template:
         if not request.messages:
             raise TemplateError("an empty conversation: there is no message to tell")
         end = Turn(request)
-        told = (segment for brick in self.start for segment in brick(end))
-        return tuple(told if isinstance(request.messages[0].content, str) else placed(told, self.media))
+        told = (said for brick in self.start for said in brick(end))
+        return tuple(told if isinstance(request.messages[0].content, str) else placed(segments_of(told), self.media))
 
     def sees(self, role: str) -> bool:
         """Whether telling a role depends on what follows, beyond the next role."""
@@ -188,17 +197,23 @@ class Template:
         )
         return worded(self.assistant.open, turn), thinks, worded(self.assistant.stop, turn)
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether telling the model's message depends on the role of the next: `writing` has all that this one sees."""
+        return type(self).turn is not Template.turn
+
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
         role = turn.message.role
         if role == "assistant":
             opening, thinks, stop = self.writing(turn)
-            return tuple(self.assistant.write(turn.index or 0, turn.message, opening=opening, thinks=thinks, stop=stop))
+            return self.assistant.write(turn.index or 0, turn.message, opening=opening, thinks=thinks, stop=stop)
         if turn.index == 0 and self.start and self.head(turn):
             return ()
         if role not in self.turns:
             raise TemplateError(f"message {turn.index}: this template has no turn for role {role!r}")
         told = tuple(self.turns[role](turn))
         if not isinstance(turn.message.content, str):
-            told = tuple(placed(told, self.media))
-        return self.assistant.lend(told, (turn.index or 0) - 1) if turn.role(-1) == "assistant" else told
+            told = tuple(placed(segments_of(told), self.media))
+        lent = self.assistant.lent and turn.role(-1) == "assistant"
+        return self.assistant.lend(told, (turn.index or 0) - 1) if lent else told

@@ -68,6 +68,8 @@ class Tokenizer:
     templates are among them (Gemma 3: `<table>`), data has these in letters, and upstream in one token."""
     special_tokens: Mapping[str, str]
     """bos_token, eos_token, … for templates that ask."""
+    sticky: bool
+    """Whether some control token is read in more than its letters: in blanks beside it, in what normalizes to it."""
     nbytes: np.ndarray | None
     """Bytes of text that each id stands for, by id; None where that is not fixed (SentencePiece-like vocabularies)."""
     fingerprint: str
@@ -88,6 +90,7 @@ class Tokenizer:
         self._ascii_stays = data.get("normalizer") in ASCII_STAYS
         self.engine = Engine(self._plain)
         self.control = self._keep_words(tokens)
+        self.sticky = any(_is_sticky(token, data) for token in tokens if token["content"] in self.control)
         self._splitter, self._split_ids = self._split_at(tokens)
         self._control_text = {token: text for text, token in self.control.items()}
         self.nbytes = _byte_lengths(data, self.added)
@@ -248,6 +251,12 @@ def _added_token(token: Json) -> tokenizers.AddedToken:
     return tokenizers.AddedToken(
         token["content"], normalized=bool(token.get("normalized", not token.get("special"))), **flags
     )
+
+
+def _is_sticky(token: Json, data: Json) -> bool:
+    changed = data.get("normalizer") not in (None, {"type": "Sequence", "normalizers": []})
+    normalized = changed and token.get("normalized", not token.get("special"))
+    return normalized or any(token.get(flag) for flag in ("single_word", "lstrip", "rstrip"))
 
 
 def _byte_lengths(data: Json, added: Mapping[str, int]) -> np.ndarray | None:

@@ -1,16 +1,17 @@
 """Tool calls on the wire: one pattern writes a call and reads it back."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from renderers.arguments import CallStatus, Schemas, fits, members, status_of, typed
 from renderers.errors import TemplateError
 from renderers.messages import Message, Request, ToolCall, text, tojson
-from renderers.patterns import fill, given, holds_control, pieces, stand, take
-from renderers.segments import Kind, Segment
+from renderers.patterns import fill, filling, given, holds_control, pieces, stand, take
+from renderers.segments import Kind, Said, Told, phrase
 
 Change = Callable[[str], str]
 
@@ -32,7 +33,7 @@ class CallBrick(Protocol):
         """The words that every call begins with."""
         ...
 
-    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]: ...
+    def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]: ...
 
     @property
     def tail(self) -> str:
@@ -54,11 +55,19 @@ class Call:
 
     pattern: str
 
-    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
+    def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
         origin = ("messages", index, "tool_calls", position, "function")
         data = {"name": given(call.name, *origin, "name"), "arguments": given(call.arguments, *origin, "arguments")}
         data["id"] = given(call.id or "", *origin[:-1], "id")
-        return fill(self.pattern, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
+        return self._filled(index, *[data[place] for place in self._places])
+
+    @cached_property
+    def _filled(self) -> Callable[..., Told]:
+        return filling(self.pattern, Kind.TOOL_CALL, Kind.TOOL_CALL)
+
+    @cached_property
+    def _places(self) -> tuple[str, ...]:
+        return pieces(self.pattern)[1::2]
 
     def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
         found = None if loose else take(self.pattern, text, value="arguments")
@@ -124,7 +133,7 @@ class ParameterCall:
     empty: str = ""
     """Stands where there is no parameter."""
 
-    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
+    def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
         origin = ("messages", index, "tool_calls", position, "function")
         name = given(call.name, *origin, "name")
         yield from fill(self.open, index, Kind.TOOL_CALL, Kind.TOOL_CALL, name=name)
@@ -134,7 +143,7 @@ class ParameterCall:
             data = {"key": given(key, *place), "value": given(self.spell(value), *place)}
             each = self.each.replace("{string}", tojson(isinstance(value, str)))
             yield from fill(each, index, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
-        yield Segment(self.close if arguments else self.empty + self.close, Kind.TOOL_CALL, index)
+        yield phrase(self.close if arguments else self.empty + self.close, Kind.TOOL_CALL, index)
 
     def read(self, text: str, schemas: Schemas, *, loose: bool = False) -> Read | None:
         then = (pieces(self.each)[0], self.close, self.empty + self.close)
@@ -214,14 +223,14 @@ class Calls:
     behind: bool = False
     """Content may stand behind the calls too."""
 
-    def write(self, index: int, message: Message) -> Iterator[Segment]:
+    def write(self, index: int, message: Message) -> Iterable[Said]:
         for position, call in enumerate(message.tool_calls):
             lead = self.between if position else self.after_content * bool(text(message.content)) + self.open
             if lead:
-                yield Segment(lead, Kind.TOOL_CALL, index)
+                yield phrase(lead, Kind.TOOL_CALL, index)
             yield from self.call.write(index, position, call)
         if self.close and message.tool_calls:
-            yield Segment(self.close, Kind.TOOL_CALL, index)
+            yield phrase(self.close, Kind.TOOL_CALL, index)
 
     def worded(self, change: Change) -> "Calls":
         """The same with every pattern changed."""

@@ -129,7 +129,7 @@ def test_a_field_is_told_by_a_segment_at_it_in_it_or_around_it():
     ]
 
     def lost(*origins):
-        return lost_fields(request, [Segment("x", Kind.USER, origin=origin) for origin in origins])
+        return lost_fields(request, [Segment("x", Kind.USER, literal=False, origin=origin) for origin in origins])
 
     assert lost() == tuple(fields)
     assert lost(*fields) == ()

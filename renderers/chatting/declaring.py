@@ -1,6 +1,6 @@
 """A template of one's own, declared: its words as the bricks of `renderers.template`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from renderers.chatting.policies import ToolPlacement
@@ -8,7 +8,7 @@ from renderers.chatting.wording import Wording
 from renderers.errors import TemplateError
 from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
 from renderers.patterns import Brick, Data, content, fill, given, pieces, refuse, run
-from renderers.segments import KIND_OF, Kind, Segment
+from renderers.segments import KIND_OF, Kind, Said, Segment
 from renderers.template import Assistant, Template
 from renderers.toolcalls import Call, Calls, ParameterCall
 
@@ -34,7 +34,7 @@ def generation_prompt(wording: Wording) -> str:
     return wording.written.open if wording.generation_prompt is None else wording.generation_prompt
 
 
-def nested(pattern: str, message: int | None, /, **told: Iterable[Segment]) -> Iterator[Segment]:
+def nested(pattern: str, message: int | None, /, **told: Iterable[Said]) -> Iterable[Said]:
     """A pattern whose places are told by others."""
     for position, piece in enumerate(pieces(pattern)):
         if position % 2:
@@ -62,7 +62,7 @@ class _Told:
         self.in_system = wording.tool_policy.placement is ToolPlacement.SYSTEM
         self.holder = first_user if wording.tool_policy.placement is ToolPlacement.FIRST_USER else last_user
 
-    def head(self, turn: Turn) -> Iterator[Segment]:
+    def head(self, turn: Turn) -> Iterable[Said]:
         """What stands before everything, and the system turn that opens the conversation or is there anyway."""
         if self.wording.global_policy.prefix:
             yield Segment(self.wording.global_policy.prefix)
@@ -78,16 +78,16 @@ class _Told:
     def system(
         self,
         turn: Turn,
-        said: Iterable[Segment] | None = None,
-        tools: Iterable[Segment] = (),
-        skills: Iterable[Segment] = (),
-    ) -> Iterator[Segment]:
+        said: Iterable[Said] | None = None,
+        tools: Iterable[Said] = (),
+        skills: Iterable[Said] = (),
+    ) -> Iterable[Said]:
         """A system turn; without tools and skills where it does not open the conversation."""
         told = spoken(turn) if said is None else said
         pattern = self.patterns["system_template"]
         return nested(pattern, turn.index, system_message=told, tools=tools, skills=skills)
 
-    def opening(self, turn: Turn) -> Iterator[Segment]:
+    def opening(self, turn: Turn) -> Iterable[Said]:
         """What the first system turn says: the message, or the template's own words."""
         change = self.wording.system_policy.content_processor
         if turn.index is None:
@@ -99,7 +99,7 @@ class _Told:
         message = turn.message
         return spoken(turn, message.but(content=change(text(message.content), tools=turn.tools)))
 
-    def user(self, turn: Turn) -> Iterator[Segment]:
+    def user(self, turn: Turn) -> Iterable[Said]:
         if self.in_system or not self.holds_tools(turn):
             return nested(self.patterns["user_template"], turn.index, content=spoken(turn))
         if self.wording.user_template_with_tools is None:
@@ -112,11 +112,11 @@ class _Told:
         """Whether the tools stand in this user turn."""
         return bool(turn.tools) and self.holder(turn) == turn.index
 
-    def tools(self, turn: Turn) -> Iterator[Segment]:
+    def tools(self, turn: Turn) -> Iterable[Said]:
         """The section of the tools, if there are some."""
         return nested(self.patterns["tools_template"], None, tools=self.catalogue(turn)) if turn.tools else iter(())
 
-    def catalogue(self, turn: Turn) -> Iterator[Segment]:
+    def catalogue(self, turn: Turn) -> Iterable[Said]:
         """The tools alone."""
         policy = self.wording.tool_policy
         tools = [policy.content_processor(t) for t in turn.tools] if policy.content_processor else list(turn.tools)
@@ -127,12 +127,12 @@ class _Told:
             data = given(policy.formatter.format([tool]), "tools", index)
             yield from fill(self.patterns["single_tool_template"], None, Kind.TOOLS, tool=data)
 
-    def skills(self, turn: Turn) -> Iterator[Segment]:
+    def skills(self, turn: Turn) -> Iterable[Said]:
         """The section of the skills, if there are some."""
         skills = turn.flags.get("skills")
         return nested(self.patterns["skills_template"], None, skills=self.listed(skills)) if skills else iter(())
 
-    def listed(self, skills: Iterable[Mapping[str, Any]]) -> Iterator[Segment]:
+    def listed(self, skills: Iterable[Mapping[str, Any]]) -> Iterable[Said]:
         policy, pattern = self.wording.skill_policy, self.patterns["single_skill_template"]
         places = pieces(pattern)[1::2]
         for index, skill in enumerate(skills):
@@ -151,7 +151,7 @@ def told(value: Any) -> str:
     return value if isinstance(value, str) else tojson(value)
 
 
-def spoken(turn: Turn, message: Message | None = None) -> Iterator[Segment]:
+def spoken(turn: Turn, message: Message | None = None) -> Iterable[Said]:
     """What a message says, or what is made of it."""
     assert turn.index is not None, "the end says nothing"
     message = turn.message if message is None else message

@@ -14,14 +14,14 @@ what is said beside it in a later message is lost. Outputs are closed where an a
 Differs from the official template as DeepSeek V3 does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.families import deepseek_v3
 from renderers.families.deepseek_v3 import ASSISTANT, speaker
 from renderers.messages import Message, Request, Turn, text
 from renderers.patterns import say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said, segments_of
 from renderers.template import Template, Told
 from renderers.toolcalls import Call, Calls
 
@@ -35,7 +35,7 @@ class R1(Template):
         told = super().turn(turn)
         if not (turn.message.tool_calls and called(turn)):
             return told
-        told = tuple(segment for segment in told if segment.kind is not Kind.ANSWER)
+        told = tuple(segment for segment in segments_of(told) if segment.kind is not Kind.ANSWER)
         return tuple(replace(segment, text="\n") if segment.text == BEGIN else segment for segment in told)
 
 
@@ -69,7 +69,7 @@ def closing(turn: Turn) -> bool:
     return follows is None or (follows.role == "assistant" and not follows.tool_calls)
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     first = not any(message.role == "tool" for message in turn.messages[: turn.index])
     yield from say("<｜tool▁outputs▁begin｜>" if first else "")(turn)
     yield from say("<｜tool▁output▁begin｜>{content}<｜tool▁output▁end｜>")(turn)

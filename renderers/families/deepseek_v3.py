@@ -16,18 +16,18 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from renderers.errors import TemplateError
 from renderers.messages import Turn
 from renderers.patterns import nothing, say
-from renderers.segments import Segment
+from renderers.segments import Said
 from renderers.template import Assistant, Template, never
 
 ASSISTANT = "<｜Assistant｜>"
 
 
-def system(turn: Turn) -> Iterator[Segment]:
+def system(turn: Turn) -> Iterable[Said]:
     """System messages stand first, a paragraph each."""
     before = {message.role for message in turn.messages[: turn.index]}
     if before - {"system", "developer"}:
@@ -43,7 +43,7 @@ def speaker(turn: Turn) -> str | None:
     return turn.role(step)
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     told = any(message.role == "tool" for message in turn.messages[: turn.index])
     yield from say("\n" if told else "<｜tool▁outputs▁begin｜>")(turn)
     yield from say("<｜tool▁output▁begin｜>{content}<｜tool▁output▁end｜>")(turn)

@@ -31,13 +31,13 @@ Differs from the encoder, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from renderers.errors import TemplateError
 from renderers.families.deepseek_v3 import ASSISTANT
 from renderers.messages import Turn, fact, tojson
 from renderers.patterns import Brick, given, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system, recalls
 from renderers.toolcalls import Calls, ParameterCall
 
@@ -78,7 +78,7 @@ CALL = ParameterCall(
 )
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """The system message, then the tools."""
     yield from say("<｜begin▁of▁sentence｜>")(turn)
     yield from say("{content}")(turn.at(0)) if first_is_system(turn) else ()
@@ -93,14 +93,14 @@ def head(turn: Turn) -> Iterator[Segment]:
 def asking(pattern: str, mark: str) -> Brick:
     """Words that ask the assistant on; closed where somebody else speaks."""
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Iterable[Said]:
         answered = turn.role(1) in ("assistant", None)
         return say(pattern if answered else f"{pattern}{mark}</think>")(turn)
 
     return brick
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     number, calls = place(turn)
     if number > calls:
         raise TemplateError(f"message {turn.index}: a tool result without a call before it")

@@ -17,19 +17,19 @@ Differs from the official template, on purpose:
 - users and assistants alone take turns; upstream tells any role in the assistant's place
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from renderers.errors import TemplateError
 from renderers.messages import Content, Message, Turn
 from renderers.patterns import given, say
-from renderers.segments import Segment
+from renderers.segments import Said
 from renderers.template import Assistant, Template, first_is_system
 
 MODEL = "<start_of_turn>model\n"
 TAKING_TURNS = ("user", "assistant")
 
 
-def checked(turn: Turn) -> Iterator[Segment]:
+def checked(turn: Turn) -> Iterable[Said]:
     """Says nothing, and refuses whoever speaks out of turn."""
     for place, message in enumerate(turn.messages[first_is_system(turn) :]):
         if message.role != TAKING_TURNS[place % 2]:
@@ -41,7 +41,7 @@ def trimmed(said: Content) -> str:
     return said.strip() if isinstance(said, str) else "".join(part.text.strip() for part in said)
 
 
-def user(turn: Turn) -> Iterator[Segment]:
+def user(turn: Turn) -> Iterable[Said]:
     index = turn.index or 0
     yield from say("<start_of_turn>user\n")(turn)
     yield from say("{content}\n\n")(turn.at(0)) if index and index == first_is_system(turn) else ()

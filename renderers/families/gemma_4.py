@@ -21,14 +21,14 @@ Differs from the official template, on purpose:
 - media of the system's or the assistant's own are refused
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from renderers.errors import TemplateError
 from renderers.families.gemma_values import GemmaCall, declaration
 from renderers.media import Medium
 from renderers.messages import Message, Turn, fact, text
 from renderers.patterns import Brick, content, fill, given, say, trimmed_parts
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said, phrase, segments_of
 from renderers.template import Assistant, Template, Told
 from renderers.toolcalls import Calls
 
@@ -40,7 +40,7 @@ def instructed(turn: Turn) -> bool:
     return turn.first in ("system", "developer")
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn, if there is anything to say in it: whether to think, the system message, the tools."""
     thinking = turn.flags.get("enable_thinking", False)
     yield from say("<bos>")(turn)
@@ -65,7 +65,7 @@ def speaker(turn: Turn) -> int | None:
     return at if at >= 0 and not (at == 0 and instructed(turn)) else None
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     """A result under the name of its call; behind the last one, what was said beside the calls."""
     at, message = speaker(turn), turn.message
     if at is None or not turn.messages[at].tool_calls:
@@ -90,14 +90,14 @@ class Gemma(Template):
     """Where the model's own words stand: behind its calls, and behind their results where there are any."""
 
     def turn(self, turn: Turn) -> Told:
-        told = super().turn(turn)
+        told = tuple(segments_of(super().turn(turn)))
         if turn.message.role != "assistant":
             return told
         if turn.message.tool_calls:
             said = () if turn.role(1) == "tool" else tuple(s for s in told if s.kind is Kind.ANSWER)
             *called, end = (segment for segment in told if segment.kind is not Kind.ANSWER)
             return (*called, *said, end)
-        return told if turn.role(1) == "assistant" else (*told, Segment("\n", Kind.SCAFFOLD, turn.index))
+        return told if turn.role(1) == "assistant" else (*told, phrase("\n", Kind.SCAFFOLD, turn.index))
 
 
 @fact

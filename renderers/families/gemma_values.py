@@ -12,7 +12,7 @@ from typing import Any
 from renderers.arguments import Schemas, status_of
 from renderers.messages import ToolCall, tojson
 from renderers.patterns import fill, given, pieces, take
-from renderers.segments import Kind, Origin, Segment
+from renderers.segments import Kind, Origin, Said, Segment
 from renderers.toolcalls import Change, Read, parameters
 
 QUOTE = '<|"|>'
@@ -110,7 +110,7 @@ def item(key: str, of: Any) -> Iterable[Piece]:
     return value(of, quoting=True)
 
 
-def declaration(tool: Mapping[str, Any], index: int) -> Iterator[Segment]:
+def declaration(tool: Mapping[str, Any], index: int) -> Iterable[Said]:
     """A tool on offer. Parameters without a type stay open: upstream closes them behind it."""
     function, at = tool["function"], ("tools", index)
     yield Segment("<|tool>declaration:", Kind.TOOLS)
@@ -145,7 +145,7 @@ def typed(of: Mapping[str, Any]) -> Iterator[Piece]:
         yield "}", True
 
 
-def segments(told: Iterable[Piece], kind: Kind, message: int | None, origin: Origin) -> Iterator[Segment]:
+def segments(told: Iterable[Piece], kind: Kind, message: int | None, origin: Origin) -> Iterable[Said]:
     for text, literal in told:
         if text:
             yield Segment(text, kind, message, literal, None if literal else origin)
@@ -202,7 +202,7 @@ class GemmaCall:
     close: str = "<tool_call|>"
     quote: str = QUOTE
 
-    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
+    def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
         origin = ("messages", index, "tool_calls", position, "function")
         lead, _, _ = pieces(self.open)
         yield from fill(lead + "{name}", index, Kind.TOOL_CALL, Kind.TOOL_CALL, name=given(call.name, *origin, "name"))

@@ -21,12 +21,12 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them; upstream tells nothing of them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from renderers.families import qwen3
 from renderers.messages import Message, Turn, fact, text, tojson
 from renderers.patterns import Brick, given, nothing, run, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, never
 from renderers.toolcalls import Calls, ParameterCall
 
@@ -53,7 +53,7 @@ For each function call, output the function name and arguments within the follow
 def tools(how: str) -> Brick:
     """A system turn of its own that declares the tools."""
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Iterable[Said]:
         if turn.tools:
             yield from say(INTRO, Kind.TOOLS)(turn)
             for index, tool in enumerate(turn.tools):
@@ -63,7 +63,7 @@ def tools(how: str) -> Brick:
     return brick
 
 
-def user(turn: Turn) -> Iterator[Segment]:
+def user(turn: Turn) -> Iterable[Said]:
     yield from say("<|user|>\n{content}")(turn)
     if not thinking(turn) and not text(turn.message.content).endswith("/nothink"):
         yield from say("/nothink")(turn)

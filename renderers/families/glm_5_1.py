@@ -9,7 +9,7 @@ Differs from the official template as GLM-4.5 does, and:
 - references to tools (`tool_reference` in a result) are refused; upstream tells their declarations
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,10 @@ from renderers.families.glm_4_5 import INTRO, thinking
 from renderers.families.glm_5 import HOW, kept
 from renderers.messages import Message, Turn, text, tojson
 from renderers.patterns import given, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 
 
-def tools(turn: Turn) -> Iterator[Segment]:
+def tools(turn: Turn) -> Iterable[Said]:
     """A system turn of its own that declares the tools."""
     if turn.tools:
         yield from say(INTRO, Kind.TOOLS)(turn)
@@ -36,7 +36,7 @@ def declared(function: Mapping[str, Any]) -> str:
     return tojson({key: value for key, value in function.items() if key not in ("defer_loading", "strict")})
 
 
-def effort(turn: Turn) -> Iterator[Segment]:
+def effort(turn: Turn) -> Iterable[Said]:
     """How much to think, in a system turn of its own."""
     if thinking(turn):
         how = "High" if turn.flags.get("reasoning_effort") == "high" else "Max"

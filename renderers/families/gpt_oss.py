@@ -22,7 +22,7 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them; there is no `builtin_tools`
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from renderers.arguments import Schemas, status_of
@@ -30,7 +30,7 @@ from renderers.errors import TemplateError
 from renderers.families.typescript import signature
 from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
 from renderers.patterns import given, nothing, say, take, today
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template
 from renderers.toolcalls import Call, Calls, Read
 
@@ -46,7 +46,7 @@ def instructed(turn: Turn) -> bool:
     return turn.first in ("system", "developer")
 
 
-def system(turn: Turn) -> Iterator[Segment]:
+def system(turn: Turn) -> Iterable[Said]:
     """What the model is, the day, and the channels."""
     effort, identity = turn.flags.get("reasoning_effort", "medium"), turn.flags.get("model_identity")
     told = given(identity or "", "flags", "model_identity")
@@ -57,7 +57,7 @@ def system(turn: Turn) -> Iterator[Segment]:
     yield from say("<|end|>")(turn)
 
 
-def developer(turn: Turn) -> Iterator[Segment]:
+def developer(turn: Turn) -> Iterable[Said]:
     """Instructions and tools, if there are any."""
     instructions = instructed(turn) and bool(text(turn.messages[0].content))
     if not instructions and not turn.tools:
@@ -68,14 +68,14 @@ def developer(turn: Turn) -> Iterator[Segment]:
     yield from say("<|end|>")(turn)
 
 
-def offered(turn: Turn) -> Iterator[Segment]:
+def offered(turn: Turn) -> Iterable[Said]:
     yield from say("# Tools\n\n## functions\n\nnamespace functions {\n\n", Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
         yield from say("{tool}", Kind.TOOLS, tool=given(signature(tool["function"]), "tools", index))(turn)
     yield from say("} // namespace functions", Kind.TOOLS)(turn)
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     """A result, under the name of the last call before it."""
     index = turn.index or 0
     spoken = next((i for i in range(index - 1, -1, -1) if turn.messages[i].role == "assistant"), None)

@@ -18,14 +18,14 @@ Differs from the official template, on purpose:
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from renderers.arguments import Schemas, status_of
 from renderers.messages import Message, ToolCall, Turn
 from renderers.patterns import Brick, Data, fill, given, say, take
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, never
 from renderers.toolcalls import Call, Calls, Change, Read, numbered
 
@@ -37,7 +37,7 @@ KIMI = "<|im_system|>system<|im_middle|>You are Kimi, an AI assistant created by
 class CallById(Call):
     """A call whose id names its function: places `{id}` and `{arguments}`."""
 
-    def write(self, index: int, position: int, call: ToolCall) -> Iterator[Segment]:
+    def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
         place = ("messages", index, "tool_calls", position)
         told = given(call.id or "", *place, "id")
         if call.id and function(call.id) == call.name:
@@ -86,7 +86,7 @@ def answered(index: int, message: Message) -> Data:
     return given(message.tool_call_id or "", "messages", index, "tool_call_id")
 
 
-def tools(turn: Turn) -> Iterator[Segment]:
+def tools(turn: Turn) -> Iterable[Said]:
     """All tools as one list, without a space."""
     if not turn.tools:
         return

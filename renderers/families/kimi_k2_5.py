@@ -8,17 +8,17 @@ An image is told as one token in a place of its own, however large: the model is
 Differs from the official template as Kimi K2 does, but that images are told of users and tools.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.families import kimi_k2, kimi_k2_thinking
 from renderers.media import Medium
 from renderers.messages import Turn
 from renderers.patterns import given, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 
 
-def tools(turn: Turn) -> Iterator[Segment]:
+def tools(turn: Turn) -> Iterable[Said]:
     typescript = turn.flags.get("tools_ts_str")
     if not (turn.tools and typescript):
         yield from kimi_k2.tools(turn)

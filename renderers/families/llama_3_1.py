@@ -19,7 +19,7 @@ Differs from the official template, on purpose:
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.errors import TemplateError
@@ -27,7 +27,7 @@ from renderers.families import llama_3
 from renderers.families.llama_3 import header, trimmed, turn_of
 from renderers.messages import Message, Turn, text, tojson
 from renderers.patterns import Brick, given, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Template, first_is_system
 from renderers.toolcalls import Call, Calls
 
@@ -46,7 +46,7 @@ IN_SYSTEM = (
 )
 
 
-def date(turn: Turn) -> Iterator[Segment]:
+def date(turn: Turn) -> Iterable[Said]:
     asked = turn.flags.get("date_string")
     if asked is None:
         return say("26 Jul 2024")(turn)
@@ -56,7 +56,7 @@ def date(turn: Turn) -> Iterator[Segment]:
 def head(date: Brick) -> Brick:
     """One system turn, always."""
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Iterable[Said]:
         in_user, system = turn.flags.get("tools_in_user_message", True), first_is_system(turn)
         if turn.tools and in_user and [message.role for message in turn.messages[system : system + 1]] != ["user"]:
             raise TemplateError("tools are told in the first message after the system's, and that is not the user's")
@@ -71,14 +71,14 @@ def head(date: Brick) -> Brick:
     return brick
 
 
-def offered(turn: Turn, how: str) -> Iterator[Segment]:
+def offered(turn: Turn, how: str) -> Iterable[Said]:
     yield from say(how + FORMAT, Kind.TOOLS)(turn) if turn.tools else ()
     for index, tool in enumerate(turn.tools):
         indented = json.dumps(tool, ensure_ascii=False, indent=4)
         yield from say("{tool}\n\n", Kind.TOOLS, tool=given(indented, "tools", index))(turn)
 
 
-def user(turn: Turn) -> Iterator[Segment]:
+def user(turn: Turn) -> Iterable[Said]:
     if turn.index != first_is_system(turn) or not turn.flags.get("tools_in_user_message", True):
         yield from turn_of("user")(turn)
         return
@@ -87,7 +87,7 @@ def user(turn: Turn) -> Iterator[Segment]:
     yield from say("{content}<|eot_id|>", content=trimmed(turn))(turn)
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     quoted = given(tojson(text(turn.message.content)), "messages", turn.index or 0, "content")
     return say(header("ipython") + "{content}<|eot_id|>", content=quoted)(turn)
 

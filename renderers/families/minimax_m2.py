@@ -24,14 +24,14 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them; upstream tells nothing of them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.errors import TemplateError
 from renderers.families.glm_4_5 import last_user
 from renderers.messages import Message, Turn, text, tojson
 from renderers.patterns import Brick, given, nothing, run, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
 from renderers.toolcalls import Calls, ParameterCall
 
@@ -60,7 +60,7 @@ RESULTS = run("]~b]tool", "\n<response>{content}</response>", "[e~[\n")
 def head(identity: str) -> Brick:
     """One system turn: the system message or who the model is, then the tools."""
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Iterable[Said]:
         yield from say("]~!b[]~b]system\n")(turn)
         if first_is_system(turn) and text(turn.messages[0].content):
             yield from say("{content}")(turn.at(0))
@@ -80,7 +80,7 @@ def head(identity: str) -> Brick:
     return brick
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     before = (message for message in reversed(turn.messages[: turn.index]) if message.role == "assistant")
     spoken = next(before, None)
     if not (spoken and spoken.tool_calls):

@@ -18,21 +18,21 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from renderers.errors import TemplateError
 from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
 from renderers.patterns import given, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
 from renderers.toolcalls import Call, Calls, numbered
 
 RESULT = '[TOOL_RESULTS]{"content": {content}, "call_id": "{id}"}[/TOOL_RESULTS]'
 
 
-def checked(turn: Turn) -> Iterator[Segment]:
+def checked(turn: Turn) -> Iterable[Said]:
     """Says nothing, and refuses whoever speaks out of turn, and ids of another length."""
     told = turn.messages[first_is_system(turn) :]
     spoken = [message.role for message in told if message.role != "tool" and not message.tool_calls]
@@ -63,7 +63,7 @@ def opens_tools(turn: Turn) -> bool:
     return bool(turn.tools) and turn.message == last_asked(turn)
 
 
-def user(turn: Turn) -> Iterator[Segment]:
+def user(turn: Turn) -> Iterable[Said]:
     if opens_tools(turn):
         yield from offered(turn)
     yield from say("[INST]")(turn)
@@ -72,7 +72,7 @@ def user(turn: Turn) -> Iterator[Segment]:
     yield from say("{content}[/INST]")(turn)
 
 
-def offered(turn: Turn) -> Iterator[Segment]:
+def offered(turn: Turn) -> Iterable[Said]:
     yield from say("[AVAILABLE_TOOLS][", Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
         signature = given(spelled(tool["function"]), "tools", index)
@@ -87,7 +87,7 @@ def spelled(function: dict[str, Any]) -> str:
     return ", ".join(f'"{key}": ' + (f'"{v}"' if isinstance(v, str) else tojson(v)) for key, v in told.items())
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     known = given(turn.message.tool_call_id or "", "messages", turn.index or 0, "tool_call_id")
     return say(RESULT, id=known)(turn)
 

@@ -17,7 +17,7 @@ Differs from it, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from renderers.errors import TemplateError
@@ -25,7 +25,7 @@ from renderers.families import mistral_nemo
 from renderers.families.mistral_nemo import check_ids
 from renderers.messages import Message, Turn, fact, text, tojson
 from renderers.patterns import Brick, given, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, never
 from renderers.toolcalls import Call, Calls
 
@@ -39,7 +39,7 @@ FOLLOWS = {
 """Who may speak after whom."""
 
 
-def ordered(turn: Turn) -> Iterator[Segment]:
+def ordered(turn: Turn) -> Iterable[Said]:
     """Says nothing, and refuses whoever speaks out of turn."""
     for before, role in pairwise([None, *(message.role for message in turn.messages)]):
         if role not in FOLLOWS.get(before, ()):
@@ -47,7 +47,7 @@ def ordered(turn: Turn) -> Iterator[Segment]:
     return iter(())
 
 
-def identified(turn: Turn) -> Iterator[Segment]:
+def identified(turn: Turn) -> Iterable[Said]:
     check_ids(turn)
     return iter(())
 
@@ -60,7 +60,7 @@ def said(message: Message) -> str:
 def user(opens_tools: Callable[[Turn], bool]) -> Brick:
     """The user's messages in a row, as one turn."""
 
-    def brick(turn: Turn) -> Iterator[Segment]:
+    def brick(turn: Turn) -> Iterable[Said]:
         opens, closes = turn.role(-1) != "user", turn.role(1) != "user"
         if opens and turn.tools and opens_tools(turn):
             yield from offered(turn)
@@ -70,7 +70,7 @@ def user(opens_tools: Callable[[Turn], bool]) -> Brick:
     return brick
 
 
-def offered(turn: Turn) -> Iterator[Segment]:
+def offered(turn: Turn) -> Iterable[Said]:
     yield from say("[AVAILABLE_TOOLS][", Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
         yield from say(", " * bool(index) + "{tool}", Kind.TOOLS, tool=given(tojson(tool), "tools", index))(turn)
@@ -88,7 +88,7 @@ def asked_last(turn: Turn) -> bool:
     return bool(turn.tools) and turn.index == last_asked(turn)
 
 
-def result(turn: Turn) -> Iterator[Segment]:
+def result(turn: Turn) -> Iterable[Said]:
     known = given(turn.message.tool_call_id or "", "messages", turn.index or 0, "tool_call_id")
     return say("[TOOL_RESULTS]{id}[TOOL_CONTENT]{content}[/TOOL_RESULTS]", id=known)(turn)
 

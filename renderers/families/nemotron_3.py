@@ -32,7 +32,7 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them; upstream writes a Python repr
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,14 +40,14 @@ from renderers.families import qwen3, qwen3_5
 from renderers.families.glm_4_5 import last_user, thinking
 from renderers.messages import Message, Turn, text, tojson
 from renderers.patterns import Brick, given, run, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
 from renderers.toolcalls import Calls, ParameterCall, python_spelled
 
 OPENING = "<|im_start|>system\n"
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn: the system message, then the tools."""
     yield from say(OPENING)(turn)
     system = first_is_system(turn) and text(turn.messages[0].content)
@@ -119,7 +119,7 @@ def effort(flag: str, words: str) -> dict[str, Any]:
     def view(turn: Turn) -> bool:
         return bool(turn.flags.get(flag)) and turn.index == last_user(turn)
 
-    def user(turn: Turn) -> Iterator[Segment]:
+    def user(turn: Turn) -> Iterable[Said]:
         yield from (asked if view(turn) else qwen3.USER)(turn)
 
     return {"turns": {**NANO.turns, "user": user}, "views": {"user": view}}

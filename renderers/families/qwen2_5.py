@@ -17,19 +17,19 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.families import qwen3
 from renderers.messages import Turn
 from renderers.patterns import say
-from renderers.segments import Segment
+from renderers.segments import Said
 from renderers.template import Assistant, first_is_system
 
 WHO = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn, always: the system message or the default one, then the tools."""
     yield from say("<|im_start|>system\n")(turn)
     yield from say("{content}")(turn.at(0)) if first_is_system(turn) else say(WHO)(turn)

@@ -23,11 +23,11 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them; upstream tells nothing of them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from renderers.messages import Message, Turn, fact, text, tojson
-from renderers.patterns import given, nothing, run, say
-from renderers.segments import Kind, Segment
+from renderers.messages import Message, Turn, fact, last_where, text, tojson
+from renderers.patterns import given, nothing, once, run, say
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template
 from renderers.toolcalls import Call, Calls
 
@@ -51,7 +51,7 @@ For each function call, return a json object with function name and arguments wi
 """
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn: the system message, then the tools."""
     system = turn.first == "system"
     if not turn.tools:
@@ -62,7 +62,8 @@ def head(turn: Turn) -> Iterator[Segment]:
     yield from offered(turn)
 
 
-def offered(turn: Turn) -> Iterator[Segment]:
+@once
+def offered(turn: Turn) -> Iterable[Said]:
     """The tools, and how to call them: the end of the system turn."""
     yield from say(INTRO, Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
@@ -70,18 +71,21 @@ def offered(turn: Turn) -> Iterator[Segment]:
     yield from say(HOW, Kind.TOOLS)(turn)
 
 
-@fact
-def last_query(turn: Turn) -> int:
-    """Where the user last spoke: a tool result in a user's clothes is no query."""
-    backwards = range(len(turn.messages) - 1, -1, -1)
-    return next((i for i in backwards if is_query(turn.messages[i])), len(turn.messages) - 1)
-
-
 def is_query(message: Message) -> bool:
     if message.role != "user":
         return False
     said = text(message.content)
     return not (said.startswith("<tool_response>") and said.endswith("</tool_response>"))
+
+
+last_said = last_where(is_query)
+
+
+@fact
+def last_query(turn: Turn) -> int:
+    """Where the user last spoke: a tool result in a user's clothes is no query."""
+    said = last_said(turn)
+    return said if said >= 0 else len(turn.messages) - 1
 
 
 def thinks(turn: Turn) -> bool:

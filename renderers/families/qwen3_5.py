@@ -29,14 +29,14 @@ Differs from the official template, on purpose:
 - media of the assistant's own are refused
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.errors import TemplateError
 from renderers.families import qwen3, qwen3_vl
 from renderers.messages import Message, Turn, fact, text, tojson
 from renderers.patterns import given, refuse, run, say, trimmed
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
 from renderers.toolcalls import Calls, ParameterCall, python_spelled
 
@@ -80,7 +80,7 @@ CALL = ParameterCall(
 CALLS = Calls(CALL, after_content="\n\n", between="\n")
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn: the tools, then the system message."""
     must_ask(turn)
     if not turn.tools:
@@ -93,7 +93,7 @@ def head(turn: Turn) -> Iterator[Segment]:
     yield from say("<|im_end|>\n")(turn)
 
 
-def offered(turn: Turn) -> Iterator[Segment]:
+def offered(turn: Turn) -> Iterable[Said]:
     """The tools, and how to call them."""
     yield from say(INTRO, Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):

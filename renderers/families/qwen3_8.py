@@ -8,13 +8,13 @@ Differs from the official template as Qwen3.5 does, and:
 - a `reasoning_effort` that there is not is refused without thinking too
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.families import qwen3_5, qwen3_6
 from renderers.messages import Message, Turn, text
 from renderers.patterns import say, trimmed
-from renderers.segments import Segment
+from renderers.segments import Said
 from renderers.template import first_is_system
 
 EFFORTS = {
@@ -26,7 +26,7 @@ without unnecessary elaboration.""",
 }
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn, if it says anything: how hard to think, the tools, the system message."""
     qwen3_5.must_ask(turn)
     thinking = turn.flags.get("enable_thinking", True)

@@ -24,14 +24,14 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from renderers.families import qwen2_5, qwen3, qwen3_5
 from renderers.messages import Message, Turn, text
 from renderers.patterns import given, run, say
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import first_is_system
 from renderers.toolcalls import python_spelled
 
@@ -66,7 +66,7 @@ the user about function calls
 </IMPORTANT>"""
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     """One system turn: the system message, or a default one where there are tools, then the tools."""
     system = first_is_system(turn)
     if not (system or turn.tools):

@@ -19,11 +19,11 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from renderers.messages import Message, Turn, text
 from renderers.patterns import Brick, given, nothing, say, today
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template
 
 ASSISTANT = "<|im_start|>assistant\n"
@@ -78,7 +78,7 @@ def thinks(turn: Turn) -> bool:
     return "/think" in system(turn) or turn.flags.get("enable_thinking", True)
 
 
-def head(turn: Turn) -> Iterator[Segment]:
+def head(turn: Turn) -> Iterable[Said]:
     own = system(turn).replace("/no_think", "").replace("/think", "").rstrip()
     yield from say("<|im_start|>system\n")(turn)
     if "/system_override" in own:
@@ -94,11 +94,11 @@ def head(turn: Turn) -> Iterator[Segment]:
     yield from tools(turn)
 
 
-def instructions(turn: Turn, own: str, after: str) -> Iterator[Segment]:
+def instructions(turn: Turn, own: str, after: str) -> Iterable[Said]:
     return say("{content}" + after, content=given(own, "messages", 0, "content"))(turn.at(0))
 
 
-def tools(turn: Turn) -> Iterator[Segment]:
+def tools(turn: Turn) -> Iterable[Said]:
     if not (turn.flags.get("xml_tools") or turn.flags.get("python_tools")):
         return
     yield from say("### Tools\n\n", Kind.TOOLS)(turn)
@@ -107,7 +107,7 @@ def tools(turn: Turn) -> Iterator[Segment]:
     yield from say("\n\n<|im_end|>\n")(turn)
 
 
-def listed(turn: Turn, flag: str, before: str, after: str) -> Iterator[Segment]:
+def listed(turn: Turn, flag: str, before: str, after: str) -> Iterable[Said]:
     """Tools as Python prints them."""
     tools = turn.flags.get(flag)
     if tools:

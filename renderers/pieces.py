@@ -1,0 +1,250 @@
+"""Streams as pieces: what is encoded together, what cuts it, and which segments lie end to end under it.
+
+Text is cut at control tokens, at the end of a row, and at the *seam* where what was told meets what was sampled,
+because inference cuts there. Words of a template may spell control tokens; data may not.
+
+A shape is looked at once for each vocabulary: its words with NUL in place of their control tokens. From then on a row
+is one `%` a phrase, one join and one split. Where that would not do (data holds a NUL, words end like a control token
+begins), and where control tokens are read in data too, `cut` goes by segments.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from renderers.segments import Kind, Said, Segment, Shape, Stream
+from renderers.tokenizer import Part, Tokenizer
+
+KINDS = tuple(Kind)
+CODE = {kind: code for code, kind in enumerate(KINDS)}
+SAMPLED = np.array([kind.sampled for kind in KINDS])
+CUT = "\0"
+NO_TOKEN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """By turns a text and what cuts it off from the next."""
+
+    texts: list[str]
+    """Many of them empty."""
+    tokens: np.ndarray
+    """The control token after each text, or `NO_TOKEN`: int32."""
+    sizes: np.ndarray
+    """Bytes that this token was spelled with: int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The segments of a batch, end to end."""
+
+    sizes: np.ndarray
+    """Bytes."""
+    kinds: np.ndarray
+    """Places in `KINDS`."""
+    messages: np.ndarray
+    """-1: the whole conversation."""
+    shown: np.ndarray
+    """Whether it is one of its stream's `segments`: empty ones of a phrase are not."""
+    rows: np.ndarray
+    """Where each row's begin, and the end."""
+
+    @classmethod
+    def of(cls, streams: Sequence[Stream]) -> "Layout":
+        """By segments, one by one."""
+        segments = list(chain.from_iterable(stream.segments for stream in streams))
+        return cls(
+            sizes=np.fromiter((size_of(segment.text) for segment in segments), np.int64),
+            kinds=np.fromiter((CODE[segment.kind] for segment in segments), np.int8),
+            messages=np.fromiter((_number(segment.message) for segment in segments), np.int64),
+            shown=np.ones(len(segments), bool),
+            rows=sums(len(stream.segments) for stream in streams),
+        )
+
+
+class Wire(NamedTuple):
+    """A shape for one vocabulary."""
+
+    number: int
+    form: str
+    """Its words around `%s`, with `CUT` in place of control tokens."""
+
+
+class Ragged:
+    """Rows of a table that grows."""
+
+    def __init__(self, dtype: type):
+        self.dtype, self.rows = dtype, list[Sequence[int]]()
+        self._taken: tuple[np.ndarray, np.ndarray] = np.zeros(0, dtype), sums(())
+
+    def take(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of these numbers end to end, and the length of each."""
+        flat, at = self._taken
+        if len(at) <= len(self.rows):
+            at = sums(map(len, self.rows))
+            flat = np.fromiter(chain.from_iterable(self.rows), self.dtype, at[-1])
+            self._taken = flat, at
+        counts = np.diff(at)[numbers]
+        places = np.repeat(at[numbers] - sums(counts)[:-1], counts) + np.arange(counts.sum())
+        return flat[places], counts
+
+
+class Wires(dict[Shape, Wire]):
+    """Every shape seen so far, for one vocabulary."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.starts = {text[:end] for text in tokenizer.control for end in range(1, len(text))}
+        """How control tokens begin."""
+        self.token_sizes = np.zeros(max(tokenizer.control.values(), default=0) + 2, np.int64)
+        self.token_sizes[list(tokenizer.control.values())] = list(map(size_of, tokenizer.control))
+        self.tokens, self.kinds, self.sizes = Ragged(np.int32), Ragged(np.int8), Ragged(np.int64)
+        """Of each shape: its control tokens; of its segments the kinds, and the bytes (-1: data)."""
+        self.unsafe = set[int]()
+        """Shapes of which control tokens may begin in the words and end in what follows them."""
+
+    def __missing__(self, shape: Shape) -> Wire:
+        parts = self.tokenizer.split_batch(shape.words)
+        words = ["".join(CUT if part.id is not None else part.text for part in row) for row in parts]
+        wire = self[shape] = Wire(len(self), "%s".join(word.replace("%", "%%") for word in words))
+        if CUT in "".join(shape.words) or any(map(self._begins_token, shape.words)):
+            self.unsafe.add(wire.number)
+        own, data = CODE[shape.words_kind], CODE[shape.kind]
+        self.tokens.rows.append([part.id for part in chain.from_iterable(parts) if part.id is not None])
+        self.kinds.rows.append([own, *(data, own) * (len(words) - 1)])
+        self.sizes.rows.append([size_of(shape.words[0]), *chain(*((-1, size_of(word)) for word in shape.words[1:]))])
+        return wire
+
+    def _begins_token(self, words: str) -> bool:
+        longest = max(map(len, self.starts), default=0)
+        return any(words[-end:] in self.starts for end in range(1, min(len(words), longest) + 1))
+
+
+WIRES: WeakKeyDictionary[Tokenizer, Wires] = WeakKeyDictionary()
+MANY = 1 << 16
+"""Shapes after which all are forgotten: a traced template makes new ones all the time."""
+
+
+def _wires(tokenizer: Tokenizer) -> Wires:
+    known = WIRES.get(tokenizer)
+    if known is None or len(known) > MANY:
+        known = WIRES[tokenizer] = Wires(tokenizer)
+    return known
+
+
+def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tuple[Pieces, Layout] | None:
+    """The pieces of a batch, by phrases; None where they must be found by segments."""
+    if tokenizer.sticky:
+        return None
+    wires, told = _wires(tokenizer), [one for stream in streams for one in stream.told]
+    known = [wires[one.shape] for one in told]
+    numbers = np.fromiter([wire.number for wire in known], np.int64, len(known))
+    if not wires.unsafe.isdisjoint(numbers.tolist()):
+        return None
+    texts = [wire.form % one.texts for wire, one in zip(known, told, strict=True)]
+    rows = sums(len(stream.told) for stream in streams)
+    kinds, counts = wires.kinds.take(numbers)
+    layout = _layout(told, rows, kinds, counts, wires.sizes.take(numbers)[0])
+    seams = _seams(layout, rows, counts) if seam else []
+    for k in seams:
+        texts[k] = CUT + texts[k]
+    tokens, many = wires.tokens.take(numbers)
+    tokens = np.insert(tokens, sums(many)[np.append(rows[1:], seams).astype(np.int64)], NO_TOKEN)
+    pieces = [piece for start, end in pairwise(rows.tolist()) for piece in "".join(texts[start:end]).split(CUT)]
+    if len(pieces) != len(tokens):  # data holds a `CUT`
+        return None
+    return Pieces(pieces, tokens, wires.token_sizes[tokens]), layout
+
+
+def _layout(told: Sequence[Said], rows: np.ndarray, kinds: np.ndarray, counts: np.ndarray, sizes: np.ndarray) -> Layout:
+    sizes[sizes < 0] = np.fromiter([size_of(text) for one in told for text in one.texts], np.int64)
+    messages = np.fromiter([_number(one.message) for one in told], np.int64, len(told))
+    shown, at = sizes > 0, sums(counts)
+    for k, one in enumerate(told):
+        if isinstance(one, Segment):
+            shown[at[k] + (not one.literal)] = True
+    return Layout(sizes, kinds, np.repeat(messages, counts), shown, at[rows])
+
+
+def _seams(layout: Layout, rows: np.ndarray, counts: np.ndarray) -> list[int]:
+    """Phrases that begin with sampled text where what stands before them was told."""
+    some = np.flatnonzero(layout.sizes)
+    sampled = SAMPLED[layout.kinds[some]]
+    meet = some[1:][sampled[1:] & ~sampled[:-1]]
+    phrases = np.searchsorted(sums(counts), meet, side="right") - 1
+    return phrases[~np.isin(phrases, rows)].tolist()
+
+
+def cut(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, parse: bool) -> list[list[Part]]:
+    """The pieces of each stream, by segments; `parse`: control tokens are read wherever they are spelled."""
+    told = [_stretches(stream.segments, seam=seam, parse=parse) for stream in streams]
+    literals = list({text: None for stretches in told for text, literal, _ in stretches if literal})
+    parts = dict(zip(literals, tokenizer.split_batch(literals), strict=True))
+    return [_joined(stretches, parts) for stretches in told]
+
+
+def in_line(rows: Iterable[Iterable[Part]]) -> Pieces:
+    """What `cut` found, end to end."""
+    parts = list(chain.from_iterable(rows))
+    return Pieces(
+        texts=["" if part.id is not None else part.text for part in parts],
+        tokens=np.fromiter((NO_TOKEN if part.id is None else part.id for part in parts), np.int32, len(parts)),
+        sizes=np.fromiter((0 if part.id is None else size_of(part.text) for part in parts), np.int64, len(parts)),
+    )
+
+
+def _stretches(segments: Iterable[Segment], *, seam: bool, parse: bool) -> list[tuple[str, bool, bool]]:
+    """Neighbouring segments as (text, may spell control tokens, begins at a seam)."""
+    runs: list[tuple[list[str], bool, bool]] = []
+    after_told = literal_before = False
+    for segment in segments:
+        if not segment.text:
+            continue
+        sampled, literal = segment.kind.sampled, parse or segment.literal
+        at_seam = seam and sampled and after_told
+        if not runs or at_seam or literal != literal_before:
+            runs.append(([], literal, at_seam))
+        runs[-1][0].append(segment.text)
+        after_told, literal_before = not sampled, literal
+    return [("".join(texts), literal, at_seam) for texts, literal, at_seam in runs]
+
+
+def _joined(stretches: Iterable[tuple[str, bool, bool]], parts: dict[str, list[Part]]) -> list[Part]:
+    pieces: list[Part] = []
+    pending: list[str] = []
+
+    def cut() -> None:
+        if pending:
+            pieces.append(Part("".join(pending), None))
+            pending.clear()
+
+    for text, literal, at_seam in stretches:
+        if at_seam:
+            cut()
+        for part in parts[text] if literal else (Part(text, None),):
+            if part.id is None:
+                pending.append(part.text)
+            else:
+                cut()
+                pieces.append(part)
+    cut()
+    return pieces
+
+
+def sums(sizes: Iterable[int] | np.ndarray) -> np.ndarray:
+    """Where things of these sizes begin when they lie end to end, and the end: int64, one more than sizes."""
+    return np.append(0, np.cumsum(sizes if isinstance(sizes, np.ndarray) else np.fromiter(sizes, np.int64)))
+
+
+def size_of(text: str) -> int:
+    """Bytes of this text."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _number(message: int | None) -> int:
+    return -1 if message is None else message
