@@ -260,8 +260,8 @@ def test_the_callers_messages_stay_as_they_are(qwen3):
 def test_a_batch_is_the_rows_of_its_chats_in_one_call_of_the_engine(qwen3, monkeypatch):
     chats = [Chat(OWN, TWO_TURNS), Chat("qwen2.5", CYCLE, [TOOL]), Chat("qwen3", TWO_TURNS[:2])]
     rows = [chat.tokenize(qwen3) for chat in chats]
-    calls, encode = [], Tokenizer.encode_batch
-    monkeypatch.setattr(Tokenizer, "encode_batch", lambda *a, **k: calls.append(a) or encode(*a, **k))
+    calls, encode = [], Tokenizer.encode_flat
+    monkeypatch.setattr(Tokenizer, "encode_flat", lambda *a, **k: calls.append(a) or encode(*a, **k))
     for side in ("right", "left"):
         batch = tokenize_chats(chats, qwen3, padding_side=side)
         assert {table.shape for table in batch.values()} == {(3, max(len(row["input_ids"]) for row in rows))}

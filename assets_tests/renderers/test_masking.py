@@ -75,7 +75,7 @@ def test_a_tool_result_begins_no_turn(render):
     result = Segment("42", Kind.TOOL_RESULT, 4, literal=False)
     more = (Segment("done", Kind.ANSWER, 5, literal=False), Segment("<|im_end|>", Kind.STOP, 5))
     proofs = tuple(Proof(m, Verdict.PROVED) for m in (1, 3, 5))
-    rendered = render(replace(told(*proofs), segments=(*told().segments, result, *more)))
+    rendered = render(replace(told(*proofs), told=(*told().segments, result, *more)))
     assert {message for _, message in trained(rendered, "last_turn")} == {3, 5}
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from renderers.messages import Message, Part, Request, Turn
 from renderers.patterns import fill, given, run, say, take
-from renderers.segments import Kind, Segment
+from renderers.segments import Kind, Segment, segments_of
 
 CALL = '<call>{"name": "{name}", "arguments": {arguments}}</call>'
 
@@ -14,7 +14,7 @@ def texts(segments) -> str:
 
 
 def test_words_are_literal_and_data_is_not():
-    told = list(fill("<a>{content}<b>", 3, Kind.USER, content=given("hi", "messages", 3, "content")))
+    told = list(segments_of(fill("<a>{content}<b>", 3, Kind.USER, content=given("hi", "messages", 3, "content"))))
     assert told == [
         Segment("<a>", Kind.SCAFFOLD, 3),
         Segment("hi", Kind.USER, 3, literal=False, origin=("messages", 3, "content")),
@@ -58,7 +58,7 @@ def test_a_place_that_nothing_fills_is_found_when_the_brick_is_made():
 
 def test_each_part_of_content_is_a_text_of_its_own():
     request = Request((Message("user", (Part("text", "a"), Part("text", ""), Part("text", "b"))),))
-    told = [s for s in say("<{content}>")(Turn(request, 0)) if not s.literal]
+    told = [s for s in segments_of(say("<{content}>")(Turn(request, 0))) if not s.literal]
     assert [(s.text, s.origin) for s in told] == [
         ("a", ("messages", 0, "content", 0, "text")),
         ("b", ("messages", 0, "content", 2, "text")),

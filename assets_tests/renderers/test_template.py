@@ -6,6 +6,7 @@ from renderers import Kind, Message, Part, Request, Segment, TemplateError
 from renderers.messages import Turn, fact
 from renderers.patterns import say
 from renderers.proving import seamed
+from renderers.segments import segments_of
 from renderers.template import Assistant, Template
 
 USER = say("<u>{content}\n")
@@ -50,8 +51,8 @@ def test_a_start_stands_before_the_first_message_and_may_tell_it():
 
     template = Template(turns={"user": USER}, assistant=TEMPLATE.assistant, prompt=TEMPLATE.prompt, start=(head,))
     opening, first, second = template.told(Request((Message("system", "a"), Message("user", "b"))))
-    assert [segment.text for segment in opening] == ["<sys>", "a", "\n"]
-    assert (first, [segment.message for segment in second]) == ((), [1, 1, 1])
+    assert [segment.text for segment in segments_of(opening)] == ["<sys>", "a", "\n"]
+    assert (first, [segment.message for segment in segments_of(second)]) == ((), [1, 1, 1])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_what_the_generation_prompt_holds_is_scaffold(prompt, scaffold):
     told = (Segment("<a>", Kind.ANSWER, 0), Segment("<think>", Kind.REASONING, 0), Segment("x", Kind.ANSWER, 0, False))
     cut = list(seamed(told, prompt))
     assert "".join(segment.text for segment in cut) == "<a><think>x"
-    assert "".join(segment.text for segment in cut if segment.kind is Kind.SCAFFOLD) == scaffold
+    assert "".join(segment.text for segment in segments_of(cut) if segment.kind is Kind.SCAFFOLD) == scaffold
 
 
 def test_data_that_spells_a_prompt_is_not_held_by_it():
