@@ -39,7 +39,7 @@ def stopped(tell: Tell, request: Request) -> Stream:
     except TemplateError:
         return told
     stops = (segment for segment in longer.segments if segment.kind is Kind.STOP and segment.message == end)
-    return replace(told, segments=(*told.segments, *islice(stops, 1)))
+    return replace(told, told=(*told.told, *islice(stops, 1)))
 
 
 def last(tell: Tell, request: Request) -> list[Stream]:
