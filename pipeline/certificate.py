@@ -30,7 +30,7 @@ class OutOfTime(KeyboardInterrupt):
 def certificate(target: Target, *, limit: float) -> list[Finding]:
     """The findings on a target's chat template.
 
-    limit: seconds. Raises SettingsError where there is no chat template, or it takes longer.
+    limit: seconds of processor time. Raises SettingsError where there is no chat template, or it takes longer.
     """
     tokenizer = load_tokenizer(target)
     try:
@@ -49,7 +49,7 @@ def certificate(target: Target, *, limit: float) -> list[Finding]:
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """An alarm, where the system has one: a template may loop for ever."""
+    """An alarm after so much processor time, where the system has one: a template may loop for ever."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise OutOfTime
@@ -57,13 +57,13 @@ def _at_most(seconds: float) -> Iterator[None]:
     if not hasattr(signal, "setitimer"):
         yield
         return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # again each second: an alarm may ring where Python ignores it
+    before = signal.signal(signal.SIGVTALRM, ring)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 1)  # again each second: an alarm may ring where Python ignores it
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def print_certificate(console: Console, model: str, findings: Sequence[Finding]) -> None:

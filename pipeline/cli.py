@@ -107,7 +107,7 @@ def certify(
     model: Annotated[str, typer.Argument(help="A folder that holds a tokenizer, `example`, or a Hub id.")],
     revision: Annotated[str | None, typer.Option(help="The commit of a Hub id.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the text of each conversation.")] = False,
-    limit: Annotated[float, typer.Option(help="Seconds that the template may take.")] = 60,
+    limit: Annotated[float, typer.Option(help="Seconds of processor time that the template may take.")] = 60,
 ) -> None:
     """Say what a model's chat template does with conversations, each time with the smallest one that shows it."""
     from pipeline.certificate import certificate, print_certificate, to_json

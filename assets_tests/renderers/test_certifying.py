@@ -39,7 +39,7 @@ KNOWN = {
         "history is only added to": "yes",
         "blanks around an answer": "told as 'yes'",
     },
-    "gpt-oss": {"prints the date": "yes", "parallel tool calls": DROPPED},
+    "gpt-oss": {"prints the date": "yes", "tool calls": TOLD, "parallel tool calls": "all but the first dropped"},
     "gemma-3": {
         "system message": "told in the user's turn",
         "tools": DROPPED,

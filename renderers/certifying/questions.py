@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from renderers.messages import Message, Request, text
-from renderers.segments import Kind, Segment, Stream, Verdict
+from renderers.segments import Kind, Origin, Segment, Stream, Verdict
 from renderers.tracing.witness import TracedTemplate
 
 REWRITTEN = frozenset({Verdict.HISTORY_REWRITTEN, Verdict.TURN_REWRITTEN, Verdict.SCATTERED})
@@ -30,11 +30,11 @@ class Seen:
         at = ("messages", index, field)
         return "".join(s.text for s in self.stream.segments if s.origin and s.origin[:3] == at)
 
-    def lost(self, some: Some, *field: str) -> bool:
-        """Whether this field is told nowhere, of a message that is asked about."""
+    def lost(self, some: Some, field: str) -> list[Origin]:
+        """Where this field holds what is told nowhere, of the messages that are asked about."""
         asked = {k for k, message in enumerate(self.request.messages) if some(k, message, self.request)}
         lost = (at for at in self.stream.lost if at[0] == "messages" and at[1] in asked)
-        return any(at[2 : 2 + len(field)] == field for at in lost)
+        return [at for at in lost if at[2] == field]
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,22 @@ def any_of(some: Some) -> Callable[[Request], bool]:
     return lambda request: any(some(index, message, request) for index, message in enumerate(request.messages))
 
 
-def field(name: str, some: Some, *fields: str, odd: str = "") -> Question:
+def field(name: str, some: Some, field: str, odd: str = "") -> Question:
     """Is a field told, of messages like these?"""
-    return Question(name, any_of(some), lambda seen: "dropped" if seen.lost(some, *fields) else None, "told", odd)
+    return Question(name, any_of(some), lambda seen: "dropped" if seen.lost(some, field) else None, "told", odd)
+
+
+def calls(name: str, some: Some, otherwise: str | Callable[[Seen], str]) -> Question:
+    """Are tool calls told, of messages like these? The first of each may be; and of one the name or the arguments."""
+
+    def shows(seen: Seen) -> str | None:
+        lost = seen.lost(some, "tool_calls")
+        if not lost or all(at[3] for at in lost):
+            return "all but the first dropped" if lost else None
+        fields = {at[-1] for at in lost}
+        return "dropped" if len(fields) > 1 else f"the {fields.pop()} dropped"
+
+    return Question(name, any_of(some), shows, otherwise)
 
 
 def _assistant(index: int, message: Message, request: Request) -> bool:
@@ -83,7 +96,7 @@ def _thought_calling(index: int, message: Message, request: Request) -> bool:
 
 
 def _calling(index: int, message: Message, request: Request) -> bool:
-    return bool(message.tool_calls)
+    return len(message.tool_calls) == 1
 
 
 def _calling_twice(index: int, message: Message, request: Request) -> bool:
@@ -237,14 +250,14 @@ QUESTIONS = (
     field("reasoning between tool calls", _thought_calling, "reasoning_content"),
     Question("a thought written in the content", any_of(_inline), _otherwise(_inline), "left there", "inline"),
     Question("tools", lambda request: bool(request.tools), _tools_lost, _tools_told),
-    field("tool calls", _calling, "tool_calls"),
+    calls("tool calls", _calling, "told"),
     Question(
         "tool arguments",
         any_of(_calling),
-        lambda seen: "dropped" if seen.lost(_calling, "tool_calls") else None,
+        lambda seen: "dropped" if any(at[-1] == "arguments" for at in seen.lost(_calling, "tool_calls")) else None,
         lambda seen: "text, as it is" if seen.template.writes_raw_arguments else "an object",
     ),
-    field("parallel tool calls", _calling_twice, "tool_calls"),
+    calls("parallel tool calls", _calling_twice, "told"),
     field("content beside tool calls", _calling_and_saying, "content"),
     field("tool results", _result, "content"),
 )
