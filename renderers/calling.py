@@ -95,13 +95,14 @@ def _next(calls: Calls, tape: Tape, begin: int, schemas: Schemas) -> Generator[i
     lead = mark(calls.call.lead)
     signs = [sign for sign in (lead, mark(calls.close)) if holds_control(sign)]
     tail, tried, at = end_mark(calls.call.tail), 0, begin + 1
+    longest = max(map(len, (lead, tail, *signs)))
     while (end := _first(signs, tape.text, at)) < 0 and not tape.ended:
         grown = len(tape.text) - begin
         if tail and tape.text.find(tail, at) >= 0 and grown >= 2 * tried:  # doubled: so all tries are linear together
             tried, read = grown, calls.call.read(tape.text[begin:], schemas)
             if read and read.call and read.status is not CallStatus.INVALID_JSON:
                 return Found(begin, begin + read.end, read.call, _status(read, schemas))
-        at = max(at, len(tape.text) - len(tail or lead) + 1)
+        at = max(at, len(tape.text) - longest + 1)
         yield len(tape.text)
     cut_off = end < 0 and not tape.stopped
     return _settled(calls, begin, tape.text[begin : end if end >= 0 else len(tape.text)], schemas, cut_off=cut_off)

@@ -323,6 +323,19 @@ def test_a_stream_tells_each_text_as_soon_as_it_is_sure(renderer):
     assert listening.close().message.tool_calls == (ToolCall("f", "{}"),)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+def test_a_section_ends_a_call_that_does_not_end_itself(renderer, size):
+    deepseek = renderer("deepseek-v3.2")
+    section = "\n\n<｜DSML｜function_calls>\n{}</｜DSML｜function_calls><｜end▁of▁sentence｜>"
+    call = '<｜DSML｜invoke name="f">\n</｜DSML｜invokeinvoke>\n'
+    (ids,) = deepseek.tokenizer.encode_batch([section.format(call)], added=True)
+    listening = deepseek.listen(ASKED)
+    for at in range(0, len(ids), size):
+        listening.feed(ids[at : at + size])
+    assert [(one.raw, one.status) for one in listening.calls] == [(call, "unclosed")]
+    assert listening.close() == deepseek.parse(ids, ASKED)
+
+
 def test_a_call_is_known_before_the_message_ends(renderer):
     for family in ("qwen3", "qwen3.5"):
         text = JSON_CALL % "{}" if family == "qwen3" else PARAMETERS["qwen3.5"][0].format("")
