@@ -6,9 +6,8 @@ and a tool call open the call; those that wrap reasoning are reasoning where the
 they are scaffold, or belong to the tools they are near.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from renderers.messages import REASONING_FIELDS
@@ -29,9 +28,9 @@ def segments(
     wrapper: the words around reasoning, without blanks.
     """
     pieces = _cut(runs, turns)
-    kinds = _told(pieces, messages)
+    kinds, starts = _told(pieces, messages), [piece.start for piece in pieces]
     for turn in turns:
-        low, high = (bisect_right(pieces, at, key=lambda piece: piece.start) for at in (turn.start - 1, turn.end - 1))
+        low, high = bisect_left(starts, turn.start), bisect_left(starts, turn.end)
         for index, kind in _written(pieces[low:high], turn):
             empty = wrapper and _is_words(text, pieces[low + index], wrapper)
             kinds[low + index] = (Kind.REASONING if empty else kind, turn.message)
@@ -45,12 +44,16 @@ def _is_words(text: str, piece: Run, words: str) -> bool:
 
 def _cut(runs: Sequence[Run], turns: Iterable[Turn]) -> list[Run]:
     """The runs, cut where a turn starts, stops or ends."""
-    at = {cut for turn in turns for cut in (turn.start, turn.end, *(turn.stop or ()))}
-    cuts = [*sorted(at.union(run.start for run in runs)), runs[-1].end if runs else 0]
-    starts = [run.start for run in runs]
-    return [
-        Run(start, end, runs[bisect_right(starts, start) - 1].place) for start, end in pairwise(cuts) if start < end
-    ]
+    cuts = sorted({cut for turn in turns for cut in (turn.start, turn.end, *(turn.stop or ()))})
+    pieces, at = [], 0
+    for start, end, place in runs:
+        while at < len(cuts) and cuts[at] < end:
+            if cuts[at] > start:
+                pieces.append(Run(start, cuts[at], place))
+                start = cuts[at]
+            at += 1
+        pieces.append(Run(start, end, place))
+    return pieces
 
 
 def _told(pieces: Iterable[Run], messages: Sequence[Mapping[str, Any]]) -> list[tuple[Kind, int | None]]:

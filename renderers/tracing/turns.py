@@ -4,9 +4,9 @@ For the assistant message i: W is the whole render, P the render of the messages
 C that of the messages through i. The turn starts after P, if W starts with P. It reaches as far as C and W agree, and
 stops with the last control token there. Only W is traced: P and C are plain renders, needed as text alone.
 
-A template may look at all of its messages whenever it likes, so P and C are told for each turn, through `render`. They are
-prefixes of one conversation, each longer than the last, and share what they tell alike (`shared`). P is told only as far
-as it agrees with W, and C only for what P has proved.
+A template may look at all of its messages whenever it likes, so P and C are told for each turn, through `render`.
+They are prefixes of one conversation, each longer than the last, and share what they tell alike (`shared`). P is told
+only as far as it agrees with W, and C only for what P has proved.
 """
 
 from bisect import bisect_right
