@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
+from pipeline.commands import starting
 from pipeline.projects import create_project
 from pipeline.resources.store import Store
 from pipeline.staleness import upstream
@@ -164,9 +165,9 @@ def test_ui_serves_the_project_as_the_workspace_file_does(first: Project, monkey
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
     shutil.rmtree(first.folder / ".dagster")
-    cli.ui(first.folder, port=3111)
-    assert started[0][-6:] == ["dagster", "dev", "-w", str(cli.WORKSPACE), "-p", "3111"]
-    assert cli.WORKSPACE.read_bytes() == (ROOT / "workspace.yaml").read_bytes()
+    starting.ui(first.folder, port=3111)
+    assert started[0][-6:] == ["dagster", "dev", "-w", str(starting.WORKSPACE), "-p", "3111"]
+    assert starting.WORKSPACE.read_bytes() == (ROOT / "workspace.yaml").read_bytes()
     assert (Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml").is_file()
     assert os.environ["TRACEMILL_PROJECT"] == str(first.folder)
 
