@@ -6,6 +6,7 @@ import json
 import os
 import random
 import string
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 from pipeline.records import Conversation, Finding, Reject
 from pipeline.resources.salt import salt_of
 from pipeline.resources.store import Store
-from pipeline.scrubbing import replaced, scrub
+from pipeline.scrubbing import scrub
 from pipeline.scrubbing.leaves import leaves, rewritten
+from pipeline.scrubbing.placeholders import replaced
+from pipeline.scrubbing.raw import scrub_lines
 from pipeline.scrubbing.secrets import find
 from pipeline.targets import SETTINGS, Project, Scrubbing, load_project
 from renderers.messages import Message, ToolCall
@@ -247,3 +250,36 @@ def test_no_secret_is_published(project, materialize, mode):
             found.detail for found in store.read("audits/qwen3", "pi_tasks", Finding) if found.severity == "error"
         ]
         assert errors == ["holds github_pat (1): set `scrub.mode` to replace or reject in tracemill.yaml"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_secret_is_left_in_a_raw_session(shape: str):
+    name, draw = SHAPES[shape]
+    secret = draw()
+    told = PLACES["code"](name, secret)
+    call = {"type": "function_call", "arguments": json.dumps({"command": told}), "kept": "zażółć \U0001f600"}
+    lines = [json.dumps(call).encode() + b"\n", told.encode(), b'{"text":"nothing"}\r\n', json.dumps(told).encode()]
+    found: Counter[str] = Counter()
+    scrubbed = list(scrub_lines(lines, salt=SALT, found=found))
+    assert found.total() >= 2
+    assert scrubbed[2] is lines[2]
+    cleaned = json.loads(scrubbed[0])
+    assert scrubbed[0].endswith(b"\n")
+    assert cleaned["kept"] == call["kept"]
+    assert secret not in json.loads(cleaned["arguments"])["command"]
+    assert secret.encode() not in scrubbed[1]
+    assert secret not in json.loads(scrubbed[3])
+
+
+def test_a_recorded_session_without_secrets_stays_as_it_is_byte_for_byte(shared: Path):
+    for file in sorted((shared / "traces").rglob("*.jsonl"))[:20]:
+        lines = file.read_bytes().splitlines(keepends=True)
+        found: Counter[str] = Counter()
+        scrubbed = list(scrub_lines(lines, salt=SALT, found=found))
+        changed = sum(was is not now for was, now in zip(lines, scrubbed, strict=True))
+        assert bool(changed) == bool(found)
+
+
+def test_bytes_that_are_no_text_come_back_as_they_were():
+    lines = [b"\xff\xfe\x00\n", b'{"a": NaN}\n', b"[" * 5000, b""]
+    assert list(scrub_lines(lines, salt=SALT)) == lines

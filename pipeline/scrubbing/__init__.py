@@ -1,18 +1,14 @@
-"""Secrets and personal data leave the conversations: the stage between converting and storing.
+"""Secrets and personal data leave the conversations: the stage between converting and storing."""
 
-A placeholder says what stood there and is the same wherever the same thing stood, but for another project's salt:
-`REDACTED_github_pat_3f9a2c1b`. It is one word, so code still parses and JSON stays valid.
-"""
-
-import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from pipeline.records import Conversation, Reject, Scrub
 from pipeline.scrubbing.leaves import leaves, rewritten
-from pipeline.scrubbing.secrets import PLACEHOLDER, Hit, find, rules_version
+from pipeline.scrubbing.placeholders import replaced
+from pipeline.scrubbing.secrets import find, rules_version
 from pipeline.targets import Scrubbing
 
 SCRUBBED = ("messages", "tools", "metadata")
@@ -53,13 +49,3 @@ def _place(row: Conversation, hits: dict[str, Any]) -> str:
             place = f"{row.places[index].file}:{row.places[index].line}, " if index < len(row.places) else ""
             return f"{place}message {index}"
     return "tools or metadata"
-
-
-def replaced(text: str, hits: Sequence[Hit], salt: bytes) -> str:
-    """The text with a placeholder for each hit."""
-    parts, at = [], 0
-    for start, end, kind in hits:
-        digest = hmac.new(salt, text[start:end].encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:8]
-        parts += text[at:start], f"{PLACEHOLDER}_{kind}_{digest}"
-        at = end
-    return "".join((*parts, text[at:]))
