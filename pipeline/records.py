@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from renderers.messages import Message
 from renderers.segments import Kind, Verdict
@@ -34,6 +35,19 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return {}
 
 
+class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a model is asked to sample, in the words of Chat Completions. None: as its server does."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+    extra: dict[str, Any] = {}
+    """What only some servers know (`top_k`, `min_p`, `chat_template_kwargs`): sent as it is."""
+
+
 class Prompt(Row, frozen=True, kw_only=True):
     """One task of a batch file. Everything that makes a run differ is in its id."""
 
@@ -45,7 +59,15 @@ class Prompt(Row, frozen=True, kw_only=True):
     session: str | None = None
     """For `replay`: session file or folder, relative to the batch file."""
     system: str | None = None
+    """What the model is told of itself: instead of the agent's own instructions."""
+    follow_up_prompts: tuple[str, ...] = ()
+    """Asked one after the other in the same session, each once the one before it is done."""
+    github_repo: str | None = None
+    """`owner/name`: what the agent works in."""
+    ref: str | None = None
+    """Branch, tag or commit of it; else its default branch. The trace has the commit."""
     model: str | None = None
+    sampling: Decoding = Decoding()
     metadata: dict[str, Any] = {}
     line: int = 0
     """Where it stands in the batch file, from 1. Not part of the id."""
@@ -61,6 +83,42 @@ class TraceFile(msgspec.Struct, frozen=True):
 Status = Literal["complete", "length", "aborted", "error", "killed", "unknown"]
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens, as the provider counts them."""
+
+    input: int = 0
+    """Told to the model, those of its cache included."""
+    cached: int = 0
+    """Of these, read from the provider's cache,"""
+    cache_written: int = 0
+    """and written to it."""
+    output: int = 0
+    """Written by the model, its reasoning included."""
+    reasoning: int = 0
+    """Of these, reasoning."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a run and its answer, as the recorder saw them."""
+
+    api: Literal["responses", "chat"]
+    request: bytes
+    """JSON: the body, as the agent sent it. It never held a key."""
+    answer: bytes
+    """JSON: the answer, put together if it was streamed; what was refused, `{"error": …}`."""
+    status: int
+    """Of HTTP."""
+    attempts: int = 1
+    """How often the provider was asked before it answered so."""
+    started: str = ""
+    """ISO 8601, UTC."""
+    seconds: float = 0.0
+    usage: Usage = Usage()
+
+
 class Trace(Row, frozen=True, kw_only=True):
     """What an agent logged, untouched. `files[0]` is the session; others are what it points into (fork parents)."""
 
@@ -70,6 +128,33 @@ class Trace(Row, frozen=True, kw_only=True):
     format: str
     files: tuple[TraceFile, ...]
     metadata: dict[str, Any] = {}
+    generation: int = 0
+    """How often its prompt has been run anew; a greater one replaces it."""
+    status: Status = "unknown"
+    """How the run ended, from the session and the recorder. `unknown`: an imported session says it itself."""
+    exchanges: tuple[Exchange, ...] = ()
+    """What the model was really sent and answered, in order; nothing for an imported session."""
+    usage: Usage = Usage()
+    """Of all exchanges, those that were repeated included."""
+    cost_usd: float | None = None
+    """None: the price is not known."""
+    model: str | None = None
+    """The model that was asked for."""
+    agent_version: str | None = None
+    sandbox: str | None = None
+    """Where the agent ran: `host`, or `docker` and the image's id."""
+    commit: str | None = None
+    """Of `github_repo`."""
+    started: str = ""
+    """ISO 8601, UTC."""
+    seconds: float = 0.0
+
+    def measures(self) -> Mapping[str, int]:
+        if not self.exchanges:
+            return {}
+        spent = {"requests": len(self.exchanges), "input tokens": self.usage.input, "output tokens": self.usage.output}
+        priced = {} if self.cost_usd is None else {"cost in micro-USD": round(self.cost_usd * 1e6)}
+        return {**spent, **priced, f"run {self.status}": 1}
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,7 +22,7 @@ from pipeline.scrubbing.secrets import rules_version
 from pipeline.targets import Project
 
 PACKAGE = Path(__file__).parent
-PAID = {"prompts": "1", "traces": "1"}
+PAID = {"prompts": "2", "traces": "2"}
 """Raise a number only when what was collected must be collected again."""
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "conversations": ("converting", "scrubbing"),

@@ -16,15 +16,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
-from pipeline.errors import SettingsError
+from pipeline.errors import PromptFileError, SettingsError
+from pipeline.settings import Collection, Settings
 from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
@@ -33,12 +32,8 @@ EXAMPLE = Path(__file__).parent / "example"
 SETTINGS = "tracemill.yaml"
 BATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 """What a batch may be called: it names a partition, a folder and a file of the dataset."""
-
-
-class Settings(BaseModel):
-    """Base of everything read from `tracemill.yaml`: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+BATCH_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
+"""How the name of a batch file ends: as it is written."""
 
 
 def _kinds(said: Any) -> Any:
@@ -67,7 +62,7 @@ class Target(Settings):
     """`auto`, `traced`, or the name of a family."""
     today: date | None = None
     """The date that is printed by templates that print one."""
-    flags: dict[str, Any] = {}
+    flags: dict[str, Any] = Field(default={})
     """Template flags: `enable_thinking`, `reasoning_effort`, …"""
     history: Literal["last", "split", "trust", "keep"] = "last"
     """Turns that the template tells otherwise in history than inference saw them, because it drops their reasoning:
@@ -128,6 +123,7 @@ class ProjectSettings(Settings):
     """The whole of `tracemill.yaml`."""
 
     targets: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], Target], Field(min_length=1)]
+    collect: Collection = Collection()
     scrub: Scrubbing = Scrubbing()
     publish: Publication = Publication()
     prompts: str = "prompts"
@@ -156,13 +152,24 @@ class Project:
 
     def batch_files(self) -> dict[str, Path]:
         """Batch -> its file. A file whose name cannot name a partition is left out: `misnamed_files` has it."""
-        return {path.stem: path for path in self._prompt_files() if BATCH_NAME.fullmatch(path.stem)}
+        found: dict[str, Path] = {}
+        for path in self._prompt_files():
+            if BATCH_NAME.fullmatch(path.stem) and found.setdefault(path.stem, path) != path:
+                raise PromptFileError(f"{path} and {found[path.stem].name} are one batch; rename one of them")
+        return found
+
+    def batch_file(self, batch: str) -> Path:
+        """The file of a batch. Raises PromptFileError where there is none."""
+        file = self.batch_files().get(batch)
+        if file is None:
+            raise PromptFileError(f"{self.prompts}: no file of batch {batch!r}; it is one of {', '.join(BATCH_FILES)}")
+        return file
 
     def misnamed_files(self) -> list[str]:
         return [path.name for path in self._prompt_files() if not BATCH_NAME.fullmatch(path.stem)]
 
     def _prompt_files(self) -> list[Path]:
-        return sorted(path for path in self.prompts.glob("*.jsonl") if not path.name.startswith("."))
+        return sorted(path for path in self.prompts.glob("[!.]*") if path.suffix in BATCH_FILES)
 
 
 def load_project(folder: Path) -> Project:

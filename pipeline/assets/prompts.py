@@ -15,6 +15,8 @@ def prompts(
     context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
 ) -> dg.MaterializeResult:
     """The tasks of a batch file, validated; a task that is there twice is kept once."""
-    path = project.prompts / f"{context.partition_key}.jsonl"
-    manifest = save(context, store, read_batch(path), inputs={"file": file_hash(path)})
+    path = project.batch_file(context.partition_key)
+    manifest = save(
+        context, store, read_batch(path, project.settings.collect.defaults()), inputs={"file": file_hash(path)}
+    )
     return report(store, manifest)

@@ -1,0 +1,85 @@
+"""What everything read from `tracemill.yaml` is, and what `collect` in it may say."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Base of everything read from `tracemill.yaml`: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(Settings):
+    """The server that answers for the model."""
+
+    base_url: str = "https://api.openai.com/v1"
+    """As the openai SDK takes it."""
+    api: Literal["responses", "chat"] = "responses"
+    """What the server speaks. `chat` serves agents that speak Responses all the same: the recorder translates."""
+    key: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key. It is added by the recorder, and no agent ever sees it."""
+    provider: str | None = None
+    """Whose prices: a name of genai-prices (`openai`, `openrouter`, …). None: by the address."""
+    attempts: Count = 5
+    """How often a request is tried that was refused for now (429, 5xx, no connection)."""
+    timeout: Positive = 600
+    """Seconds that one attempt may take."""
+
+
+class Sandbox(Settings):
+    """Where agents run."""
+
+    kind: Literal["docker", "host"] = "docker"
+    """`docker`: a container a prompt, closed but for the recorder. `host`: a process like any other: it can do what you
+    can."""
+    image: str = "tracemill-sandbox"
+    """Built from deploy/sandbox.Dockerfile."""
+    memory: str = "4g"
+    cpus: Positive = 2
+    pids: Count = 512
+    """Processes."""
+
+
+class Limits(Settings):
+    """How much at a time, and how much at all."""
+
+    concurrency: Count = 4
+    """Prompts at a time."""
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    timeout: Positive = 1800
+    """Seconds that one prompt may take, follow-ups included."""
+    max_usd: Positive | None = None
+    """A run never spends more: a request that might pass it is not sent."""
+    max_tokens: Count | None = None
+    """The same in tokens, told and written together."""
+    max_answer: Count = 32_000
+    """Tokens that a request may be answered with where a budget is set and it says nothing itself."""
+
+
+class Collection(Settings):
+    """How prompts are run that say nothing else themselves."""
+
+    agent: Literal["replay", "chat", "codex", "pi"] = "replay"
+    model: str | None = None
+    system: str | None = None
+    sampling: dict[str, Any] = {}
+    """As `records.Decoding`."""
+    endpoint: Endpoint = Endpoint()
+    sandbox: Sandbox = Sandbox()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _a_model_is_named(self) -> "Collection":
+        if self.agent != "replay" and not self.model:
+            raise ValueError(f"model: {self.agent} runs a model: name it")
+        return self
+
+    def defaults(self) -> dict[str, Any]:
+        """What a prompt is that does not say."""
+        return {"agent": self.agent, "model": self.model, "system": self.system, "sampling": dict(self.sampling)}
