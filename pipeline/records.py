@@ -6,7 +6,9 @@ Frozen structs. Columns of one number a token are numpy arrays; everything else 
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
 
 import msgspec
 import numpy as np
@@ -78,6 +80,20 @@ class TraceFile(msgspec.Struct, frozen=True):
 
     name: str
     data: bytes
+
+    def open(self) -> BinaryIO:
+        """Its bytes, from the beginning."""
+        return BytesIO(self.data)
+
+
+class LocalFile(TraceFile, frozen=True):
+    """A file that stays where it is, for sessions that memory should not hold. It is read, never stored."""
+
+    data: bytes = b""
+    path: Path = Path()
+
+    def open(self) -> BinaryIO:
+        return self.path.open("rb")
 
 
 Status = Literal["complete", "length", "aborted", "error", "killed", "unknown"]
@@ -163,6 +179,25 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str
     line: int
     """From 1."""
+    pointer: str = ""
+    """A JSON pointer (RFC 6901) into the line."""
+    time: str = ""
+    """When it was written, as the trace spells it."""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What a trace says of where it comes from."""
+
+    session: str | None = None
+    parent: str | None = None
+    """The session that this one is a fork or a sub-agent of."""
+    repository: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+    began: str | None = None
+    ended: str | None = None
+    """Times of the first and the last line, as the trace spells them."""
+    usage: Usage = Usage()
 
 
 class Flaw(msgspec.Struct, frozen=True):
@@ -184,6 +219,8 @@ class Scrub(msgspec.Struct, frozen=True):
 
 
 CUT = "cut off by the token limit: the model did not stop here"
+REPEATED = "learned in an earlier conversation, which this one repeats"
+UNRECORDED = "unrecorded"
 
 
 class Conversation(Row, frozen=True, kw_only=True):
@@ -207,6 +244,11 @@ class Conversation(Row, frozen=True, kw_only=True):
     """The day on which the session began."""
     status: Status = "unknown"
     flaws: tuple[Flaw, ...] = ()
+    unreadable: tuple[int, ...] = ()
+    """Assistant messages whose thought the provider kept to itself: `reasoning` is a summary of it, or nothing."""
+    origin: Origin = Origin()
+    checked: str = UNRECORDED
+    """Against what the recorder saw the model being sent: `verified`, `differs: <where>`, `unrecorded`."""
     uncounted: dict[str, int] = {}
     """Trace entries that are not conversation and that the converter does not know, by type."""
     metadata: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
@@ -40,9 +41,9 @@ def session(name: str) -> bytes:
     return "".join(f"{line}\n" for line in SESSIONS[name]).encode()
 
 
-def trace(name: str, data: bytes) -> Trace:
+def trace(name: str, data: bytes, number: int = 1) -> Trace:
     file = TraceFile("s.jsonl", data)
-    return Trace(id="t-1", prompt_id="p-1", prompt="", agent="replay", format=name, files=(file,))
+    return Trace(id=f"t-{number}", prompt_id="p-1", prompt="", agent="replay", format=name, files=(file,))
 
 
 def converted(name: str, data: bytes) -> Conversation | Reject:
@@ -86,8 +87,9 @@ def test_broken_json_in_the_middle_is_a_reject(name):
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not_text"),
-        (b"\x28\xb5\x2f\xfd\x04\x61 a compressed rollout", "invalid_json"),
+        (b"\x7fELF\2\1\1\0\0\0\n", "not_text"),
+        (b"\x28\xb5\x2f\xfd\x04\x61 a compressed rollout", "unreadable"),
+        (b"\x1f\x8b\x08\x00 another", "unreadable"),
         (b"\xff\xfe\xfd", "invalid_json"),
         (b"just words\n", "invalid_json"),
         (b"{}\n", "invalid_field"),
@@ -119,18 +121,17 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character(name):
 
 
 def test_a_bad_session_spoils_no_other(name):
-    good, bad = trace(name, session(name)), trace(name, session(name)[3:])
-    kinds = [type(row) for row in convert([good, bad, good])]
+    good, bad, fine = (trace(name, session(name)[cut:], at) for at, cut in enumerate((0, 3, 0)))
+    kinds = [type(row) for row in convert([good, bad, fine])]
     assert kinds == [Conversation, Reject, Conversation]
 
 
 def test_traces_are_converted_as_they_come(name):
     def endless() -> Iterator[Trace]:
-        while True:
-            yield trace(name, session(name))
+        for number in count():
+            yield trace(name, session(name), number)
 
-    rows = convert(endless())
-    assert next(rows) == next(rows)
+    assert [row.id for row in islice(convert(endless()), 2)] == ["t-0-0", "t-1-0"]
 
 
 def damaged(data: bytes, seed: int, times: int) -> Iterator[bytes]:

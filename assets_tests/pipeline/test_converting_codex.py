@@ -1,14 +1,16 @@
 """Codex rollouts are told as what the model saw and wrote."""
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipeline.converting import convert
-from pipeline.records import Conversation, Place, Reject, Trace, TraceFile
+from pipeline.records import REPEATED, Conversation, Flaw, Origin, Place, Reject, Trace, TraceFile, Usage
 from renderers.messages import Message, Part, ToolCall
 
 Line = dict[str, Any]
@@ -128,10 +130,11 @@ def test_the_base_prompt_comes_first_and_once(read):
     (code_mode,) = read(meta(base_instructions=base), developer, ASKED, said("assistant", "Done."))
     assert classic.messages == code_mode.messages
     assert classic.messages[0] == Message("system", "Be good.")
-    assert (classic.places[0], code_mode.places[0]) == (Place("0.jsonl", 1), Place("0.jsonl", 2))
+    assert classic.places[0] == Place("0.jsonl", 1, "/payload/base_instructions")
+    assert code_mode.places[0] == Place("0.jsonl", 2, "/payload")
 
 
-def test_several_pieces_stay_parts_and_pictures_are_placeholders(read):
+def test_several_pieces_stay_parts_and_pictures_hold_their_bytes(read):
     picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     (told,) = read(
         meta(),
@@ -143,8 +146,9 @@ def test_several_pieces_stay_parts_and_pictures_are_placeholders(read):
         said("assistant", "Red."),
     )
     assert told.messages[0] == Message("system", (Part("text", "One."), Part("text", "Two.")))
-    assert told.messages[1].content == (Part("text", "See:"), Part("image_url"))
-    assert told.messages[3].content == (Part("image_url"),)
+    shown = Part("image_url", source="data:image/png;base64,AAAA")
+    assert told.messages[1].content == (Part("text", "See:"), shown)
+    assert told.messages[3].content == (shown,)
 
 
 def test_custom_calls_are_wrapped_and_tools_declared_so(read):
@@ -290,7 +294,6 @@ def test_what_is_no_conversation_is_counted_if_it_is_new(read):
         (item("message", role="user", content=[{"type": "hologram"}]), "unknown_item"),
         (output("c1", [{"type": "encrypted_content", "encrypted_content": "AAAA"}]), "unknown_item"),
         ({"type": "compacted", "payload": {"message": "only a summary"}}, "lost_history"),
-        (event("thread_rolled_back", num_turns=1), "rolled_back"),
         (item("function_call", name="shell", arguments={}, call_id="c1"), "invalid_field"),
         (item("message", role="user"), "invalid_field"),
     ],
@@ -309,3 +312,135 @@ def test_a_session_without_an_answer_is_a_reject(read):
 def test_another_first_line_is_another_format(read):
     (reject,) = read({"type": "session", "version": 3, "id": "a pi session"}, ASKED)
     assert (reject.reason, reject.detail[:10]) == ("wrong_format", "0.jsonl:1:")
+
+
+def test_what_was_taken_back_is_a_branch_of_its_own(read):
+    first, second = read(
+        meta(),
+        said("user", "<environment_context>"),
+        ASKED,
+        said("assistant", "One."),
+        USAGE,
+        said("developer", "Mode: fast."),
+        said("user", "Wrong."),
+        said("assistant", "Two."),
+        USAGE,
+        event("thread_rolled_back", num_turns=1),
+        said("user", "Right."),
+        said("assistant", "Three."),
+        USAGE,
+    )
+    assert [message.content for message in first.messages][2:] == ["One.", "Mode: fast.", "Wrong.", "Two."]
+    assert [message.content for message in second.messages][1:] == ["Fix it.", "One.", "Right.", "Three."]
+    assert first.flaws == ()
+    assert second.flaws == (Flaw(2, REPEATED),)
+
+
+def test_the_oldest_files_have_no_envelopes(read):
+    (told,) = read(
+        {"id": "t1", "timestamp": "2025-08-01T10:00:00.000Z", "instructions": None, "git": {"commit_hash": "abc"}},
+        {"record_type": "state"},
+        {"type": "message", "id": None, "role": "user", "content": [{"type": "input_text", "text": "Fix it."}]},
+        {"record_type": "state"},
+        {"type": "function_call", "id": "fc", "name": "shell", "arguments": "{}", "call_id": "c1"},
+        {"type": "function_call_output", "call_id": "c1", "output": "ok"},
+        {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Done."}]},
+    )
+    assert [message.role[0] for message in told.messages] == list("uata")
+    assert (told.origin.session, told.origin.commit, told.uncounted) == ("t1", "abc", {})
+    assert told.places[1] == Place("0.jsonl", 5)
+
+
+@pytest.mark.parametrize("compress", [lambda data: pa.compress(data, "zstd", asbytes=True), gzip.compress])
+def test_archived_sessions_are_read_compressed(compress):
+    data = b"".join(map(dumped, (meta(), ASKED, said("assistant", "Done."))))
+    file = TraceFile("r.jsonl.zst", compress(data))
+    (told,) = convert([Trace(id="t", prompt_id="p", prompt="", agent="replay", format="codex", files=(file,))])
+    assert [message.content for message in told.messages] == ["Fix it.", "Done."]
+    assert told.places[0] == Place("r.jsonl.zst", 2, "/payload")
+
+
+def test_a_thought_that_nobody_can_read_is_marked(read):
+    summary = [{"type": "summary_text", "text": "Hm."}]
+    (told,) = read(
+        meta(),
+        ASKED,
+        item("reasoning", summary=summary, encrypted_content="AAAA"),
+        said("assistant", "One."),
+        USAGE,
+        item("reasoning", summary=summary, content=[{"type": "reasoning_text", "text": "raw"}], encrypted_content="A"),
+        said("assistant", "Two."),
+    )
+    assert [message.reasoning for message in told.messages] == [None, "Hm.", "raw"]
+    assert told.unreadable == (1,)
+
+
+def test_an_answer_that_rests_on_a_hosted_search_is_flawed(read):
+    search = item("web_search_call", action={"type": "search", "query": "x"})
+    (told,) = read(meta(), ASKED, search, USAGE, said("assistant", "Found."), USAGE, said("assistant", "So."), USAGE)
+    assert [flaw.message for flaw in told.flaws] == [1]
+    assert "hosted" in told.flaws[0].reason
+
+
+def test_every_kind_of_call_is_told(read):
+    spec = {"type": "function", "name": "wait", "parameters": {"type": "object"}}
+    (told,) = read(
+        meta(),
+        item("additional_tools", role="developer", tools=[{"type": "function", "name": "sh"}]),
+        ASKED,
+        item("local_shell_call", call_id="c1", status="completed", action={"type": "exec", "command": ["ls"]}),
+        item("tool_search_call", call_id="c2", execution="client", arguments={"query": "wait"}),
+        USAGE,
+        output("c1"),
+        item("tool_search_output", call_id="c2", execution="client", status="completed", tools=[spec]),
+        item("agent_message", author="root", recipient="me", content=[{"type": "input_text", "text": "Hurry."}]),
+        said("assistant", "Done."),
+    )
+    shell, search = told.messages[1].tool_calls
+    assert (shell.name, json.loads(shell.arguments)["command"]) == ("local_shell", ["ls"])
+    assert search == ToolCall("tool_search", '{"query": "wait"}', "c2")
+    assert told.messages[3] == Message("tool", json.dumps([spec]), tool_call_id="c2")
+    assert told.messages[4] == Message("user", "Hurry.", name="root")
+    assert [tool["function"]["name"] for tool in told.tools] == ["sh", "wait"]
+
+
+def test_a_session_says_where_it_comes_from_and_what_it_cost(read):
+    spent = {"input_tokens": 10, "cached_input_tokens": 4, "output_tokens": 3, "reasoning_output_tokens": 1}
+    git = {"commit_hash": "abc", "branch": "main", "repository_url": "https://me:key@example.org/x.git"}
+    first = {"timestamp": "2026-01-01T00:00:00Z", **meta(timestamp="2026-01-01T00:00:00Z", git=git)}
+    record = {"type": "token_usage_record", "payload": {"usage": spent}}
+    (told,) = read(first, ASKED, said("assistant", "One."), record, said("assistant", "Two."), record)
+    assert told.origin == Origin(
+        session="t1",
+        repository="https://example.org/x.git",
+        branch="main",
+        commit="abc",
+        began="2026-01-01T00:00:00Z",
+        ended="2026-01-01T00:00:00Z",
+        usage=Usage(input=20, cached=8, output=6, reasoning=2),
+    )
+
+
+def test_old_files_say_at_last_what_they_cost(read):
+    def count(n: int) -> Line:
+        return event("token_count", info={"total_token_usage": {"input_tokens": n, "output_tokens": n}})
+
+    (told,) = read(meta(), ASKED, said("assistant", "One."), count(1), count(1), said("assistant", "Two."), count(5))
+    assert told.origin.usage == Usage(input=5, output=5)
+
+
+def test_an_answer_that_a_compaction_kept_is_learned_where_it_was_given(read):
+    kept = [said("assistant", "One.")["payload"]]
+    first, second = read(
+        meta(),
+        ASKED,
+        said("assistant", "One."),
+        USAGE,
+        {"type": "compacted", "payload": {"message": "", "replacement_history": kept}},
+        said("assistant", "Two."),
+        USAGE,
+    )
+    assert first.flaws == ()
+    assert [message.content for message in second.messages] == ["One.", "Two."]
+    assert second.flaws == (Flaw(0, REPEATED),)
+    assert second.places[0].pointer == "/payload/replacement_history/0"

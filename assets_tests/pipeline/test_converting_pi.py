@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.converting import convert
-from pipeline.records import CUT, Conversation, Reject, Trace, TraceFile
+from pipeline.records import CUT, REPEATED, Conversation, Flaw, Reject, Trace, TraceFile, Usage
 from renderers.messages import Message, Part, ToolCall
 
 Line = dict[str, Any]
@@ -16,6 +16,7 @@ Convert = Callable[..., list[Conversation | Reject]]
 
 HEAD: Line = {"type": "session", "version": 3, "id": "s1"}
 PICTURE: dict[str, Any] = {"type": "image", "data": "AAAA", "mimeType": "image/png"}
+SHOWN = Part("image_url", source="data:image/png;base64,AAAA")
 
 
 def entry(at: str, after: str | None, kind: str = "message", **fields: Any) -> Line:
@@ -200,7 +201,7 @@ def test_others_speak_in_the_users_role(read):
         "Ran `ls`\n```\nx\n\n```\n\nCommand exited with code 2\n\n[Output truncated. Full output: /tmp/o]",
         "Ran `true`\n(no output)\n\n(command cancelled)",
         "Note.",
-        (Part("text", "A"), Part("image_url")),
+        (Part("text", "A"), SHOWN),
         "Done.",
     ]
 
@@ -214,11 +215,11 @@ def test_pictures_in_results_stand_where_the_provider_has_room(read, api):
         output("d", "c", "c2"),
         answered("e", "d", "Red.", api=api),
     )
-    attached = (Part("text", "Attached image(s) from tool result:"), Part("image_url"))
+    attached = (Part("text", "Attached image(s) from tool result:"), SHOWN)
     if api == "openai-completions":
         assert contents(told)[2:] == ["(see attached image)", "(no tool output)", attached, "Red."]
     else:
-        assert contents(told)[2:] == [(Part("image_url"),), "(no tool output)", "Red."]
+        assert contents(told)[2:] == [(SHOWN,), "(no tool output)", "Red."]
 
 
 def test_a_call_without_a_result_gets_one_if_the_talk_goes_on(read):
@@ -291,3 +292,55 @@ def test_an_answer_that_is_not_what_the_model_wrote_is_named(read: Convert):
     assert [flaw.message for flaw in told.flaws] == [1, 3]
     assert "bash" in told.flaws[0].reason
     assert told.flaws[1].reason == CUT
+
+
+def test_the_oldest_compactions_name_what_they_kept_by_its_line(read):
+    lines = [{**line} for line in (asked("a", None), answered("b", "a", "One."), asked("c", "b", "More?"))]
+    compaction = {"type": "compaction", "summary": "Sum.", "firstKeptEntryIndex": 3}
+    bare = [{k: v for k, v in line.items() if k not in ("id", "parentId")} for line in lines]
+    last = {k: v for k, v in answered("d", "c", "Two.").items() if k not in ("id", "parentId")}
+    first, second = read(*bare, compaction, last, head={"type": "session", "id": "s1"})
+    assert contents(first) == ["Fix it.", "One.", "More?"]
+    assert contents(second)[1:] == ["More?", "Two."]
+
+
+def test_a_fork_that_copied_its_parent_is_learned_once():
+    head, fork = HEAD, {**HEAD, "id": "s2", "parentSession": "/home/me/2026_s1.jsonl"}
+    timed = [
+        {**line, "timestamp": f"2026-01-01T00:00:0{at}Z"}
+        for at, line in enumerate(
+            [asked("a", None), answered("b", "a", "One."), asked("c", "b", "More?"), answered("d", "c", "Two.")]
+        )
+    ]
+    sessions = {"s1": [head, *timed[:2]], "s2": [fork, *timed]}
+    traces = [
+        Trace(
+            id=name,
+            prompt_id="p",
+            prompt="",
+            agent="replay",
+            format="pi",
+            files=(TraceFile(f"{name}.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in lines)),),
+        )
+        for name, lines in sessions.items()
+    ]
+    parent, told = convert(traces)
+    assert isinstance(parent, Conversation)
+    assert isinstance(told, Conversation)
+    assert (parent.flaws, told.flaws) == ((), (Flaw(1, REPEATED),))
+    assert (parent.origin.parent, told.origin.parent) == (None, "s1")
+    (again,) = list(convert([*traces, *traces]))[2:3]
+    assert isinstance(again, Reject)
+    assert again.reason == "repeated"
+
+
+def test_what_came_from_the_cache_is_counted_as_read(read):
+    spent = {"input": 5, "cacheRead": 3, "cacheWrite": 2, "output": 4, "reasoning": 1}
+    (told,) = read(asked("a", None), answered("b", "a", "Done.", usage=spent))
+    assert told.origin.usage == Usage(input=10, cached=3, cache_written=2, output=4, reasoning=1)
+
+
+def test_a_thought_that_was_kept_back_is_marked(read):
+    hidden = {"type": "thinking", "thinking": "", "redacted": True}
+    (told,) = read(asked("a", None), answered("b", "a", hidden, "One."))
+    assert told.unreadable == (1,)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.converting import convert
 from pipeline.records import Conversation, Trace, TraceFile
-from renderers.messages import Message, Part, from_hub, tojson
+from renderers.messages import Message, from_hub, tojson
 
 REFERENCE = Path(os.environ.get("TRACEMILL_REFERENCE", Path(__file__).resolve().parents[3] / "shared")) / "traces"
 CASES = sorted(path.parent for path in REFERENCE.glob("*/*/ground_truth.json"))
@@ -44,7 +44,7 @@ def segments(case: Path) -> Iterator[tuple[tuple[Message, ...], list[dict[str, A
     """What the model saw and answered, window by window, in our words."""
     for thread in json.loads((case / "ground_truth.json").read_bytes()).values():
         for segment in thread:
-            told = tuple(map(without_bytes, from_hub(in_functions(message) for message in segment["messages"])))
+            told = from_hub(in_functions(message) for message in segment["messages"])
             yield tuple(map(respelled, told)) if case.parent.name == "pi" else told, segment["tools"]
 
 
@@ -57,13 +57,6 @@ def in_functions(message: dict[str, Any]) -> dict[str, Any]:
         for call in message.get("tool_calls", ())
     ]
     return {**message, "tool_calls": calls}
-
-
-def without_bytes(message: Message) -> Message:
-    """Pictures as placeholders: their bytes stay in the trace."""
-    if isinstance(message.content, str):
-        return message
-    return message.but(content=tuple(Part(part.type, part.text) for part in message.content))
 
 
 def respelled(message: Message) -> Message:

@@ -1,20 +1,32 @@
-"""The JSON lines of a byte-raw session file, decoded and validated one by one.
+"""The JSON lines of a byte-raw session file, decoded and validated one by one, never more than one in memory.
 
 Lines end with LF only: U+2028 and its like are text. A last line that a killed process left half written is no error.
+A file may be compressed as agents compress what they archive (zstd, gzip).
 """
 
+import gzip
+import io
 import re
+import shutil
+import tempfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
+import pyarrow as pa
 
 from pipeline.errors import TraceError
 from pipeline.records import Place, TraceFile
 
 T = TypeVar("T")
 
+LINE_BYTES = 256 << 20
+"""A longer line is no line: memory has an end."""
+ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 SURROGATE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
 """An escaped backslash, a pair of surrogates, or (the group) half a pair: JavaScript cuts anywhere and writes that."""
 NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -28,22 +40,63 @@ def day_of(timestamp: str) -> date | None:
         return None
 
 
-def read_lines(file: TraceFile, shape: type[T]) -> tuple[list[tuple[Place, T]], bool]:
-    """Every line in its place, and whether a torn last line was left out. Raises TraceError naming file and line."""
-    if not file.data.strip():
-        raise TraceError("empty", f"{file.name} is empty; collect the session again, or drop its prompt")
-    if b"\0" in file.data:
-        raise TraceError("not_text", f"{file.name} is not a text file; point to the session's .jsonl file")
-    *whole, (last, rest) = _numbered(file)
-    records = [(place, decode(line, shape, place)) for place, line in whole if line.strip()]
-    if not rest.strip():
-        return records, False
+@contextmanager
+def opened(file: TraceFile) -> Iterator[BinaryIO]:
+    """The file's bytes, decompressed on the way."""
+    with file.open() as raw:
+        start = raw.read(4)
+        raw.seek(0)
+        if start == ZSTD:
+            with pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd") as stream:
+                yield io.BufferedReader(stream)  # pyright: ignore[reportArgumentType]  # a raw stream in all but name
+        elif start[:2] == GZIP:
+            with gzip.open(raw) as stream:
+                yield stream  # pyright: ignore[reportReturnType]
+        else:
+            yield raw
+
+
+def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
+    """Every line that holds something: its place, where it begins, itself. Raises TraceError for what is no text."""
+    number = start = 0
+    with opened(file) as stream, _intact(file):
+        while line := stream.readline(LINE_BYTES + 1):
+            number += 1
+            place = Place(file.name, number)
+            if len(line) > LINE_BYTES or b"\0" in line:
+                raise refused("not_text", place, "no line of a text file; point to the session's .jsonl file")
+            if line.strip():
+                yield place, start, line
+            start += len(line)
+
+
+@contextmanager
+def _intact(file: TraceFile) -> Iterator[None]:
+    """Raises TraceError where a file cannot be read, or not be decompressed."""
     try:
-        return [*records, (last, decode(rest, shape, last))], False
-    except TraceError as error:
-        if error.reason == "invalid_json" and records:
-            return records, True
-        raise
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise TraceError("unreadable", f"{file.name}: {error}; collect the session again") from error
+
+
+def read_lines(file: TraceFile, shape: type[T], torn: Counter[str]) -> Iterator[tuple[Place, T]]:
+    """Every line in its place; a torn last line is left out and counted. Raises TraceError naming file and line."""
+    for place, _, line in whole_lines(file, torn):
+        yield place, decode(line, shape, place)
+
+
+def whole_lines(file: TraceFile, torn: Counter[str]) -> Iterator[tuple[Place, int, bytes]]:
+    """As `raw_lines`, without a torn last line, and with half pairs of surrogates repaired."""
+    empty = True
+    for place, start, line in raw_lines(file):
+        repaired = _repaired(line)
+        if not line.endswith(b"\n") and not empty and not _is_json(repaired):
+            torn["torn line"] += 1
+            return
+        empty = False
+        yield place, start, repaired
+    if empty:
+        raise TraceError("empty", f"{file.name} is empty; collect the session again, or drop its prompt")
 
 
 def decode(line: bytes | msgspec.Raw, shape: type[T] | Any, place: Place) -> T:
@@ -67,9 +120,50 @@ def unknown(what: str, place: Place) -> TraceError:
     return refused("unknown_item", place, f"the model saw a {what}, which no chat message can hold; drop this session")
 
 
-def _numbered(file: TraceFile) -> Iterator[tuple[Place, bytes]]:
-    for number, line in enumerate(file.data.split(b"\n"), 1):
-        yield Place(file.name, number), _repaired(line)
+def at(place: Place, pointer: str, time: str = "") -> Place:
+    """A place within a line."""
+    return Place(place.file, place.line, pointer, time or place.time)
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A line that is read again when it is told: its place, and where it lies."""
+
+    place: Place
+    start: int
+    size: int
+
+
+class Seekable:
+    """A file whose lines are read where they lie, so that a tree of them need not be in memory."""
+
+    def __init__(self, file: TraceFile, stream: BinaryIO):
+        self.name, self.stream = file.name, stream
+
+    def read(self, kept: Kept, shape: type[T]) -> T:
+        self.stream.seek(kept.start)
+        return decode(_repaired(self.stream.read(kept.size)), shape, kept.place)
+
+
+@contextmanager
+def seekable(file: TraceFile) -> Iterator[Seekable]:
+    """The file's lines by where they lie; a compressed file is unpacked first, to a file if it is large."""
+    with opened(file) as stream:
+        if isinstance(stream, io.BytesIO | io.BufferedReader) and stream.seekable():
+            yield Seekable(file, stream)
+            return
+        with tempfile.SpooledTemporaryFile(max_size=LINE_BYTES) as unpacked:
+            with _intact(file):
+                shutil.copyfileobj(stream, unpacked)
+            yield Seekable(file, unpacked)  # pyright: ignore[reportArgumentType]
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        line.decode()
+        msgspec.json.decode(line)
+    except NO_JSON:
+        return False
+    return True
 
 
 def _repaired(line: bytes) -> bytes:

@@ -7,21 +7,28 @@ aborted is not sent again, and not told. Pi 1.x records prompt and tools in syst
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.converting.lines import day_of, read_lines, refused, unknown
+from pipeline.converting.lines import (
+    Kept,
+    Seekable,
+    at,
+    day_of,
+    decode,
+    refused,
+    seekable,
+    unknown,
+    whole_lines,
+)
 from pipeline.converting.pi_entries import (
     ATTACHED,
     BRANCH,
     COMPACTED,
-    IMAGE,
     NOT_TOLD,
     TOLD,
     Entry,
-    Node,
     Said,
     answer,
     blocks_of,
@@ -29,13 +36,26 @@ from pipeline.converting.pi_entries import (
     flaw,
     result,
     shell,
+    unreadable,
 )
-from pipeline.records import Conversation, Flaw, Place, Status, Trace
+from pipeline.records import Conversation, Flaw, Origin, Place, Status, Trace, Usage
 from renderers.messages import Message
 
 Placed = list[tuple[Message, Place]]
 STATUS: dict[str | None, Status] = {"stop": "complete", "length": "length", "error": "error", "aborted": "aborted"}
 """By the last answer's `stopReason`; an answer that wants a tool, and no more, was killed."""
+SPOKEN = ("user", "assistant", "toolResult")
+
+
+class Node(NamedTuple):
+    """What is kept of an entry in memory: the rest is read again when it is told."""
+
+    kept: Kept
+    type: str
+    id: str | None
+    parent_id: str | None
+    role: str | None
+    stop: str | None
 
 
 class Told(NamedTuple):
@@ -52,59 +72,111 @@ class Window(NamedTuple):
     rest: list[Told]
 
 
+class Session(NamedTuple):
+    """A file: its first line, its entries, and what was counted."""
+
+    lines: Seekable
+    head: Entry
+    nodes: list[Node]
+    uncounted: dict[str, int]
+
+    def entry(self, node: Node) -> Entry:
+        return self.lines.read(node.kept, Entry)
+
+
 def convert(trace: Trace) -> Iterator[Conversation]:
     """A conversation a context window, branch by branch."""
-    nodes, uncounted, day = _nodes(trace)
-    window, told_before = 0, set[Place]()
-    for branch in _branches(nodes):
-        for end in [*_compactions(branch), len(branch)]:
-            shown = _window(branch[:end])
-            answers = [told for told in shown.rest if told.said.role == "assistant"]
-            if all(told.place in told_before for told in answers):
-                continue
-            told_before.update(told.place for told in answers)
-            messages, tools = _messages(shown, answers[-1].said), _tools(shown.system)
-            yield Conversation(
-                id=f"{trace.id}-{window}",
-                trace_id=trace.id,
-                prompt_id=trace.prompt_id,
-                window=window,
-                messages=tuple(message for message, _ in messages),
-                places=tuple(place for _, place in messages),
-                tools=tools,
-                tools_recorded=any(told.said.tools_added is not None for told in shown.system),
-                format=trace.format,
-                model=answers[-1].said.response_model or answers[-1].said.model,
-                date=day,
-                status=_status(branch),
-                flaws=tuple(_flaws(messages, answers)),
-                uncounted=uncounted,
-                metadata=trace.metadata,
-            )
-            window += 1
+    with seekable(trace.files[0]) as lines:
+        session = _session(trace, lines)
+        number, told_before = 0, set[Place]()
+        for branch in _branches(session.nodes):
+            for end in [*_compactions(branch), len(branch)]:
+                shown = _window(session, branch[:end])
+                answers = [told for told in shown.rest if told.said.role == "assistant"]
+                if all(told.place in told_before for told in answers):
+                    continue
+                new = [told for told in answers if told.place not in told_before]
+                told_before.update(told.place for told in answers)
+                yield _conversation(trace, session, branch, shown, answers, new, number)
+                number += 1
 
 
-def _nodes(trace: Trace) -> tuple[list[Node], dict[str, int], date | None]:
-    lines, torn = read_lines(trace.files[0], Entry)
-    place, head = lines[0]
-    if head.type != "session":
-        raise refused("wrong_format", place, "no Pi session: a `session` line comes first; set `format`")
-    uncounted = Counter(entry.type for _, entry in lines if entry.type not in NOT_TOLD | TOLD)
-    uncounted.update({"torn line": 1} if torn else {})
-    return [Node(place, entry) for place, entry in lines[1:]], dict(uncounted), day_of(head.timestamp)
+def _conversation(
+    trace: Trace,
+    session: Session,
+    branch: list[Node],
+    shown: Window,
+    answers: list[Told],
+    new: list[Told],
+    number: int,
+) -> Conversation:
+    messages, tools = _messages(shown, answers[-1].said), _tools(shown.system)
+    usage = sum((told.said.usage.usage for told in new if told.said.usage), Usage())
+    hidden = {told.place for told in answers if unreadable(told.said)}
+    return Conversation(
+        id=f"{trace.id}-{number}",
+        trace_id=trace.id,
+        prompt_id=trace.prompt_id,
+        window=number,
+        messages=tuple(message for message, _ in messages),
+        places=tuple(place for _, place in messages),
+        tools=tools,
+        tools_recorded=any(told.said.tools_added is not None for told in shown.system),
+        format=trace.format,
+        model=answers[-1].said.response_model or answers[-1].said.model,
+        date=day_of(session.head.timestamp),
+        status=_status(branch),
+        flaws=tuple(_flaws(messages, answers)),
+        unreadable=tuple(i for i, (m, place) in enumerate(messages) if m.role == "assistant" and place in hidden),
+        origin=_origin(session, branch, usage),
+        uncounted=session.uncounted,
+        metadata=trace.metadata,
+    )
+
+
+def _origin(session: Session, branch: list[Node], usage: Usage) -> Origin:
+    """Pi names a parent by its file, in a folder of the machine: only the end of its name is kept."""
+    parent = session.head.parent_session
+    return Origin(
+        session=session.head.id,
+        parent=parent.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl").rpartition("_")[2]
+        if parent
+        else None,
+        began=session.head.timestamp or None,
+        ended=branch[-1].kept.place.time or None,
+        usage=usage,
+    )
+
+
+def _session(trace: Trace, lines: Seekable) -> Session:
+    head, nodes, uncounted = None, [], Counter[str]()
+    for place, start, line in whole_lines(trace.files[0], uncounted):
+        entry = decode(line, Entry, place)
+        if head is None:
+            if entry.type != "session":
+                raise refused("wrong_format", place, "no Pi session: a `session` line comes first; set `format`")
+            head = entry
+            continue
+        said = entry.message
+        kept = Kept(at(place, "", entry.timestamp), start, len(line))
+        role, stop = (said.role, said.stop_reason) if said else (None, None)
+        nodes.append(Node(kept, entry.type, entry.id, entry.parent_id, role, stop))
+        uncounted.update({entry.type: 1} if entry.type not in NOT_TOLD | TOLD else {})
+    assert head is not None, "an empty file is refused before"
+    return Session(lines, head, nodes, dict(uncounted))
 
 
 def _branches(nodes: list[Node]) -> Iterator[list[Node]]:
     """From the root to each leaf, in the order of the leaves. The oldest files have no ids: they are one branch."""
-    if all(node.entry.id is None for node in nodes):
+    if all(node.id is None for node in nodes):
         yield nodes
         return
     by_id = _by_id(nodes)
-    parents = {node.entry.parent_id for node in nodes}
+    parents = {node.parent_id for node in nodes}
     for leaf in nodes:
-        if leaf.entry.id not in parents:
+        if leaf.id not in parents:
             path = [leaf]
-            while (above := path[-1].entry.parent_id) is not None:
+            while (above := path[-1].parent_id) is not None:
                 path.append(by_id[above])
             yield path[::-1]
 
@@ -112,32 +184,40 @@ def _branches(nodes: list[Node]) -> Iterator[list[Node]]:
 def _by_id(nodes: list[Node]) -> dict[str, Node]:
     """Entries come after their parents, so following them upwards ends at a root."""
     by_id: dict[str, Node] = {}
-    for place, entry in nodes:
-        if entry.id is None or entry.id in by_id:
-            raise refused("broken_tree", place, f"id {entry.id!r} is none, or another entry's; restore the file")
-        if entry.parent_id is not None and entry.parent_id not in by_id:
-            raise refused("broken_tree", place, f"its parent {entry.parent_id!r} is not above it; restore the file")
-        by_id[entry.id] = Node(place, entry)
+    for node in nodes:
+        place = node.kept.place
+        if node.id is None or node.id in by_id:
+            raise refused("broken_tree", place, f"id {node.id!r} is none, or another entry's; restore the file")
+        if node.parent_id is not None and node.parent_id not in by_id:
+            raise refused("broken_tree", place, f"its parent {node.parent_id!r} is not above it; restore the file")
+        by_id[node.id] = node
     return by_id
 
 
 def _compactions(branch: list[Node]) -> list[int]:
-    return [index for index, node in enumerate(branch) if node.entry.type == "compaction"]
+    return [index for index, node in enumerate(branch) if node.type == "compaction"]
 
 
-def _window(path: list[Node]) -> Window:
+def _window(session: Session, path: list[Node]) -> Window:
     """What Pi sends at the end of this path: its last compaction's summary, what that kept, and what came after."""
-    edits = {node.entry.target_id: node.entry for node in path if node.entry.type == "context_edit"}
-    at = max(_compactions(path), default=None)
-    if at is None:
-        return _split(_all_told(path, edits))
-    place, compaction = path[at]
-    kept = [index for index, node in enumerate(path[:at]) if node.entry.id == compaction.first_kept_entry_id]
-    before = _split(_all_told(path[kept[0] : at] if kept else [], edits))
-    after = _split(_all_told(path[at + 1 :], edits))
-    checkpoint = [Told(place, compaction.system_message)] if compaction.system_message else []
-    summary = Told(place, Said("user", COMPACTED.format(compaction.summary)))
+    edits = {entry.target_id: entry for entry in (session.entry(n) for n in path if n.type == "context_edit")}
+    last = max(_compactions(path), default=None)
+    if last is None:
+        return _split(_all_told(session, path, edits))
+    compaction, place = session.entry(path[last]), path[last].kept.place
+    before = _split(_all_told(session, path[_kept(path, last, compaction) : last], edits))
+    after = _split(_all_told(session, path[last + 1 :], edits))
+    checkpoint = [Told(at(place, "/systemMessage"), compaction.system_message)] if compaction.system_message else []
+    summary = Told(at(place, "/summary"), Said("user", COMPACTED.format(compaction.summary)))
     return Window([*checkpoint, *after.system], [summary, *before.rest, *after.rest])
+
+
+def _kept(path: list[Node], last: int, compaction: Entry) -> int:
+    """Where what the compaction kept begins."""
+    if (line := compaction.first_kept_entry_index) is not None and compaction.first_kept_entry_id is None:
+        return next((index for index, node in enumerate(path[:last]) if node.kept.place.line > line), last)
+    wanted = compaction.first_kept_entry_id
+    return next((index for index, node in enumerate(path[:last]) if node.id == wanted), last)
 
 
 def _split(told: list[Told]) -> Window:
@@ -145,24 +225,25 @@ def _split(told: list[Told]) -> Window:
     return Window([t for t in told if t.said.role == "system"], [t for t in told if t.said.role != "system"])
 
 
-def _all_told(nodes: list[Node], edits: dict[str | None, Entry]) -> list[Told]:
-    return [told for node in nodes if (told := _told(node, edits))]
+def _all_told(session: Session, nodes: list[Node], edits: dict[str | None, Entry]) -> list[Told]:
+    return [told for node in nodes if node.type in TOLD and (told := _told(session, node, edits))]
 
 
-def _told(node: Node, edits: dict[str | None, Entry]) -> Told | None:
+def _told(session: Session, node: Node, edits: dict[str | None, Entry]) -> Told | None:
     """What an entry says to the model, after its last edit."""
-    said = _said(node)
-    edit = edits.get(node.entry.id) if node.entry.id else None
+    entry, place = session.entry(node), node.kept.place
+    said = _said(entry, place)
+    edit = edits.get(node.id) if node.id else None
     if said is None or (edit and edit.replacement is None):
         return None
     if edit and edit.replacement:
         said = msgspec.structs.replace(said, content=edit.replacement.content)
-    return Told(node.place, said)
+    return Told(at(place, {"message": "/message", "custom_message": "/content"}.get(entry.type, "/summary")), said)
 
 
-def _said(node: Node) -> Said | None:
+def _said(entry: Entry, place: Place) -> Said | None:
     """An entry as one of the four roles that are sent, or nothing."""
-    entry, said = node.entry, node.entry.message
+    said = entry.message
     if entry.type == "custom_message":
         return Said("user", entry.content)
     if entry.type == "branch_summary" and entry.summary:
@@ -170,10 +251,10 @@ def _said(node: Node) -> Said | None:
     if entry.type != "message":
         return None
     if said is None:
-        raise refused("invalid_field", node.place, "`message` is missing; restore the file")
+        raise refused("invalid_field", place, "`message` is missing; restore the file")
     if said.role == "assistant":
         return None if said.stop_reason in ("error", "aborted") else said
-    return _as_user(said, node.place) if said.role not in ("system", "user", "toolResult") else said
+    return _as_user(said, place) if said.role not in ("system", "user", "toolResult") else said
 
 
 def _as_user(said: Said, place: Place) -> Said | None:
@@ -227,7 +308,10 @@ def _unanswered(calls: dict[str | None, Place]) -> Placed:
 def _attached(results: list[Told]) -> Placed:
     """The pictures of a run of tool results, in a message of the user's."""
     images = [
-        IMAGE for place, said in results for block in blocks_of(said.content, place, "image") if block.type == "image"
+        block.part
+        for place, said in results
+        for block in blocks_of(said.content, place, "image")
+        if block.type == "image"
     ]
     return [(Message("user", (ATTACHED, *images)), results[0].place)] if images else []
 
@@ -254,6 +338,5 @@ def _tools(system: list[Told]) -> tuple[dict[str, Any], ...]:
 
 def _status(branch: list[Node]) -> Status:
     """How the branch ended. Exit codes say nothing: Pi leaves with 0 after a refused key."""
-    said = [node.entry.message for node in branch if node.entry.message]
-    spoken = [message for message in said if message.role in ("user", "assistant", "toolResult")]
-    return STATUS.get(spoken[-1].stop_reason, "killed") if spoken else "unknown"
+    spoken = [node for node in branch if node.role in SPOKEN]
+    return STATUS.get(spoken[-1].stop, "killed") if spoken else "unknown"

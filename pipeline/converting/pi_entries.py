@@ -1,11 +1,11 @@
 """Entries of a Pi session file, and the texts that Pi makes of them for the model."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from pipeline.converting.lines import unknown
-from pipeline.records import CUT, Place
+from pipeline.records import CUT, Place, Usage
 from renderers.messages import Content, Message, Part, ToolCall
 
 COMPACTED = (
@@ -13,7 +13,6 @@ COMPACTED = (
 )
 BRANCH = "The following is a summary of a branch that this conversation came back from:\n\n<summary>\n{}</summary>"
 ATTACHED = Part("text", "Attached image(s) from tool result:")
-IMAGE = Part("image_url")
 NOT_TOLD = frozenset(
     ["session", "model_change", "thinking_level_change", "context_edit", "custom", "label", "session_info", "usage"]
 )
@@ -29,9 +28,20 @@ class Block(msgspec.Struct, frozen=True, rename="camel"):
     thinking: str = ""
     id: str = ""
     name: str = ""
+    data: str = ""
+    mime_type: str = ""
+    redacted: bool = False
+    thinking_signature: str = ""
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
     """As Pi spelled them again; the model's own spelling is lost, and broken JSON has become `{}`."""
     arguments_error: str = ""
+
+    @property
+    def part(self) -> Part:
+        """A picture holds its bytes."""
+        if self.type == "text":
+            return Part("text", self.text)
+        return Part("image_url", source=f"data:{self.mime_type};base64,{self.data}" if self.data else "")
 
 
 Blocks = str | list[Block] | None
@@ -45,6 +55,21 @@ class Tool(msgspec.Struct, frozen=True):
 
 class Named(msgspec.Struct, frozen=True):
     name: str
+
+
+class Spent(msgspec.Struct, frozen=True, rename="camel"):
+    """Unlike elsewhere, `input` leaves out what came from the cache."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    @property
+    def usage(self) -> Usage:
+        told = self.input + self.cache_read + self.cache_write
+        return Usage(told, self.cache_read, self.cache_write, self.output, self.reasoning)
 
 
 class Said(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,6 +94,7 @@ class Said(msgspec.Struct, frozen=True, rename="camel"):
     full_output_path: str | None = None
     exclude_from_context: bool = False
     summary: str = ""
+    usage: Spent | None = None
 
     @property
     def speaker(self) -> tuple[str | None, ...]:
@@ -87,20 +113,16 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     timestamp: str = ""
     id: str | None = None
     parent_id: str | None = None
+    parent_session: str | None = None
     message: Said | None = None
     content: Blocks = None
     summary: str = ""
     first_kept_entry_id: str | None = None
+    first_kept_entry_index: int | None = None
+    """Before entries had ids: the line, from 0."""
     system_message: Said | None = None
     target_id: str | None = None
     replacement: Replacement | None = None
-
-
-class Node(NamedTuple):
-    """An entry in its place."""
-
-    place: Place
-    entry: Entry
 
 
 def blocks_of(content: Blocks, place: Place, *types: str) -> list[Block]:
@@ -113,11 +135,11 @@ def blocks_of(content: Blocks, place: Place, *types: str) -> list[Block]:
 
 
 def content_of(content: Blocks, place: Place) -> Content:
-    """One text as it is, several blocks as parts; a picture is a placeholder, its bytes stay in the trace."""
+    """One text as it is, several blocks as parts."""
     blocks = blocks_of(content, place, "image")
     if len(blocks) == 1 and blocks[0].type == "text":
         return blocks[0].text
-    return tuple(Part("text", block.text) if block.type == "text" else IMAGE for block in blocks) or ""
+    return tuple(block.part for block in blocks) or ""
 
 
 def answer(said: Said, place: Place, *, thinks: bool) -> Message:
@@ -140,11 +162,20 @@ def flaw(said: Said, place: Place) -> str:
     return f"Pi keeps {{}} for the arguments of {', '.join(broken)}, which it could not read" if broken else ""
 
 
+def unreadable(said: Said) -> bool:
+    """Whether it had a thought that nobody can read: kept back, or encrypted with a summary in its place."""
+    blocks = said.content if isinstance(said.content, list) else []
+    return any(
+        block.type == "thinking" and (block.redacted or '"encrypted_content":"' in block.thinking_signature)
+        for block in blocks
+    )
+
+
 def result(said: Said, place: Place, *, pictures: bool) -> Message:
     """A tool's texts by lines, with its pictures if there is room for them."""
     blocks = blocks_of(said.content, place, "image")
     text = "\n".join(block.text for block in blocks if block.type == "text")
-    images = [IMAGE for block in blocks if block.type == "image"]
+    images = [block.part for block in blocks if block.type == "image"]
     if pictures and images:
         return Message(
             "tool", (Part("text", text), *images) if text else tuple(images), tool_call_id=call_id(said.tool_call_id)
