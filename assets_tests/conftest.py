@@ -1,10 +1,14 @@
 """What every test may use: the reference folder, and the official tokenizers in it."""
 
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 ROOT = Path(__file__).resolve().parents[1]
 HUB = {"qwen3": "Qwen/Qwen3-8B", "qwen2.5": "Qwen/Qwen2.5-7B-Instruct", "smollm3": "HuggingFaceTB/SmolLM3-3B"}
 """Where an official tokenizer is had when there is no reference folder."""
+CACHE = Path.home() / ".cache" / "tracemill-tests"
+"""What takes long to make, under a hash of what it is made of."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,3 +77,33 @@ def _unpacked(archive: Path) -> Path:
         except OSError:
             shutil.rmtree(fresh)
     return place / "tokenizers"
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[..., Path]:
+    """(requirements, …) -> the Python of an environment with these, made once; skips where they cannot be had."""
+
+    def make(*requirements: str) -> Path:
+        told = blake2b("\n".join((sys.version, *sorted(requirements))).encode(), digest_size=8).hexdigest()
+        place = CACHE / f"environment-{told}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (place / "whole").exists():
+                shutil.rmtree(place, ignore_errors=True)
+                _install(place, requirements)
+        return place / "bin" / "python"
+
+    return make
+
+
+def _install(place: Path, requirements: tuple[str, ...]) -> None:
+    """A virtual environment at its own place: it cannot be moved, so a file says when it is whole."""
+    try:
+        subprocess.run([sys.executable, "-m", "venv", place], check=True, capture_output=True, text=True, timeout=120)
+        ask = [place / "bin" / "python", "-m", "pip", "install", "--quiet", *requirements]
+        subprocess.run(ask, check=True, capture_output=True, text=True, timeout=900)
+    except (OSError, subprocess.SubprocessError) as error:
+        told = getattr(error, "stderr", None) or str(error)
+        pytest.skip(f"{', '.join(requirements)} cannot be had: {told.strip().splitlines()[-1]}")
+    (place / "whole").touch()

@@ -46,7 +46,7 @@ def run(
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def materialize() -> Callable[..., dg.ExecuteInProcessResult]:
     """(project, batch, job=, assets=, raise_on_error=) -> the run."""
     return run
