@@ -1,45 +1,80 @@
 """Rendered rows -> masked rows: labels under the target's policy, then its length policy.
 
-A row that is too long leaves (`drop`), fails the run (`error`), or is cut at its end (`truncate`): the cut may fall
-inside a turn, whose stop token is then not learned. A row with nothing left to learn is a reject.
+A row that is too long leaves (`drop`), fails the run (`error`), or is made to fit, a row of `fitting.FITS`. A row with
+nothing left to learn is a reject.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.fitting import FITS, Part
 from pipeline.records import MaskedRow, Reject, RenderedRow
 from pipeline.targets import Target
-from renderers.masking import LossPolicy, RunColumns, masked, run_mask, trained_runs
+from renderers.masking import IGNORED, LossPolicy, RunColumns, masked, run_mask
 
 
 def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Reject]:
-    """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`."""
+    """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`. Split, it is several, which follow."""
     policy = target.loss_policy
-    return (_mask(row, policy, target) for row in rows)
+    return (made for row in rows for made in _mask(row, policy, target))
 
 
-def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> MaskedRow | Reject:
+def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> Iterator[MaskedRow | Reject]:
     tokens = len(row.input_ids)
-    limit = min(tokens, target.max_length or tokens)
-    if limit < tokens and target.over_length != "truncate":
-        return _too_long(row, target)
-    ids = row.input_ids[:limit]
-    labels = masked(ids, run_mask(runs_of(row), policy)[:limit])
-    trained = trained_kinds(row, policy, limit)
-    if not trained:
-        return _reject(row, "no_target", _why_nothing(row, policy, cut=tokens - limit))
+    if target.max_length is None or tokens <= target.max_length:
+        learned = run_mask(runs := runs_of(row), policy)
+        yield _row(row, learned, runs) if learned.any() else _reject(row, "no_target", _why_nothing(row, policy))
+        return
+    parts = FITS[target.over_length](row, target.max_length) if target.over_length in FITS else []
+    made = [one for number, part in enumerate(parts) if (one := _part(row, part, policy, number))]
+    yield from made
+    if not made:
+        yield _too_long(row, target)
+    elif target.over_length == "split_turns" and (gone := _left(row, made, policy)):
+        yield _reject(row, "turns_too_long", f"{gone} learned tokens are of turns that max_length has no room for")
+
+
+def _part(row: RenderedRow, part: Part, policy: LossPolicy, number: int) -> MaskedRow | None:
+    """What is kept of a row, if anything of it is learned."""
+    kept = np.zeros(len(row.input_ids), bool)
+    for stretch in part.stretches:
+        kept[stretch.start : stretch.end] = True
+    runs = replace(runs_of(row), asked=part.asked)
+    learned = run_mask(runs, policy) & kept
+    if not learned.any():
+        return None
+    made = _row(row, learned, runs)
+    return msgspec.structs.replace(
+        made,
+        id=f"{row.id}#{number + 1}" if number else row.id,
+        input_ids=made.input_ids[kept],
+        labels=made.labels[kept],
+        attention_mask=made.attention_mask[kept],
+        parts=part.stretches,
+        cut=int((~kept).sum()),
+    )
+
+
+def _row(row: RenderedRow, learned: np.ndarray, runs: RunColumns) -> MaskedRow:
     return MaskedRow(
         id=row.id,
         conversation_id=row.conversation_id,
-        input_ids=ids,
-        labels=labels,
-        attention_mask=np.ones(limit, np.int8),
-        trained=trained,
-        cut=tokens - limit,
+        input_ids=row.input_ids,
+        labels=masked(row.input_ids, learned),
+        attention_mask=np.ones(len(row.input_ids), np.int8),
+        trained=trained_kinds(runs, learned),
     )
+
+
+def _left(row: RenderedRow, made: Sequence[MaskedRow], policy: LossPolicy) -> int:
+    """Tokens of a row that would be learned, and are in none of those that were made of it."""
+    kept = sum(int((one.labels != IGNORED).sum()) for one in made)
+    return int(run_mask(runs_of(row), policy).sum()) - kept
 
 
 def runs_of(row: RenderedRow) -> RunColumns:
@@ -55,32 +90,27 @@ def runs_of(row: RenderedRow) -> RunColumns:
     )
 
 
-def trained_kinds(row: RenderedRow, policy: LossPolicy, limit: int) -> dict[str, int]:
-    """Trained tokens by kind, of the first `limit` tokens."""
-    runs = runs_of(row)
-    ends = np.minimum([*runs.starts[1:], runs.length], limit)
-    sizes = np.maximum(ends - np.asarray(runs.starts), 0).tolist()
+def trained_kinds(runs: RunColumns, learned: np.ndarray) -> dict[str, int]:
+    """Trained tokens by kind."""
     count: Counter[str] = Counter()
-    for kind, size, learned in zip(runs.kinds, sizes, trained_runs(runs, policy), strict=True):
-        count[str(kind)] += size * learned
+    for kind, size in zip(runs.kinds, np.add.reduceat(learned, runs.starts, dtype=int).tolist(), strict=True):
+        count[str(kind)] += size
     return {kind: n for kind, n in sorted(count.items()) if n}
 
 
 def _too_long(row: RenderedRow, target: Target) -> Reject:
-    detail = f"{len(row.input_ids)} tokens, max_length is {target.max_length}; raise it, or set over_length: truncate"
+    detail = f"{len(row.input_ids)} tokens, max_length is {target.max_length}; raise it, or set over_length"
     if target.over_length == "error":
         raise PipelineError(f"row {row.id}: {detail}")
     return _reject(row, "too_long", detail)
 
 
-def _why_nothing(row: RenderedRow, policy: LossPolicy, *, cut: int) -> str:
+def _why_nothing(row: RenderedRow, policy: LossPolicy) -> str:
     """What stands in the way of each assistant message."""
     verdicts = Counter(proof.verdict for proof in row.proofs)
     told = ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items())) or "no assistant message"
     lost = f"; not told: {', '.join(row.lost)}" if row.lost else ""
-    return (
-        f"policy {policy.name}: nothing to learn in {len(row.input_ids) - cut} tokens, {cut} cut; turns: {told}{lost}"
-    )
+    return f"policy {policy.name}: nothing to learn in {len(row.input_ids)} tokens; turns: {told}{lost}"
 
 
 def _reject(row: RenderedRow, reason: str, detail: str) -> Reject:

@@ -325,8 +325,15 @@ class RenderedRow(Row, frozen=True, kw_only=True):
         }
 
 
+class Stretch(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of a row, half open."""
+
+    start: int
+    end: int
+
+
 class MaskedRow(Row, frozen=True, kw_only=True):
-    """What a trainer reads."""
+    """What a trainer reads: a rendered row, or what fits of it; split, the id of each piece goes on with its number."""
 
     conversation_id: str
     input_ids: Ids
@@ -337,8 +344,14 @@ class MaskedRow(Row, frozen=True, kw_only=True):
     """int8, (tokens,): ones; rows are not padded here."""
     trained: dict[str, int]
     """Trained tokens by kind."""
+    parts: tuple[Stretch, ...] = ()
+    """The stretches of the rendered row that it holds; none: all of it."""
     cut: int = 0
     """Tokens that `max_length` cut away."""
+
+    @property
+    def source(self) -> str:
+        return self.id.partition("#")[0]
 
     def measures(self) -> Mapping[str, int]:
         kinds = {f"trained {kind}": n for kind, n in self.trained.items()}

@@ -27,7 +27,7 @@ PAID = {"prompts": "2", "traces": "2"}
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "conversations": ("converting", "scrubbing"),
     "rendered": ("rendering.py", "../renderers/histories.py"),
-    "masked": ("masking.py", "../renderers/masking.py"),
+    "masked": ("masking.py", "fitting.py", "../renderers/masking.py"),
     "audits": ("auditing",),
     "publication": ("publishing",),
 }

@@ -78,8 +78,8 @@ class Target(Settings):
     """Instead of the policy's."""
     max_length: Annotated[int, Field(gt=0)] | None = None
     """Tokens."""
-    over_length: Literal["drop", "error", "truncate"] = "drop"
-    """What becomes of a longer row: a reject, a failed run, or a cut at the end (a reject if no target is left)."""
+    over_length: Literal["drop", "error", "trim_followups", "truncate_left", "truncate_right", "split_turns"] = "drop"
+    """What becomes of a longer row: a reject, a failed run, or what fits of it, a row of `fitting.FITS`."""
 
     @model_validator(mode="after")
     def _no_word_of_others_twice(self) -> "Target":

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
+from pipeline.fitting import FITS
 from pipeline.masking import mask
 from pipeline.records import MaskedRow, Reject, RenderedRow, RowProof, RowSpan
 from pipeline.targets import Target
-from renderers.segments import Kind
+from renderers.segments import SAMPLED, Kind
 
 SPANS = (
     ("scaffold", -1, 2),
@@ -124,20 +125,116 @@ def test_a_long_row_can_fail_the_run():
         masked(row(), max_length=18, over_length="error")
 
 
-@pytest.mark.parametrize("length", range(6, 20))
-def test_a_cut_row_keeps_the_targets_that_remain(length: int):
-    found, whole = masked(row(), max_length=length, over_length="truncate"), masked(row())
+def long_row(*sizes: tuple[str, int, int]) -> RenderedRow:
+    """A row of these (kind, message, tokens)."""
+    starts = np.cumsum([0, *(size for *_, size in sizes)]).tolist()
+    written = sorted({m for kind, m, _ in sizes if Kind(kind) in SAMPLED})
+    return msgspec.structs.replace(
+        row(trainable=written),
+        input_ids=np.arange(1000, 1000 + starts[-1], dtype=np.int32),
+        spans=tuple(RowSpan(start, Kind(kind), m) for (kind, m, _), start in zip(sizes, starts, strict=False)),
+    )
+
+
+HEAD = (("scaffold", -1, 1), ("system", 0, 5), ("tools", -1, 4))
+
+
+def turn(message: int, *, answer: int = 100) -> tuple[tuple[str, int, int], ...]:
+    """A user message and what answers it: a header, a thought, words, a call and a stop."""
+    asked = ("scaffold", message, 2), ("user", message, 8)
+    said = ("reasoning", message + 1, 40), ("answer", message + 1, answer), ("tool_call", message + 1, 20)
+    return (*asked, ("scaffold", message + 1, 2), *said, ("stop", message + 1, 1), ("scaffold", message + 1, 1))
+
+
+TURN = 174
+TALK = long_row(*HEAD, *turn(1), *turn(3), *turn(5))
+
+
+def fitted(limit: int, over_length: str, one: RenderedRow = TALK) -> list[MaskedRow | Reject]:
+    return list(mask([one], Target(model="example", max_length=limit, over_length=over_length)))
+
+
+def places(found: MaskedRow | Reject) -> list[tuple[int, int]]:
+    """The stretches that are kept, as the ids tell."""
     assert isinstance(found, MaskedRow)
-    assert learned(found) == [place for place in learned(whole) if place < length]
-    assert (len(found.input_ids), len(found.attention_mask), found.cut) == (length, length, 19 - length)
+    assert [k for part in found.parts for k in range(part.start, part.end)] == (found.input_ids - 1000).tolist()
+    assert found.cut == 10 + 3 * TURN - len(found.input_ids)
+    return [(part.start, part.end) for part in found.parts]
 
 
-@pytest.mark.parametrize("length", range(1, 6))
-def test_a_row_cut_before_its_first_target_is_a_reject(length: int):
-    gone = masked(row(), max_length=length, over_length="truncate")
+@pytest.mark.parametrize("over_length", FITS)
+def test_whatever_is_kept_fits_teaches_and_ends_where_it_may(over_length: str):
+    for limit in range(1, 10 + 3 * TURN + 2):
+        keeps_to_its_word(over_length, limit)
+
+
+def keeps_to_its_word(over_length: str, limit: int) -> None:
+    kinds = np.repeat([s.kind for s in TALK.spans], np.diff([*(s.start for s in TALK.spans), len(TALK.input_ids)]))
+    starts = {span.start for span in TALK.spans} | {len(TALK.input_ids)}
+    found = fitted(limit, over_length)
+    assert found
+    whole = masked(TALK)
+    assert isinstance(whole, MaskedRow)
+    for one in found:
+        if isinstance(one, Reject):
+            assert one.reason in ("too_long", "turns_too_long")
+            continue
+        assert len(one.input_ids) == len(one.labels) == len(one.attention_mask) <= limit
+        assert learned(one)
+        kept = one.input_ids - 1000
+        assert np.array_equal(one.labels, whole.labels[kept]), "the labels are those of the whole row"
+        for part in one.parts:
+            assert {part.start, part.end} <= starts or kinds[part.end] in (Kind.REASONING, Kind.ANSWER)
+
+
+def test_a_row_is_trimmed_to_the_turns_that_fit():
+    assert places(*fitted(400, "trim_followups")) == [(0, 10 + 2 * TURN)]
+    assert places(*fitted(300, "trim_followups")) == [(0, 10 + TURN)]
+    (gone,) = fitted(150, "trim_followups")
     assert isinstance(gone, Reject)
-    assert gone.reason == "no_target"
-    assert f"nothing to learn in {length} tokens, {19 - length} cut" in gone.detail
+    assert gone.reason == "too_long"
+
+
+def test_trimmed_the_last_turn_is_the_last_that_is_left():
+    target = Target(model="example", max_length=400, over_length="trim_followups", policy="last_turn")
+    (found,) = mask([msgspec.structs.replace(TALK, asked=5)], target)
+    assert isinstance(found, MaskedRow)
+    assert learned(found)[0] == 10 + TURN + 12
+
+
+def test_cut_on_the_left_a_row_keeps_its_head_and_loses_whole_turns():
+    assert places(*fitted(400, "truncate_left")) == [(0, 10), (10 + TURN, 10 + 3 * TURN)]
+    assert places(*fitted(200, "truncate_left")) == [(0, 10), (10 + 2 * TURN, 10 + 3 * TURN)]
+    told_late = long_row(*HEAD, *turn(1), ("system", 3, 5), *turn(4), *turn(6))
+    assert isinstance(fitted(400, "truncate_left", told_late)[0], Reject), "an instruction would be lost"
+
+
+def test_cut_on_the_right_a_row_ends_with_a_word_of_the_model():
+    assert places(*fitted(100, "truncate_right")) == [(0, 100)]
+    assert places(*fitted(160, "truncate_right")) == [(0, 146)], "16 tokens of an answer's end may be the template's"
+    assert places(*fitted(172, "truncate_right")) == [(0, 162)], "no call is cut"
+    assert places(*fitted(200, "truncate_right")) == [(0, 183)], "what is told after the stop teaches nothing"
+    (gone,) = fitted(37, "truncate_right")
+    assert isinstance(gone, Reject)
+
+
+def test_split_a_row_is_as_few_as_hold_its_turns():
+    pieces = fitted(400, "split_turns")
+    assert [one.id for one in pieces] == ["r", "r#2"]
+    assert [places(one) for one in pieces] == [[(0, 10 + 2 * TURN)], [(0, 10), (10 + 2 * TURN, 10 + 3 * TURN)]]
+    assert {one.source for one in pieces} == {"r"}
+    whole = masked(TALK)
+    assert isinstance(whole, MaskedRow)
+    assert sum(len(learned(one)) for one in pieces) == len(learned(whole)), "each turn is learned once"
+
+
+def test_a_turn_that_fits_nowhere_is_a_reject_beside_what_does():
+    long = long_row(*HEAD, *turn(1), *turn(3, answer=400), *turn(5))
+    *pieces, gone = fitted(300, "split_turns", long)
+    assert [one.id for one in pieces] == ["r", "r#2"]
+    assert isinstance(gone, Reject)
+    assert (gone.id, gone.reason) == ("r", "turns_too_long")
+    assert "461 learned tokens" in gone.detail
 
 
 def test_rows_in_are_rows_kept_and_rejected_in_order():

@@ -49,9 +49,10 @@ def audit(
 def inspect(case: Case) -> Iterator[Finding]:
     """What every audit finds in one row."""
     row = case.rendered.id
+    piece = case.masked.id if case.masked else row
     for name, find in AUDITS.items():
         for k, remark in enumerate(find(case)):
-            yield Finding(id=f"{row}/{name}/{k}", audit=name, row=row, **remark._asdict())
+            yield Finding(id=f"{piece}/{name}/{k}", audit=name, row=row, **remark._asdict())
 
 
 def join(
@@ -73,9 +74,11 @@ def join(
             conversation, taught = next((one for one in said if one.id == told.conversation_id), None), frozenset[int]()
         if conversation is None:
             raise StoreError(f"rendered row {told.id}: conversation {told.conversation_id} is gone; render again")
-        kept = row if row is not None and row.id == told.id else None
-        yield (case := Case(conversation, told, kept, tokenizer, target, taught))
-        taught |= frozenset(case.trained_messages)
-        row = row if kept is None else next(trained, None)
+        kept = [row] if row is not None and row.source == told.id else []
+        while kept and (row := next(trained, None)) is not None and row.source == told.id:
+            kept.append(row)
+        for number, piece in enumerate(kept or [None]):
+            yield (case := Case(conversation, told, piece, tokenizer, target, taught, number))
+            taught |= frozenset(case.trained_messages)
     if row is not None:
         raise StoreError(f"masked row {row.id}: it has no rendered row; mask again")

@@ -49,6 +49,8 @@ class Case:
     target: Target
     taught: frozenset[int] = frozenset()
     """Messages that earlier rows of the conversation train."""
+    piece: int = 0
+    """Which of the masked rows that were made of the rendered one."""
 
     @cached_property
     def policy(self) -> LossPolicy:
@@ -91,9 +93,16 @@ class Case:
         """bool, (tokens,): is this token of the rendered row trained?"""
         mask = np.zeros(len(self.rendered.input_ids), bool)
         if self.masked is not None:
-            labels = self.masked.labels[: len(mask)]
-            mask[: len(labels)] = labels != IGNORED
+            places = self.places[: len(self.masked.labels)]
+            mask[places] = self.masked.labels[: len(places)] != IGNORED
         return mask
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """int, (tokens,): where each token of the masked row stands in the rendered row."""
+        parts = self.masked.parts if self.masked else ()
+        whole = np.arange(len(self.rendered.input_ids))
+        return np.concatenate([whole[part.start : part.end] for part in parts]) if parts else whole
 
     @cached_property
     def trained_messages(self) -> tuple[int, ...]:
@@ -102,7 +111,9 @@ class Case:
 
     @cached_property
     def proved_messages(self) -> tuple[int, ...]:
-        """Trained messages that are not trained on trust alone."""
+        """Trained messages that are not trained on trust alone, behind all that was told before them."""
+        if self.masked and len(self.masked.parts) > 1:
+            return ()  # turns between were left out: that is no prefix of this conversation
         trusted = {proof.message for proof in self.rendered.proofs if proof.verdict == Verdict.TRUSTED}
         return tuple(index for index in self.trained_messages if index not in trusted)
 

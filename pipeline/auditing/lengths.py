@@ -43,8 +43,8 @@ def _columns(case: Case, row: MaskedRow) -> Iterator[Remark]:
     limit = case.target.max_length
     if limit is not None and len(ids) > limit:
         yield error(f"{len(ids):,} tokens, over the limit of {limit:,}")
-    if not np.array_equal(ids, whole[: len(ids)]) or len(ids) + row.cut != len(whole):
-        yield error("the masked ids are not the rendered ids up to the cut")
+    if not np.array_equal(ids, whole[case.places]) or len(ids) + row.cut != len(whole):
+        yield error("the masked ids are not the rendered ids but for the cut")
     wrong = np.flatnonzero((labels != IGNORED) & (labels != ids))
     if len(wrong):
         yield error(f"token {wrong[0]:,} is {ids[wrong[0]]}, and its label {labels[wrong[0]]}")

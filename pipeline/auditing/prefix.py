@@ -22,6 +22,9 @@ def prefix(case: Case) -> Iterator[Remark]:
             yield error(f"this turn is trained and not proved: {verdict}", index)
         elif index not in case.rendered.trainable:
             yield error("this turn is trained, but the renderer does not call it trainable", index)
+    if case.masked and len(case.masked.parts) > 1:
+        gone = case.masked.parts[1].start - case.masked.parts[0].end
+        yield warning(f"{gone:,} tokens of earlier turns are left out here: not all that inference sees")
     yield from _trusted([proofs[index] for index in case.trained_messages if index in proofs])
     if case.rendered.whole:
         yield from _unproved(case)

@@ -18,17 +18,17 @@ def stops(case: Case) -> Iterator[Remark]:
         yield warning("this target does not learn stops: a model trained on it alone will not stop")
         return
     for index in case.trained_messages:
-        yield from _turn(case, index, kept=len(case.masked.labels))
+        yield from _turn(case, index)
 
 
-def _turn(case: Case, index: int, *, kept: int) -> Iterator[Remark]:
+def _turn(case: Case, index: int) -> Iterator[Remark]:
     turn = case.messages == index
     trained = np.flatnonzero(turn & case.trained)
     closing = np.flatnonzero(turn & (case.kinds == STOP))
     if not len(closing):
         yield error("this trained turn has no stop", index)
         return
-    if closing[-1] >= kept:
+    if closing[-1] not in case.places:
         yield warning(f"the length limit cut this turn after {len(trained):,} trained tokens: it has no stop", index)
         return
     silent = closing[~case.trained[closing]]

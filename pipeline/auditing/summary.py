@@ -55,11 +55,11 @@ class Summary(msgspec.Struct, kw_only=True):
         self.rows += 1
         self.unmasked += case.masked is None
         self.trained_turns += len(case.trained_messages)
-        self.proved_turns += len(proved.intersection(case.trained_messages))
-        if case.rendered.whole:
+        self.proved_turns += len(proved.intersection(case.proved_messages))
+        if case.rendered.whole and not case.piece:
             self.turns += len(case.rendered.proofs)
             _count(self.verdicts, (str(proof.verdict) for proof in case.rendered.proofs))
-        _add(self.tokens, case.kinds)
+        _add(self.tokens, case.kinds[case.places])
         _add(self.trained, case.kinds[case.trained])
         by_severity = {"error": self.errors, "warning": self.warnings}
         wrong = False

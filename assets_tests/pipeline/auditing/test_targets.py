@@ -13,7 +13,7 @@ from pipeline.auditing.lost import lost
 from pipeline.auditing.prefix import prefix
 from pipeline.auditing.stops import stops
 from pipeline.auditing.told_trained import told_trained
-from pipeline.records import Conversation
+from pipeline.records import Conversation, Stretch
 from pipeline.targets import Target
 from renderers.masking import IGNORED
 from renderers.segments import Kind, Segment, Verdict
@@ -123,7 +123,7 @@ def test_a_turn_that_the_limit_cut_is_worth_knowing(case: Make):
     masked = case().masked
     keep = len(masked.labels) - 10
     cut = {name: getattr(masked, name)[:keep] for name in ("input_ids", "labels", "attention_mask")}
-    ((detail, message),) = details(stops(case(masked_row={**cut, "cut": 10})), "warning")
+    ((detail, message),) = details(stops(case(masked_row={**cut, "cut": 10, "parts": (Stretch(0, keep),)})), "warning")
     assert "the length limit cut this turn" in detail
     assert message == 4
 
