@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from enum import StrEnum
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -180,16 +180,23 @@ ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
 class RowWriter:
     """Rows of one type into a Parquet file, a row group at a time.
 
-    `digest` is of the logical rows: Parquet bytes differ between versions of Arrow, rows do not.
+    `digest` is of the logical rows: Parquet bytes differ between versions of Arrow, rows do not. `published`: for the
+    dataset, with a digest that others may rely on (sha256), in pages that a later version of the file shares.
     """
 
-    def __init__(self, path: Path, row: type[msgspec.Struct]):
+    def __init__(self, path: Path, row: type[msgspec.Struct], *, published: bool = False):
         self.struct, self.schema = _struct(row), schema_of(row)
         # Ids do not repeat in a way that a dictionary could use, and zstd 1 costs the least time a token.
+        # Pages that are cut by what they hold are the same pages where rows before them came or went: the Hub has them.
         self.parquet = pq.ParquetWriter(
-            path, self.schema, compression="zstd", compression_level=1, use_dictionary=False
+            path,
+            self.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            use_content_defined_chunking=published,
         )
-        self.hash, self.rows = blake2b(digest_size=10), 0
+        self.hash, self.rows = sha256() if published else blake2b(digest_size=10), 0
         self.waiting: list[msgspec.Struct] = []
         self.size = 0
 

@@ -406,13 +406,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shard(Row, frozen=True, kw_only=True):
-    """A file of the dataset, as published. `id` is its path in the dataset."""
+    """What a batch gives one config of the dataset, as published. `id` is `<config>/<batch>`."""
 
     config: str
-    rows: int
-    digest: str
-    """Of the logical rows."""
-    sources: dict[str, str]
+    batch: str
+    rows: dict[str, int]
+    """By split."""
+    root: str
+    """sha256 of the logical rows, whatever wrote the files."""
+    files: dict[str, str]
+    """Path in the dataset -> sha256 of the file."""
+    target: dict[str, Any] = {}
+    """The settings that it was rendered for."""
+    renderer: str = ""
+    """What rendered it: a hash of how it behaves."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """The tool specs that its rows were offered, each once."""
+    summary: dict[str, Any] = {}
+    """What the audits counted."""
+    sources: dict[str, str] = {}
     """The rows' hash of every partition on the way to it: what code made them is no part of a dataset."""
     measured: dict[str, int] = {}
     """What these partitions measure: messages, tokens, trained tokens by kind."""

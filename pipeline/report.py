@@ -83,7 +83,7 @@ def note(store: Store, manifest: Manifest) -> str:
     if summary.is_file():
         return msgspec.json.decode(summary.read_bytes(), type=Summary).verdict
     if manifest.asset == "publication":
-        return f"{manifest.rows} files of the dataset"
+        return f"{manifest.rows} configs of the dataset"
     told = (manifest.rows_in or 0) - sum(manifest.rejects.values())
     if manifest.rows > told > 0:
         return f"{manifest.rows:,} rows of {told:,} conversations"

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pipeline.errors import PromptFileError
 from pipeline.fingerprint import fingerprint
-from pipeline.publishing.shards import CONVERSATIONS, shard_path
+from pipeline.publishing.index import INDEX, published
 from pipeline.records import Manifest
 from pipeline.scrubbing.secrets import rules_version
 from pipeline.targets import Project
@@ -152,6 +152,8 @@ def _why(made: Manifest | None, version: str, inputs: Mapping[str, str]) -> str 
 def _gone(project: Project, batch: str) -> str | None:
     """Published files that are not there any more; what is on the Hub is not looked at."""
     publication = project.settings.publish
-    files = ["README.md", *(shard_path(config, batch) for config in (*project.targets, CONVERSATIONS))]
-    gone = [name for name in files if not (project.folder / publication.folder / name).exists()]
-    return f"{gone[0]} is gone from {publication.folder}" if gone and publication.to == "folder" else None
+    folder = project.folder / publication.folder
+    if publication.to != "folder":
+        return None
+    files = (INDEX, *published(folder, batch))
+    return next((f"{name} is gone from {publication.folder}" for name in files if not (folder / name).exists()), None)

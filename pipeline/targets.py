@@ -18,7 +18,9 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -114,9 +116,28 @@ class Publication(Settings):
     folder: str = "dataset"
     """For `folder`: relative to the project."""
     repo: str | None = None
-    """For `hub`: `owner/name`. The token comes from HF_TOKEN."""
+    """For `hub`: `owner/name`."""
+    token: SecretStr | None = Field(default=None, exclude=True)
+    """For `hub`; better left to the environment: HF_TOKEN, else HUGGINGFACE_HUB_TOKEN, else `hf auth login`."""
     private: bool = True
+    gated: Literal["auto", "manual"] | None = None
+    """For `hub`: readers ask for access, which is granted at once (`auto`) or by hand."""
+    create_pr: bool = False
+    """For `hub`: batches are gathered in a pull request, for somebody to merge."""
     license: str | None = None
+    tags: tuple[str, ...] = ()
+    """Of the card, beside ours."""
+    traces: bool = True
+    """Whether sessions are published, scrubbed as the conversations are; only such that conversations came of."""
+    splits: dict[Annotated[str, Field(pattern=r"^[a-z]+$")], Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
+    """Split -> its share, `train` is the rest. Whole repositories and prompts: none is in two splits."""
+
+    @field_validator("splits")
+    @classmethod
+    def _less_than_all(cls, splits: dict[str, float]) -> dict[str, float]:
+        if "train" in splits or sum(splits.values()) >= 1:
+            raise ValueError("name the others only, and leave something to `train`: their sum must be less than 1")
+        return splits
 
 
 class ProjectSettings(Settings):

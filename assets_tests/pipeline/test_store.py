@@ -72,7 +72,18 @@ ROW = {
         trained={"answer": 2},
     ),
     "audits": Finding(id="f", audit="stops", severity="error", row="r", detail="no stop"),
-    "publication": Shard(id="a/train/b.parquet", config="a", rows=1, digest="d", sources={"x": "y"}, measured={"n": 1}),
+    "publication": Shard(
+        id="a/b",
+        config="a",
+        batch="b",
+        rows={"train": 1},
+        root="d",
+        files={"a/train/b.parquet": "e"},
+        target={"model": "m", "flags": {"x": 0.5}},
+        tools=({"name": "t"},),
+        sources={"x": "y"},
+        measured={"n": 1},
+    ),
 }
 GONE = Reject(id="gone", stage="prompts", reason="invalid_json", detail="line 1:\nno JSON\u2028")
 

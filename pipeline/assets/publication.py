@@ -1,15 +1,28 @@
 """Publication: the dataset, where its readers are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import dagster as dg
+import msgspec
 
+from pipeline.assets.audits import stored
 from pipeline.assets.stage import report, save
+from pipeline.auditing import join
+from pipeline.auditing.picture import picture
+from pipeline.auditing.summary import SUMMARY
+from pipeline.fingerprint import fingerprint
 from pipeline.partitions import BATCHES
-from pipeline.publishing.publish import publish
+from pipeline.publishing.publish import Makers, publish
 from pipeline.publishing.publisher import Publisher
+from pipeline.records import Trace
+from pipeline.rendering import load_tokenizer
+from pipeline.resources.salt import salt_of
 from pipeline.resources.store import Store
+from pipeline.scrubbing.raw import scrub_lines
 from pipeline.targets import Project
+from pipeline.verifying import remade
 
 
 def publication_of(deps: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
@@ -22,10 +35,34 @@ def publication_of(deps: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """This batch's shards and the dataset's card; refused unless the audits passed for exactly these rows."""
         batch = context.partition_key
-        beside = store.place("publication", batch)
+        beside, makers = store.place("publication", batch), makers_of(project, store, batch)
         with store.hold("publication"):
-            shards = publish(store, batch, project.settings, publisher=publisher, beside=beside)
+            shards = publish(store, batch, project.settings, publisher=publisher, beside=beside, makers=makers)
             manifest = save(context, store, shards)
         return report(store, manifest, dataset=publisher.address)
 
     return publication
+
+
+def makers_of(project: Project, store: Store, batch: str) -> Makers:
+    """What other rooms make for a batch's publication."""
+
+    def clean(trace: Trace) -> bytes:
+        identity = project.settings.scrub.identity
+        with trace.files[0].open() as lines:
+            return b"".join(scrub_lines(lines, salt=salt_of(project.data), identity=identity))
+
+    def summary(target: str) -> Mapping[str, Any]:
+        return msgspec.json.decode((store.place(f"audits/{target}", batch) / SUMMARY).read_bytes())
+
+    def drawn(target: str) -> bytes:
+        tokenizer = load_tokenizer(project.targets[target], folder=project.folder)
+        return picture(join(*stored(store, batch, target), tokenizer=tokenizer, target=project.targets[target]))
+
+    return Makers(
+        again=partial(remade, folder=project.folder),
+        renderers={name: fingerprint(project, name) for name in project.targets},
+        clean=clean,
+        summary=summary,
+        picture=drawn,
+    )

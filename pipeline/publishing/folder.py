@@ -1,14 +1,15 @@
 """A dataset in a local folder, as `datasets.load_dataset(folder, config)` opens it."""
 
-import filecmp
+import fcntl
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+
+from pipeline.publishing.publisher import Change
 
 
 class Folder:
-    """Each file is replaced whole; the card, which is put last, names what is there."""
+    """Each file is replaced whole, one publisher at a time; what tells of the others is put last."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -17,11 +18,21 @@ class Folder:
     def address(self) -> str:
         return str(self.folder)
 
-    def put(self, files: Mapping[str, Path], *, message: str) -> None:
-        for name, file in files.items():
-            place = self.folder / name
-            if not (place.exists() and filecmp.cmp(file, place, shallow=False)):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                beside = place.with_name(f".{place.name}.new")
-                shutil.copyfile(file, beside)
-                os.replace(beside, place)
+    def swap(self, name: str, change: Callable[[bytes | None], Change], *, message: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.folder.with_name(f".{self.folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            held = self.folder / name
+            wanted = change(held.read_bytes() if held.exists() else None)
+            for path, content in wanted.put.items():
+                self._put(self.folder / path, content if isinstance(content, bytes) else content.read_bytes())
+            for path in wanted.gone:
+                (self.folder / path).unlink(missing_ok=True)
+
+    def _put(self, place: Path, content: bytes) -> None:
+        if place.exists() and place.stat().st_size == len(content) and place.read_bytes() == content:
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.new")
+        beside.write_bytes(content)
+        os.replace(beside, place)

@@ -1,32 +1,116 @@
-"""A dataset on the Hub: one commit a publication, refused by the Hub if another one came between."""
+"""A dataset on the Hub: one commit a publication, that names the commit it was made for.
 
-from collections.abc import Mapping
+The Hub refuses it if another came between: then what is there is read again, and the change made again. An upload that
+was cut goes on: objects that have arrived are not sent twice. An answer that was lost does no harm: a commit of what is
+there already is none.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
-from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+import httpx2
+import stamina
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from pipeline.errors import PublicationRefused
+from pipeline.publishing.publisher import Change
+
+ATTEMPTS, PATIENCE = 12, 900
+"""Tries of a publication, and the seconds that they may take together."""
+LONGEST = 300
+"""Seconds that the Hub may ask us to wait."""
+OVERTAKEN = frozenset({409, 412})
+"""Another commit came first."""
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+TITLE = "Tracemill: publish"
+"""How commits and pull requests of ours begin."""
+KIND = "dataset"
 
 
 class Hub:
-    """`HfApi.create_commit` leaves out files that the Hub has already, and makes no empty commit."""
+    """A dataset repository. `create_pr`: batches are gathered in one open pull request, for people to merge."""
 
-    def __init__(self, api: HfApi, repo: str, *, private: bool):
-        self.api, self.repo, self.private = api, repo, private
+    def __init__(
+        self,
+        api: HfApi,
+        repo: str,
+        *,
+        private: bool,
+        gated: Literal["auto", "manual"] | None = None,
+        create_pr: bool = False,
+    ):
+        self.api, self.repo, self.private, self.create_pr = api, repo, private, create_pr
+        self.gated: Literal["auto", "manual"] | None = gated
 
     @property
     def address(self) -> str:
         return f"{self.api.endpoint}/datasets/{self.repo}"
 
-    def put(self, files: Mapping[str, Path], *, message: str) -> None:
-        operations = [CommitOperationAdd(name, file) for name, file in files.items()]
+    def swap(self, name: str, change: Callable[[bytes | None], Change], *, message: str) -> None:
         try:
-            self.api.create_repo(self.repo, repo_type="dataset", private=self.private, exist_ok=True)
-            before = self.api.dataset_info(self.repo).sha
-            self.api.create_commit(
-                self.repo, operations, commit_message=message, repo_type="dataset", parent_commit=before
-            )
-        except HfHubHTTPError as error:
-            cure = "is HF_TOKEN set, with write access?"
-            raise PublicationRefused(f"the Hub refuses {self.repo}: {error}; {cure}") from error
+            for attempt in stamina.retry_context(on=_again, attempts=ATTEMPTS, timeout=PATIENCE, wait_max=30):
+                with attempt:
+                    self._swap(name, change, f"{TITLE} {message}")
+        except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.TransportError, RuntimeError, ValueError) as error:
+            cure = "is HF_TOKEN set, with write access?" if _status(error) in (401, 403, 404) else "try again later"
+            raise PublicationRefused(f"the Hub refuses {self.repo}: {_told(error)}; {cure}") from error
+
+    def _swap(self, name: str, change: Callable[[bytes | None], Change], title: str) -> None:
+        self.api.create_repo(self.repo, repo_type=KIND, private=self.private, exist_ok=True)
+        ref = self._pull_request() if self.create_pr else None
+        info = self.api.dataset_info(self.repo, revision=ref)
+        base, there = str(info.sha), {file.rfilename for file in info.siblings or ()}
+        if self.gated and info.gated != self.gated:
+            self.api.update_repo_settings(self.repo, repo_type=KIND, gated=self.gated)
+        wanted = change(self._read(name, base) if name in there else None)
+        operations = [
+            *(CommitOperationAdd(path, content) for path, content in wanted.put.items()),
+            *(CommitOperationDelete(path) for path in sorted(wanted.gone & there)),
+        ]
+        self.api.create_commit(
+            self.repo,
+            operations,
+            commit_message=title,
+            repo_type=KIND,
+            revision=ref,
+            parent_commit=base,
+            create_pr=self.create_pr and ref is None,
+        )
+
+    def _pull_request(self) -> str | None:
+        """The open pull request of ours, if there is one."""
+        found = self.api.get_repo_discussions(
+            self.repo, repo_type=KIND, discussion_type="pull_request", discussion_status="open"
+        )
+        return next((f"refs/pr/{one.num}" for one in found if one.title.startswith(TITLE)), None)
+
+    def _read(self, name: str, commit: str) -> bytes:
+        return Path(self.api.hf_hub_download(self.repo, name, repo_type=KIND, revision=commit)).read_bytes()
+
+
+def _again(error: Exception) -> bool | float:
+    """Whether to try again; a number says after how many seconds. With short waits those who swap meet for ever, so
+    being overtaken waits as other faults do."""
+    asked = next((e.response.headers.get("Retry-After") for e in _chain(error) if isinstance(e, HfHubHTTPError)), None)
+    if _status(error) in PASSING and asked and asked.isdigit():
+        return min(float(asked), LONGEST)
+    cut = any(isinstance(one, httpx2.TransportError | LocalEntryNotFoundError) for one in _chain(error))
+    return cut or _status(error) in OVERTAKEN | PASSING
+
+
+def _status(error: BaseException) -> int | None:
+    return next((one.response.status_code for one in _chain(error) if isinstance(one, HfHubHTTPError)), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from: the client wraps what goes wrong in an upload."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(str(list(_chain(error))[-1] if isinstance(error, RuntimeError) else error).split())

@@ -1,51 +1,187 @@
-"""One batch's shards and the card of the whole dataset, put where the dataset is."""
+"""One batch's shards and the card of the whole dataset, put where the dataset is.
 
-from collections.abc import Iterator
+Before anything leaves, every row is made again from the conversations as they are published: what was tampered with, or
+is not what the renderer makes today, stops the publication.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from pipeline.columns import ENCODER
 from pipeline.errors import PublicationRefused
-from pipeline.publishing.card import card
-from pipeline.publishing.publisher import Partitions, Publisher
-from pipeline.publishing.shards import CONVERSATIONS, Dialog, Tensors, dialogs, tensors, write_shard
-from pipeline.publishing.verdict import verify
-from pipeline.records import Conversation, Manifest, MaskedRow, Shard
-from pipeline.targets import ProjectSettings
+from pipeline.publishing.card import CARD, TOOLS, card, tools_file
+from pipeline.publishing.checking import Again, check
+from pipeline.publishing.index import INDEX, Index, read_index, write_index
+from pipeline.publishing.proofs import sha
+from pipeline.publishing.publisher import Change, Partitions, Publisher, R
+from pipeline.publishing.shards import (
+    CONVERSATIONS,
+    TRACES,
+    Dialog,
+    Session,
+    Sourced,
+    Table,
+    Tensors,
+    dialogs,
+    origins,
+    session,
+    split_of,
+    tensors,
+    write_table,
+)
+from pipeline.publishing.verdict import require_verdict
+from pipeline.records import Conversation, Manifest, MaskedRow, Shard, Trace
+from pipeline.targets import ProjectSettings, Publication
 
 BEFORE = ("prompts", "traces", "conversations")
+ABOUT = ("format", "model", "agent_version", "status")
+
+
+@dataclass(frozen=True)
+class Makers:
+    """What other rooms make for a publication."""
+
+    again: Again
+    """Conversations and the settings of a target -> the rows that a trainer gets."""
+    renderers: Mapping[str, str]
+    """Target -> a hash of how its renderer behaves."""
+    clean: Callable[[Trace], bytes]
+    """A session that may be seen."""
+    summary: Callable[[str], Mapping[str, Any]]
+    """Target -> what the audits counted."""
+    picture: Callable[[str], bytes]
+    """Target -> a PNG of its masks."""
 
 
 def publish(
-    store: Partitions, batch: str, settings: ProjectSettings, *, publisher: Publisher, beside: Path
+    store: Partitions, batch: str, settings: ProjectSettings, *, publisher: Publisher, beside: Path, makers: Makers
 ) -> Iterator[Shard]:
     """Publish a batch; its shards, once they are there. Raises PublicationRefused unless every target's audit passed.
 
-    `beside`: a folder for new files until they are put. The card says of other batches what was published of them.
+    `beside`: a folder for new files until they are put. The card says of other batches what the dataset's index does.
     """
     for target in settings.targets:
-        verify(store, batch, target)
+        require_verdict(store, batch, target)
     with TemporaryDirectory(prefix=".new-", dir=beside) as folder:
         work = Path(folder)
-        shards = [_tensor_shard(store, batch, target, work) for target in settings.targets]
-        shards.append(_dialog_shard(store, batch, work))
-        others = [s for b in store.batches("publication") if b != batch for s in store.read("publication", b, Shard)]
-        whole = sorted([*others, *shards], key=lambda shard: shard.id)
-        (work / "README.md").write_text(card(whole, settings.targets, settings.publish), encoding="utf-8")
-        names = [*(shard.id for shard in shards), "README.md"]
-        publisher.put({name: work / name for name in names}, message=f"Publish {batch}")
+        shards = [*_tensor_shards(store, batch, settings, work, makers), _dialog_shard(store, batch, settings, work)]
+        if settings.publish.traces:
+            shards.append(_session_shard(store, batch, settings, work, makers))
+        if bad := next(check(work, shards, makers.again), None):
+            raise PublicationRefused(f"{bad}; materialize its target again")
+        change = partial(_change, batch=batch, shards=shards, work=work, publication=settings.publish)
+        publisher.swap(INDEX, change, message=batch)
     yield from shards
 
 
-def _tensor_shard(store: Partitions, batch: str, target: str, work: Path) -> Shard:
-    made = [_made(store, asset, batch) for asset in (*BEFORE, f"rendered/{target}", f"masked/{target}")]
-    rows = tensors(store.read(f"masked/{target}", batch, MaskedRow))
-    return write_shard(work, rows, Tensors, config=target, made=made)
+def _change(held: bytes | None, *, batch: str, shards: list[Shard], work: Path, publication: Publication) -> Change:
+    """The files of a batch, and what tells of the whole: the index comes last."""
+    before = read_index(held) if held else Index()
+    index = before.but(batch, shards)
+    whole = {CARD: card(index.shards, publication).encode(), TOOLS: tools_file(index.shards)}
+    told = {name: content for name, content in whole.items() if content}
+    index = Index(shards=index.shards, files={name: sha(content) for name, content in told.items()})
+    own = {path: work / path for shard in shards for path in shard.files}
+    return Change(put={**own, **told, INDEX: write_index(index)}, gone=frozenset(before.paths).difference(index.paths))
 
 
-def _dialog_shard(store: Partitions, batch: str, work: Path) -> Shard:
+def _origins(store: Partitions, batch: str, settings: ProjectSettings) -> Iterator[Sourced]:
+    traces = untouched(store, "traces", batch, Trace)
+    return origins(untouched(store, "conversations", batch, Conversation), traces, settings.publish.splits)
+
+
+def _tensor_shards(
+    store: Partitions, batch: str, settings: ProjectSettings, work: Path, makers: Makers
+) -> Iterator[Shard]:
+    for name, target in settings.targets.items():
+        masked = untouched(store, f"masked/{name}", batch, MaskedRow)
+        rows = tensors(masked, _origins(store, batch, settings), makers.renderers[name])
+        table = write_table(work, rows, Tensors, config=name, batch=batch)
+        picture = f"{name}/{batch}.png"
+        (work / picture).write_bytes(makers.picture(name))
+        yield _shard(
+            work,
+            table,
+            name,
+            [_made(store, asset, batch) for asset in (*BEFORE, f"rendered/{name}", f"masked/{name}")],
+            more=(picture,),
+            target=target.model_dump(mode="json"),
+            renderer=makers.renderers[name],
+            summary=dict(makers.summary(name)),
+        )
+
+
+def _dialog_shard(store: Partitions, batch: str, settings: ProjectSettings, work: Path) -> Shard:
+    rows = dialogs(_origins(store, batch, settings))
+    table = write_table(work, rows, Dialog, config=CONVERSATIONS, batch=batch)
+    about, tools = Counter[str](), dict[str, dict[str, Any]]()
+    for conversation in store.read("conversations", batch, Conversation):
+        about.update(_about(conversation))
+        tools.update({repr(tool): tool for tool in conversation.tools})
     made = [_made(store, asset, batch) for asset in BEFORE]
-    rows = dialogs(store.read("conversations", batch, Conversation))
-    return write_shard(work, rows, Dialog, config=CONVERSATIONS, made=made)
+    return _shard(work, table, CONVERSATIONS, made, counted=about, tools=tuple(tools.values()))
+
+
+def _about(conversation: Conversation) -> Iterator[str]:
+    agent = " ".join(filter(None, (conversation.format, conversation.agent_version)))
+    yield f"agent {agent}"
+    yield f"format {conversation.format}"
+    yield f"status {conversation.status}"
+    if conversation.model:
+        yield f"model {conversation.model}"
+
+
+def _session_shard(store: Partitions, batch: str, settings: ProjectSettings, work: Path, makers: Makers) -> Shard:
+    """Sessions that conversations came of: what left the pipeline is not published by this way."""
+    kept = store.read("conversations", batch, Conversation)
+    splits = {row.trace_id: split_of(row, settings.publish.splits) for row in kept}
+    traces = untouched(store, "traces", batch, Trace)
+    rows = ((splits[trace.id], session(trace, makers.clean(trace))) for trace in traces if trace.id in splits)
+    table = write_table(work, rows, Session, config=TRACES, batch=batch)
+    return _shard(work, table, TRACES, [_made(store, asset, batch) for asset in BEFORE[:2]])
+
+
+def _shard(
+    work: Path,
+    table: Table,
+    config: str,
+    made: list[Manifest],
+    *,
+    more: Iterable[str] = (),
+    counted: Mapping[str, int] = {},
+    **told: Any,
+) -> Shard:
+    """`made`: the partitions on the way to it, in order."""
+    batch = made[-1].batch
+    return Shard(
+        id=f"{config}/{batch}",
+        config=config,
+        batch=batch,
+        rows=table.rows,
+        root=table.root,
+        files={path: sha((work / path).read_bytes()) for path in chain(table.files, more)},
+        sources={step.asset: step.data_version.rpartition(".")[2] for step in made},
+        measured={**{name: n for step in made for name, n in step.measures.items()}, **counted},
+        rejects={f"{step.asset}: {reason}": n for step in made for reason, n in step.rejects.items()},
+        **told,
+    )
+
+
+def untouched(store: Partitions, asset: str, batch: str, row: type[R]) -> Iterator[R]:
+    """The rows of a partition. Raises PublicationRefused, after the last, if they are not those that were written."""
+    told = blake2b(digest_size=10)
+    for one in store.read(asset, batch, row):
+        told.update(ENCODER.encode(one))
+        yield one
+    if told.hexdigest() not in _made(store, asset, batch).rows_file:
+        raise PublicationRefused(f"{asset}/{batch} holds other rows than were written; materialize it again")
 
 
 def _made(store: Partitions, asset: str, batch: str) -> Manifest:

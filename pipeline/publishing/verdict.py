@@ -13,7 +13,7 @@ AUDITED = ("conversations", "rendered/{}", "masked/{}")
 """What an audit reads."""
 
 
-def verify(store: Partitions, batch: str, target: str) -> Manifest:
+def require_verdict(store: Partitions, batch: str, target: str) -> Manifest:
     """The audit's manifest. Raises PublicationRefused where it is missing, of other rows, or has found an error."""
     asset = f"audits/{target}"
     verdict = store.manifest(asset, batch)

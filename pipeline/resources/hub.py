@@ -1,19 +1,35 @@
 """Where the project's dataset goes, with the rights to put it there."""
 
+import os
+
 from huggingface_hub import HfApi
 
 from pipeline.errors import SettingsError
 from pipeline.publishing.folder import Folder
 from pipeline.publishing.hub import Hub
 from pipeline.publishing.publisher import Publisher
-from pipeline.targets import SETTINGS, Project
+from pipeline.targets import SETTINGS, Project, Publication
+
+TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN")
 
 
 def publisher_of(project: Project) -> Publisher:
-    """As `publish` in tracemill.yaml says. The Hub's token comes from HF_TOKEN, its address from HF_ENDPOINT."""
+    """As `publish` in tracemill.yaml says. The Hub's address comes from HF_ENDPOINT."""
     publication = project.settings.publish
     if publication.to == "folder":
         return Folder(project.folder / publication.folder)
     if publication.repo is None:
         raise SettingsError(f"{project.folder / SETTINGS}: publish.repo: name it, as owner/name")
-    return Hub(HfApi(), publication.repo, private=publication.private)
+    return Hub(
+        HfApi(token=token_of(publication)),
+        publication.repo,
+        private=publication.private,
+        gated=publication.gated,
+        create_pr=publication.create_pr,
+    )
+
+
+def token_of(publication: Publication) -> str | None:
+    """The settings' own, else HF_TOKEN, else HUGGINGFACE_HUB_TOKEN; None where the Hub's client may look for itself."""
+    own = publication.token.get_secret_value() if publication.token else None
+    return next(filter(None, (own, *map(os.environ.get, TOKENS))), None)

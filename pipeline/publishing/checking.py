@@ -1,0 +1,146 @@
+"""Is a dataset what it says? Every file, every row's own hashes, and every row made again from its conversation.
+
+It believes nothing but the index: a change of any byte of any file shows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from pipeline.columns import ENCODER, open_rows, read_rows, schema_of
+from pipeline.errors import PublicationRefused
+from pipeline.publishing.proofs import conversation_sha, ids_sha, mask_sha, root, sha
+from pipeline.publishing.shards import (
+    CONVERSATIONS,
+    TRACES,
+    Dialog,
+    Session,
+    Tensors,
+    beside,
+    conversation_of,
+    shard_path,
+)
+from pipeline.records import Conversation, MaskedRow, Row, Shard
+
+R = TypeVar("R", bound=Row)
+Again = Callable[[Mapping[str, Any], Iterable[Conversation]], Iterator[MaskedRow]]
+"""Settings of a target, conversations -> the rows that a trainer gets."""
+BROKEN = (pa.ArrowException, msgspec.MsgspecError, ValidationError, PublicationRefused, OSError, ValueError, TypeError)
+"""What reading says of a file that somebody changed."""
+
+
+KINDS: Mapping[str, type[Row]] = {TRACES: Session, CONVERSATIONS: Dialog}
+"""Configs that are no targets."""
+
+
+class Bad(NamedTuple):
+    """What is wrong, and where."""
+
+    file: str
+    row: str
+    """Its id; empty where it is the file that is wrong."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}{f', row {self.row}' if self.row else ''}: {self.what}"
+
+
+def check(folder: Path, shards: Iterable[Shard], again: Again) -> Iterator[Bad]:
+    """What is wrong with these shards, whose files are below `folder`. Conversations must be among them."""
+    for shard in shards:
+        yield from _rows(folder, shard, again)
+        yield from check_files(folder, shard.files)
+
+
+def check_files(folder: Path, files: Mapping[str, str]) -> Iterator[Bad]:
+    """Files that are gone, or are not the bytes that were published."""
+    for path, told in files.items():
+        if not (folder / path).is_file():
+            yield Bad(path, "", "the file is not there")
+        elif sha((folder / path).read_bytes()) != told:
+            yield Bad(path, "", "these are not the bytes that were published")
+
+
+def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
+    row = KINDS.get(shard.config, Tensors)
+    digests: dict[str, str] = {}
+    for split in shard.rows:
+        path = shard_path(shard.config, shard.batch, split)
+        try:
+            if row is Dialog:
+                yield from _dialogs(folder, path)
+            elif row is Tensors:
+                yield from _tensors(folder, path, shard, split, again)
+            digests[split] = _digest(folder / path, row)
+        except BROKEN as error:
+            yield Bad(path, "", f"it cannot be read: {' '.join(str(error).split())}")
+            return
+    if root(digests) != shard.root:
+        yield Bad(shard.id, "", f"the root of its rows is {root(digests)}, published was {shard.root}")
+
+
+def _read(path: Path, row: type[R]) -> Iterator[R]:
+    file = open_rows(path)
+    if not file.schema_arrow.equals(schema_of(row)):
+        file.close()
+        raise PublicationRefused("its columns are not those that this version of Tracemill publishes")
+    return read_rows(file, row)
+
+
+def _digest(path: Path, row: type[Row]) -> str:
+    told = sha256()
+    for one in _read(path, row):
+        told.update(ENCODER.encode(one))
+    return told.hexdigest()
+
+
+def _dialogs(folder: Path, path: str) -> Iterator[Bad]:
+    for row in _read(folder / path, Dialog):
+        if conversation_sha(conversation_of(row)) != row.conversation_sha:
+            yield Bad(path, row.id, "the conversation is not that of its conversation_sha")
+
+
+def _tensors(folder: Path, path: str, shard: Shard, split: str, again: Again) -> Iterator[Bad]:
+    told = folder / shard_path(CONVERSATIONS, shard.batch, split)
+    made = again(shard.target, map(conversation_of, _read(told, Dialog)))
+    rows = beside(_read(folder / path, Tensors), _read(told, Dialog), "conversation_id")
+    for pair, wanted in zip_longest(rows, made):
+        if pair is None:
+            yield Bad(path, wanted.id, "the row is missing")
+        elif wanted is None:
+            yield Bad(path, pair[0].id, "no conversation makes this row")
+        elif what := _differs(pair[0], pair[1], wanted, shard.renderer):
+            yield Bad(path, pair[0].id, what)
+
+
+def _differs(row: Tensors, told: Dialog, wanted: MaskedRow, renderer: str) -> str:
+    """What is wrong with a row; nothing, if all is right."""
+    if row.id != wanted.id:
+        return f"row {wanted.id} should be here"
+    for name in ("input_ids", "labels", "attention_mask"):
+        if (at := _where(getattr(row, name), getattr(wanted, name))) >= 0:
+            return f"rendered again, {name} differs at token {at}"
+    claims = {
+        "ids_sha": ids_sha(row.input_ids),
+        "mask_sha": mask_sha(row.labels),
+        "raw_sha": told.raw_sha,
+        "conversation_sha": told.conversation_sha,
+        "renderer": renderer,
+    }
+    return next(
+        (f"its {name} is of something else" for name, value in claims.items() if getattr(row, name) != value), ""
+    )
+
+
+def _where(got: np.ndarray, wanted: np.ndarray) -> int:
+    """The first place where two arrays differ; -1 if they are equal."""
+    same = min(len(got), len(wanted))
+    apart = np.flatnonzero(got[:same] != wanted[:same])
+    return int(apart[0]) if len(apart) else (-1 if len(got) == len(wanted) else same)
