@@ -1,6 +1,5 @@
 """What trainers bring: rows of files, of the Hub, of memory, alone or mixed, as conversations or as rejects."""
 
-import json
 import random
 import warnings
 from collections import Counter
@@ -8,18 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
-from pipeline.converting import FORMATS, convert
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.converting import FORMATS, convert, format_of, recognise
+from pipeline.converting.lines import raw_lines
+from pipeline.converting.rows import rows_of, tell
+from pipeline.errors import PipelineError, SettingsError, TraceError
 from pipeline.mixing import counts, shares
-from pipeline.records import Conversation, Reject, Trace, TraceFile
-from pipeline.sourcing.rows import Fields, local_files, read_dataset, read_lines
-from renderers.messages import from_hub
+from pipeline.records import Conversation, LocalFile, Place, Reject, Trace
+from pipeline.sourcing.rows import hub_sessions, local_files, read_dataset, read_parquet
 
 T = TypeVar("T")
-Source = str | Path | Dataset
+Source = str | Path | Dataset | DatasetDict
 """A file or folder, a data set of the Hub, or one in memory."""
 Sources = Source | Sequence[Source] | Mapping[str, Any]
 Entries = dict[str, Mapping[str, Any]]
@@ -27,50 +26,67 @@ SETTINGS = ("source", "percentage", "proportion", "weight", "max_examples")
 """Of a source in a mixture."""
 
 
-def read(source: Source, *, format: str | None, **where: Any) -> Iterator[Conversation | Reject]:  # noqa: A002
-    """The conversations of a source."""
-    files = None if isinstance(source, Dataset) else local_files(source)
-    if files is None:
-        data = source if isinstance(source, Dataset) else str(source)
-        return (_conversation(name, row) for name, row in read_dataset(data, **where))
-    if format is None:
-        return (_conversation(name, row) for file in files for name, row in read_lines(file))
-    return convert(_trace(file, format) for file in files)
+def read(source: Source, *, format: str | None = None, **where: Any) -> Iterator[Conversation | Reject]:  # noqa: A002
+    """The conversations of a source, in any format; which one is recognised by how a file or a data set begins."""
+    if format is not None and format not in FORMATS:
+        raise SettingsError(f"format {format!r} is none of {', '.join(FORMATS)}")
+    files = local_files(source) if isinstance(source, (str, Path)) else None
+    if files is None and isinstance(source, str) and format is not None and not FORMATS[format].tell:
+        files = hub_sessions(source, revision=where["revision"], token=where["token"])
+    if files is not None:
+        return read_files(files, format=format)
+    rows = read_dataset(str(source) if isinstance(source, Path) else source, **where)
+    return _rows(((Place(name, number), row) for number, (name, row) in enumerate(rows)), format)
 
 
-def _trace(file: Path, format: str) -> Trace:  # noqa: A002
-    data = (TraceFile(file.name, file.read_bytes()),)
-    return Trace(id=file.stem, prompt_id=file.stem, prompt="", agent="replay", format=format, files=data)
+def read_files(files: Sequence[Path], *, format: str | None = None) -> Iterator[Conversation | Reject]:  # noqa: A002
+    """The conversations of files: sessions, or rows. Of what several sessions tell, the later ones are marked."""
+    learned: set[bytes] = set()
+    for path in files:
+        file = LocalFile(name=path.name, path=path)
+        if path.suffix == ".parquet":
+            yield from _rows(((Place(path.name, n), row) for n, row in enumerate(read_parquet(path), 1)), format)
+            continue
+        try:
+            named = format or format_of(file)
+            rows = _rows(rows_of(file), named) if FORMATS[named].tell else None
+            yield from rows or convert([session_of(path, files, named)], learned=learned)
+        except TraceError as error:
+            yield Reject(id=path.name, stage="conversations", reason=error.reason, detail=str(error))
 
 
-def _conversation(name: str, row: Fields | str) -> Conversation | Reject:
-    """A row of others as a conversation."""
-    if isinstance(row, str):
-        return Reject(id=name, stage="conversations", reason="invalid_json", detail=row)
-    if not row.get("messages"):
-        cure = f"raw sessions need format=, one of {', '.join(FORMATS)}"
-        return Reject(id=name, stage="conversations", reason="no_messages", detail=f"it has no `messages`; {cure}")
-    try:
-        messages, tools = from_hub(row["messages"]), row.get("tools") or ()
-        tools = json.loads(tools) if isinstance(tools, str) else tools
-        return Conversation(
-            id=str(row.get("id") or name),
-            trace_id=name,
-            prompt_id=name,
-            window=0,
-            messages=messages,
-            tools=tuple(tools),
-            tools_recorded="tools" in row,
-            format="messages",
-            metadata=dict(row.get("metadata") or {}),
-        )
-    except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
-        return Reject(id=name, stage="conversations", reason="invalid_messages", detail=f"messages: {error!r}")
+def session_of(path: Path, beside: Sequence[Path], format: str) -> Trace:  # noqa: A002
+    """A session, with those that it goes on from. Raises TraceError for a file that holds nothing."""
+    files = [LocalFile(name=path.name, path=path)]
+    while parent := FORMATS[format].parent(next(raw_lines(files[-1]))[2]):
+        before = next((one for one in beside if _stem(one.name).endswith(parent)), None)
+        if before is None or any(before == one.path for one in files):
+            break
+        files.append(LocalFile(name=before.name, path=before))
+    stem = _stem(path.name)
+    return Trace(id=stem, prompt_id=stem, prompt="", agent="replay", format=format, files=tuple(files))
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".zst").removesuffix(".gz").rpartition(".")[0]
+
+
+def _rows(rows: Iterable[tuple[Place, Any]], format: str | None) -> Iterator[Conversation | Reject]:  # noqa: A002
+    """Rows, each called by its own id, or by where it stands."""
+    for place, row in rows:
+        format = format or recognise(row) or "messages"  # noqa: A001
+        telling = FORMATS[format].tell
+        if telling is None:
+            raise SettingsError(f"{place.file}: {format} is no format of rows; give its session files")
+        where = f"{place.file}:{place.line}{place.pointer}"
+        called = str(row.get("id") or where) if isinstance(row, Mapping) else where
+        trace = Trace(id=where, prompt_id=where, prompt="", agent="replay", format=format, files=())
+        yield from tell(telling, trace, place, row, called)
 
 
 def entries_of(source: Sources, limit: int | None) -> tuple[Entries, int | None]:
     """Every source by name, and how many rows there may be of them all."""
-    if isinstance(source, (str, Path, Dataset)):
+    if isinstance(source, (str, Path, Dataset, DatasetDict)):
         return {"source": {"source": source}}, limit
     if not isinstance(source, Mapping):
         return {f"source {number}": {"source": one} for number, one in enumerate(source)}, limit

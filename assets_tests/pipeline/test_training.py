@@ -136,7 +136,8 @@ def test_traces_are_loaded_as_they_are_told(written):
         {"messages": [{"role": "robot"}]},
     )
     with pytest.warns(
-        UserWarning, match=r"3 rows left: 1 invalid_json, the first rows\.jsonl:3: no JSON: .*need format="
+        UserWarning,
+        match=r"3 rows left: 1 invalid_json, the first rows\.jsonl:3: .*1 no_messages, the first rows\.jsonl:4",
     ):
         data = load_traces(folder)
     assert data["id"] == ["rows.jsonl:1", "rows.jsonl:2"]

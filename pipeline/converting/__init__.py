@@ -1,39 +1,112 @@
 """Trace formats, a row each, and the stage that reads them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from pipeline.converting import codex, codex_lines, pi
+from pipeline.converting import (
+    atif,
+    chat,
+    claude_code,
+    codex,
+    codex_lines,
+    hermes,
+    messages,
+    pi,
+    rows,
+    sharegpt,
+    simple,
+)
+from pipeline.converting.checking import Recording, check
+from pipeline.converting.rows import Fields
 from pipeline.errors import TraceError
-from pipeline.records import REPEATED, Conversation, Flaw, Reject, Trace
+from pipeline.records import REPEATED, Conversation, Flaw, Reject, Trace, TraceFile
+
+HEAD = 20
+"""Objects that a format is recognised by: some agents begin with lines that say nothing of themselves."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How one agent's session files are read."""
+    """How one format is read."""
 
     convert: Callable[[Trace], Iterator[Conversation | Reject]]
     """A conversation a context window and branch. Raises TraceError."""
+    recognises: Callable[[Fields], bool]
+    """Whether a file of this format may begin with this object."""
     parent: Callable[[bytes], str | None] = lambda first_line: None
     """The session that a session goes on from, by its first line: the end of its file's stem."""
+    tell: rows.Telling | None = None
+    """For a format of rows: the conversations of one."""
+    home: str = ""
+    """An agent's own folder on the machine that it runs on, below the home folder,"""
+    variable: str = ""
+    """or what this variable of the environment says;"""
+    below: tuple[str, ...] = ()
+    """the folders in it in which sessions are left,"""
+    pattern: str = "**/*.jsonl"
+    """and what their files are called."""
+
+
+def _rows(telling: rows.Telling, recognises: Callable[[Fields], bool]) -> Format:
+    return Format(rows.reader(telling), recognises, tell=telling)
 
 
 FORMATS = {
-    "codex": Format(codex.convert, codex_lines.parent),
-    "pi": Format(pi.convert),
+    "codex": Format(
+        codex.convert,
+        codex_lines.recognises,
+        codex_lines.parent,
+        home=".codex",
+        variable="CODEX_HOME",
+        below=("sessions", "archived_sessions"),
+        pattern="**/rollout-*.jsonl*",
+    ),
+    "claude-code": Format(
+        claude_code.convert,
+        claude_code.recognises,
+        home=".claude",
+        variable="CLAUDE_CONFIG_DIR",
+        below=("projects",),
+    ),
+    "pi": Format(pi.convert, pi.recognises, home=".pi/agent", variable="PI_CODING_AGENT_DIR", below=("sessions",)),
+    "simple": Format(simple.convert, simple.recognises),
+    "atif": _rows(atif.tell, atif.recognises),
+    "hermes": _rows(hermes.tell, hermes.recognises),
+    "chat": _rows(chat.tell, chat.recognises),
+    "messages": _rows(messages.tell, messages.recognises),
+    "sharegpt": _rows(sharegpt.tell, sharegpt.recognises),
 }
+"""In the order in which they are recognised: of two that fit, the one that says more."""
 
 
-def convert(traces: Iterable[Trace]) -> Iterator[Conversation | Reject]:
+def recognise(first: Any) -> str | None:
+    """The format of a file, or of rows, by the first object in it."""
+    if not isinstance(first, Mapping):
+        return None
+    return next((name for name, one in FORMATS.items() if one.recognises(first)), None)
+
+
+def format_of(file: TraceFile) -> str:
+    """The format of a file that does not say. Raises TraceError."""
+    for _, first in islice(rows.rows_of(file), HEAD):
+        if name := recognise(first):
+            return name
+    known = ", ".join(FORMATS)
+    raise TraceError("unknown_format", f"{file.name}: it begins like none of {known}; say which with `format`")
+
+
+def convert(traces: Iterable[Trace], *, learned: set[bytes] | None = None) -> Iterator[Conversation | Reject]:
     """The conversations of each trace, or the reason why it cannot be told: no session spoils its neighbours.
 
     What the model said is learned once: where windows, branches and forks tell it again, it is flawed as `REPEATED`.
+    learned: what was told before, where traces do not come all at once; it grows.
     """
-    learned: set[bytes] = set()
+    learned = set() if learned is None else learned
     for trace in traces:
         try:
             yield from _conversations(trace, learned)
@@ -46,8 +119,9 @@ def _conversations(trace: Trace, learned: set[bytes]) -> Iterator[Conversation |
         known = ", ".join(FORMATS)
         raise TraceError("unknown_format", f"format {trace.format!r} is none of {known}; set the prompt's `format`")
     told = new = 0
+    recording = Recording(trace.exchanges)
     for row in FORMATS[trace.format].convert(trace):
-        marked = _once(row, learned) if isinstance(row, Conversation) else row
+        marked = check(_once(row, learned), recording) if isinstance(row, Conversation) else row
         told += 1
         if isinstance(marked, Reject) or _teaches(marked):
             new += 1

@@ -7,8 +7,9 @@ have no envelopes: their first line is the bare meta data, the others are bare i
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -168,6 +169,11 @@ class Survey(msgspec.Struct):
 
 def _base(meta: Meta) -> str | None:
     return meta.history_base.thread_id if meta.history_base else None
+
+
+def recognises(row: Mapping[str, Any]) -> bool:
+    """Whether a rollout may begin so; the oldest have no envelopes."""
+    return row.get("type") == "session_meta" or {"id", "timestamp", "instructions"} <= row.keys()
 
 
 def parent(first_line: bytes) -> str | None:

@@ -57,8 +57,11 @@ def opened(file: TraceFile) -> Iterator[BinaryIO]:
 
 
 def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
-    """Every line that holds something: its place, where it begins, itself. Raises TraceError for what is no text."""
-    number = start = 0
+    """Every line that holds something: its place, where it begins, itself with half pairs of surrogates repaired.
+
+    Raises TraceError for what is no text, and for a file that holds nothing.
+    """
+    number, start, empty = 0, 0, True
     with opened(file) as stream, _intact(file):
         while line := stream.readline(LINE_BYTES + 1):
             number += 1
@@ -66,8 +69,11 @@ def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
             if len(line) > LINE_BYTES or b"\0" in line:
                 raise refused("not_text", place, "no line of a text file; point to the session's .jsonl file")
             if line.strip():
-                yield place, start, line
+                yield place, start, _repaired(line)
+                empty = False
             start += len(line)
+    if empty:
+        raise TraceError("empty", f"{file.name} is empty; collect the session again, or drop its prompt")
 
 
 @contextmanager
@@ -86,17 +92,14 @@ def read_lines(file: TraceFile, shape: type[T], torn: Counter[str]) -> Iterator[
 
 
 def whole_lines(file: TraceFile, torn: Counter[str]) -> Iterator[tuple[Place, int, bytes]]:
-    """As `raw_lines`, without a torn last line, and with half pairs of surrogates repaired."""
-    empty = True
+    """As `raw_lines`, without a torn last line."""
+    first = True
     for place, start, line in raw_lines(file):
-        repaired = _repaired(line)
-        if not line.endswith(b"\n") and not empty and not _is_json(repaired):
+        if not line.endswith(b"\n") and not first and not _is_json(line):
             torn["torn line"] += 1
             return
-        empty = False
-        yield place, start, repaired
-    if empty:
-        raise TraceError("empty", f"{file.name} is empty; collect the session again, or drop its prompt")
+        first = False
+        yield place, start, line
 
 
 def decode(line: bytes | msgspec.Raw, shape: type[T] | Any, place: Place) -> T:

@@ -6,7 +6,7 @@ aborted is not sent again, and not told. Pi 1.x records prompt and tools in syst
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -82,6 +82,10 @@ class Session(NamedTuple):
 
     def entry(self, node: Node) -> Entry:
         return self.lines.read(node.kept, Entry)
+
+
+def recognises(row: Mapping[str, Any]) -> bool:
+    return row.get("type") == "session" and bool({"cwd", "version"} & row.keys())
 
 
 def convert(trace: Trace) -> Iterator[Conversation]:

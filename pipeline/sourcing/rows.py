@@ -1,51 +1,73 @@
-"""Rows that others wrote: lines of JSONL files, datasets of the Hub or in memory."""
+"""Rows that others wrote: data sets of the Hub or in memory, Parquet files, and the files of a folder."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from datasets import Dataset, IterableDataset, load_dataset
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetDict, IterableDataset, load_dataset
+from huggingface_hub import snapshot_download
 
 from pipeline.errors import SettingsError
 
 Fields = Mapping[str, Any]
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.zst", ".jsonl.gz")
+"""Of files that are read out of a folder."""
+SESSIONS = ("*.jsonl", "*.jsonl.zst", "*.jsonl.gz")
+BATCH = 256
 
 
 def local_files(source: str | Path) -> list[Path] | None:
-    """The file, or the `*.jsonl` files below the folder; None where there is neither."""
+    """The file, or the files below the folder; None where there is neither."""
     path = Path(source)
     if path.is_dir():
-        return sorted(file for file in path.rglob("*.jsonl") if file.is_file())
+        return sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
     return [path] if path.is_file() else None
 
 
-def read_lines(file: Path) -> Iterator[tuple[str, Fields | str]]:
-    """Every line as (where it stands, its fields); a line that is no JSON object as what is wrong with it."""
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            fields = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            fields = f"no JSON: {error}"
-        yield f"{file.name}:{number}", fields if isinstance(fields, (dict, str)) else "no JSON object"
+def hub_sessions(source: str, *, revision: str | None, token: str | None) -> list[Path]:
+    """Raw session files of a data set of the Hub."""
+    folder = snapshot_download(
+        source, repo_type="dataset", revision=revision, token=token, allow_patterns=list(SESSIONS)
+    )
+    return local_files(folder) or []
+
+
+def read_parquet(file: Path) -> Iterator[Fields]:
+    """Every row of a file, a few at a time. Raises SettingsError for one that is none."""
+    try:
+        with pq.ParquetFile(file, pre_buffer=False) as parquet:
+            structs = _structs(parquet.schema_arrow)
+            for batch in parquet.iter_batches(BATCH):
+                yield from (_unpadded_row(row, structs) for row in batch.to_pylist())
+    except (pa.ArrowException, OSError) as error:
+        raise SettingsError(f"{file}: no Parquet file that can be read: {error}") from error
 
 
 def read_dataset(
-    source: str | Dataset, *, split: str, revision: str | None, token: str | None
+    source: str | Dataset | DatasetDict, *, split: str, revision: str | None, token: str | None
 ) -> Iterator[tuple[str, Fields]]:
-    """Every row of a dataset as (where it stands, its fields). What only pads a struct of Arrow's is no field."""
+    """Every row of one split as (the data set's name, its fields). What only pads a struct of Arrow's is no field."""
     name = source if isinstance(source, str) else "row"
     data = load_dataset(source, split=split, revision=revision, token=token) if isinstance(source, str) else source
+    if isinstance(data, DatasetDict):
+        if split not in data:
+            raise SettingsError(f"{name}: no split {split!r}; it has {', '.join(map(str, data))}")
+        data = data[split]
     if isinstance(data, IterableDataset) or not isinstance(data, Dataset):
         raise SettingsError(f"{name}: {type(data).__name__} is no Dataset: load one split of it, not streaming")
-    structs = {field.name for field in data.data.schema if "struct<" in str(field.type)}
-    for number, row in enumerate(data):
-        yield (
-            f"{name}:{number}",
-            {key: _unpadded(value) if key in structs else value for key, value in dict(row).items()},
-        )
+    structs = _structs(data.data.schema)
+    for row in data:
+        yield name, _unpadded_row(dict(row), structs)
+
+
+def _structs(schema: pa.Schema) -> set[str]:
+    return {field.name for field in schema if "struct<" in str(field.type)}
+
+
+def _unpadded_row(row: Fields, structs: set[str]) -> Fields:
+    return {key: _unpadded(value) if key in structs else value for key, value in row.items()}
 
 
 def _unpadded(value: Any) -> Any:

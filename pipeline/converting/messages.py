@@ -1,0 +1,85 @@
+"""Rows with `messages` as OpenAI writes them, and what their relatives call the same things.
+
+`tools` is a list or JSON text; reasoning is `reasoning_content`, `reasoning` or `thinking`; arguments are text or an
+object; functions may be those of before there were tools (`function_call`, role `function`).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.converting.rows import Fields, Told, listed, named, plain, specs, spelled
+from pipeline.errors import TraceError
+from pipeline.records import CUT, Flaw, Origin, Usage
+from renderers.messages import from_hub
+
+COLUMNS = ("messages", "conversation", "conversations")
+USAGE = {
+    "input": ("input", "prompt_tokens", "input_tokens"),
+    "cached": ("cacheRead", "cached_tokens"),
+    "cache_written": ("cacheWrite",),
+    "output": ("output", "completion_tokens", "output_tokens"),
+    "reasoning": ("reasoning", "reasoning_tokens"),
+}
+
+
+def recognises(row: Fields) -> bool:
+    return column(row) is not None
+
+
+def column(row: Fields) -> str | None:
+    """Where the messages are."""
+    for name in COLUMNS:
+        held = row.get(name)
+        first = held[0] if isinstance(held, list) and held else held
+        if (name == "messages" and isinstance(held, str)) or (isinstance(first, Mapping) and "role" in first):
+            return name
+    return None
+
+
+def tell(row: Fields) -> Iterator[Told]:
+    """The row as one conversation."""
+    name = column(row)
+    if name is None:
+        raise TraceError("no_messages", f"it has no `messages`, but {', '.join(map(str, row)) or 'nothing'}")
+    raw = [_of_functions(message) for message in listed(row[name], name)]
+    pointers = [f"/{name}/{number}" for number in range(len(raw))]
+    if isinstance(row.get("system"), str) and not any(message.get("role") == "system" for message in raw):
+        raw, pointers = [{"role": "system", "content": row["system"]}, *raw], ["/system", *pointers]
+    metadata = plain(row.get("metadata"))
+    tools = specs(row.get("tools") or row.get("functions"))
+    model = row.get("model") or metadata.get("model")
+    yield Told(
+        messages=from_hub(raw),
+        pointers=tuple(pointers),
+        tools=tools,
+        tools_recorded=row.get("tools") is not None or row.get("functions") is not None,
+        model=model if isinstance(model, str) else None,
+        flaws=tuple(Flaw(index, CUT) for index, message in enumerate(raw) if message.get("finish_reason") == "length"),
+        origin=Origin(usage=usage(row.get("usage"))),
+        metadata=named(row),
+    )
+
+
+def usage(told: Any) -> Usage:
+    """Tokens, under whatever names."""
+    counts = plain(told)
+    details = {**plain(counts.get("prompt_tokens_details")), **plain(counts.get("completion_tokens_details"))}
+    found = {
+        field: next((n for name in names if isinstance(n := {**details, **counts}.get(name), int)), 0)
+        for field, names in USAGE.items()
+    }
+    return Usage(**found)
+
+
+def _of_functions(raw: Any) -> dict[str, Any]:
+    """A message; one from before there were tools as it would be said today."""
+    if not isinstance(raw, Mapping):
+        raise TraceError("invalid_row", "a message is no object")
+    message = {**raw, "role": {"function": "tool", "model": "assistant"}.get(raw.get("role", ""), raw.get("role"))}
+    if isinstance(message.get("tool_calls"), str):
+        message["tool_calls"] = listed(message["tool_calls"], "tool_calls")
+    call = raw.get("function_call")
+    if isinstance(call, Mapping) and not message.get("tool_calls"):
+        function = {"name": call["name"], "arguments": spelled(call.get("arguments", "{}"))}
+        message["tool_calls"] = [{"type": "function", "function": function}]
+    return message
