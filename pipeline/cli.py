@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.commands.converting import convert, extract
 from pipeline.commands.looking import certify, preview
 from pipeline.commands.making import materialize, stale
 from pipeline.commands.starting import demo, init, ui
@@ -19,6 +20,12 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     demo: ("tracemill demo", "tracemill demo /data/demo"),
     init: ("tracemill init my-dataset", "cd my-dataset && tracemill materialize"),
     materialize: ("tracemill materialize", "tracemill materialize codex_tasks -p demo"),
+    extract: ("tracemill extract", "tracemill extract codex pi --out prompts/mine.jsonl"),
+    convert: (
+        "tracemill convert ~/.codex/sessions --out sessions.jsonl",
+        "tracemill convert rows.parquet trajectory.json --out rows.jsonl --json",
+        "tracemill convert ~/.pi/agent/sessions --simple --out traces",
+    ),
     stale: ("tracemill stale", "tracemill stale -p demo"),
     preview: ("tracemill preview", "tracemill preview 3 --batch pi_tasks --target qwen3"),
     certify: (
