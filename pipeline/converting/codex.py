@@ -22,7 +22,9 @@ from pipeline.converting.codex_items import (
     tool_specs,
     unreadable,
 )
-from pipeline.converting.codex_lines import REPLACED, Mark, Meta, Window, lineage, survey, windows
+from pipeline.converting.codex_lines import lineage, survey
+from pipeline.converting.codex_shapes import Meta
+from pipeline.converting.codex_windows import REPLACED, Mark, Window, windows
 from pipeline.converting.lines import day_of
 from pipeline.records import CUT, REPEATED, Conversation, Flaw, Place, Trace
 from renderers.messages import Message, text
