@@ -43,16 +43,26 @@ def read_files(files: Sequence[Path], *, format: str | None = None) -> Iterator[
     """The conversations of files: sessions, or rows. Of what several sessions tell, the later ones are marked."""
     learned: set[bytes] = set()
     for path in files:
-        file = LocalFile(name=path.name, path=path)
-        if path.suffix == ".parquet":
-            yield from _rows(((Place(path.name, n), row) for n, row in enumerate(read_parquet(path), 1)), format)
-            continue
         try:
-            named = format or format_of(file)
-            rows = _rows(rows_of(file), named) if FORMATS[named].tell else None
-            yield from rows or convert([session_of(path, files, named)], learned=learned)
+            yield from _file(path, files, format, learned)
         except TraceError as error:
             yield Reject(id=path.name, stage="conversations", reason=error.reason, detail=str(error))
+
+
+def _file(
+    path: Path,
+    beside: Sequence[Path],
+    format: str | None,  # noqa: A002
+    learned: set[bytes],
+) -> Iterator[Conversation | Reject]:
+    """The conversations of one file. Raises TraceError for one that is of no format."""
+    if path.suffix == ".parquet":
+        return _rows(((Place(path.name, number), row) for number, row in enumerate(read_parquet(path), 1)), format)
+    file = LocalFile(name=path.name, path=path)
+    format = format or format_of(file)  # noqa: A001
+    if FORMATS[format].tell:
+        return _rows(rows_of(file), format)
+    return convert([session_of(path, beside, format)], learned=learned)
 
 
 def session_of(path: Path, beside: Sequence[Path], format: str) -> Trace:  # noqa: A002

@@ -1,5 +1,6 @@
 """Damaged sessions leave with a reason, and never take a neighbour along."""
 
+import gzip
 import json
 import random
 import re
@@ -8,6 +9,7 @@ from itertools import count, islice
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from pipeline.converting import FORMATS, convert, format_of
@@ -237,7 +239,7 @@ def damaged(data: bytes, seed: int, times: int) -> Iterator[bytes]:
     """The file cut, changed, spliced, with lines in another order, and with values of another kind."""
     dice = random.Random(seed)
     lines = data.splitlines(keepends=True)
-    values = re.findall(rb'"[^"\\]{0,40}"|\b\d+\b|null|\{|\[|true', data)
+    values = re.findall(rb'"[^"\\]{0,40}"|\b\d+\b|null|\{|\[|true', data) or [data[:1]]
     for _ in range(times):
         at, to = sorted(dice.randrange(len(data) + 1) for _ in range(2))
         yield data[:at]
@@ -283,6 +285,15 @@ def test_damage_of_any_kind_is_never_an_exception(name, examples):
     for at in range(0, len(data), 1 if name in LOGS else 5):
         assert list(convert([trace(name, data[:at])]))
     check_damage(name, data, seed=1, times=max(examples, 100) // KINDS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("pack", [lambda data: pa.compress(data, "zstd", asbytes=True), gzip.compress])
+def test_damage_to_a_compressed_file_is_never_an_exception(name, pack):
+    packed = pack(session(name))
+    for broken in damaged(packed, 3, 20):
+        for row in convert([trace(name, broken)]):
+            assert isinstance(row, Conversation | Reject)
 
 
 @pytest.mark.parametrize("name", ["codex", "pi"])

@@ -61,6 +61,28 @@ def test_every_kind_of_file_in_a_folder_is_recognised_and_read(tmp_path: Path):
     assert {row.messages for row in kept} == {from_hub(ROW["messages"])}, "nothing is padded, arguments are verbatim"
 
 
+def test_a_damaged_table_leaves_with_a_reason(tmp_path: Path):
+    Dataset.from_list([ROW]).to_parquet(tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(whole[:-9])
+    (reject,) = read(tmp_path, **WHERE)
+    assert isinstance(reject, Reject)
+    assert (reject.id, reject.reason) == ("a.parquet", "unreadable")
+
+
+def test_raw_sessions_of_the_hub_are_read_with_their_format(monkeypatch):
+    asked = []
+
+    def snapshot(name: str, **where) -> Path:
+        asked.append((name, where["revision"], where["repo_type"]))
+        return SESSIONS / "pi_tasks"
+
+    monkeypatch.setattr("pipeline.sourcing.rows.snapshot_download", snapshot)
+    told = list(read("me/traces", format="pi", split="train", revision="abc", token=None))
+    assert asked == [("me/traces", "abc", "dataset")]
+    assert sum(isinstance(row, Conversation) for row in told) > 10
+
+
 def test_data_sets_are_read_by_their_splits():
     data = DatasetDict({"train": Dataset.from_list([ROW]), "test": Dataset.from_list([ROW, ROW])})
     assert len(list(read(data, split="test", revision=None, token=None))) == 2

@@ -42,18 +42,21 @@ def day_of(timestamp: str) -> date | None:
 
 @contextmanager
 def opened(file: TraceFile) -> Iterator[BinaryIO]:
-    """The file's bytes, decompressed on the way."""
-    with file.open() as raw:
-        start = raw.read(4)
-        raw.seek(0)
-        if start == ZSTD:
-            with pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd") as stream:
-                yield io.BufferedReader(stream)  # pyright: ignore[reportArgumentType]  # a raw stream in all but name
-        elif start[:2] == GZIP:
-            with gzip.open(raw) as stream:
-                yield stream  # pyright: ignore[reportReturnType]
-        else:
-            yield raw
+    """The file's bytes, decompressed on the way. Raises TraceError where they cannot be had."""
+    try:
+        with file.open() as raw:
+            start = raw.read(4)
+            raw.seek(0)
+            if start == ZSTD:
+                with pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd") as stream:
+                    yield io.BufferedReader(stream)  # pyright: ignore[reportArgumentType]  # a raw stream but in name
+            elif start[:2] == GZIP:
+                with gzip.open(raw) as stream:
+                    yield stream  # pyright: ignore[reportReturnType]
+            else:
+                yield raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise TraceError("unreadable", f"{file.name}: {error}; collect the session again") from error
 
 
 def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
@@ -62,7 +65,7 @@ def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
     Raises TraceError for what is no text, and for a file that holds nothing.
     """
     number, start, empty = 0, 0, True
-    with opened(file) as stream, _intact(file):
+    with opened(file) as stream:
         while line := stream.readline(LINE_BYTES + 1):
             number += 1
             place = Place(file.name, number)
@@ -74,15 +77,6 @@ def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
             start += len(line)
     if empty:
         raise TraceError("empty", f"{file.name} is empty; collect the session again, or drop its prompt")
-
-
-@contextmanager
-def _intact(file: TraceFile) -> Iterator[None]:
-    """Raises TraceError where a file cannot be read, or not be decompressed."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as error:
-        raise TraceError("unreadable", f"{file.name}: {error}; collect the session again") from error
 
 
 def read_lines(file: TraceFile, shape: type[T], torn: Counter[str]) -> Iterator[tuple[Place, T]]:
@@ -155,8 +149,7 @@ def seekable(file: TraceFile) -> Iterator[Seekable]:
             yield Seekable(file, stream)
             return
         with tempfile.SpooledTemporaryFile(max_size=LINE_BYTES) as unpacked:
-            with _intact(file):
-                shutil.copyfileobj(stream, unpacked)
+            shutil.copyfileobj(stream, unpacked)
             yield Seekable(file, unpacked)  # pyright: ignore[reportArgumentType]
 
 

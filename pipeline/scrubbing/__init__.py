@@ -11,7 +11,7 @@ from pipeline.scrubbing.placeholders import replaced
 from pipeline.scrubbing.secrets import find, rules_version
 from pipeline.targets import Scrubbing
 
-SCRUBBED = ("messages", "tools", "metadata")
+SCRUBBED = ("messages", "tools", "metadata", "origin")
 """Fields of a conversation that hold what people and machines said."""
 
 
@@ -48,4 +48,4 @@ def _place(row: Conversation, hits: dict[str, Any]) -> str:
         if any(text in hits for text in leaves(msgspec.to_builtins(message))):
             place = f"{row.places[index].file}:{row.places[index].line}, " if index < len(row.places) else ""
             return f"{place}message {index}"
-    return "tools or metadata"
+    return "tools, metadata or origin"

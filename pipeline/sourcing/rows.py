@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset
 from huggingface_hub import snapshot_download
 
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, TraceError
 
 Fields = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.zst", ".jsonl.gz")
@@ -35,14 +35,14 @@ def hub_sessions(source: str, *, revision: str | None, token: str | None) -> lis
 
 
 def read_parquet(file: Path) -> Iterator[Fields]:
-    """Every row of a file, a few at a time. Raises SettingsError for one that is none."""
+    """Every row of a file, a few at a time. Raises TraceError for one that is none."""
     try:
         with pq.ParquetFile(file, pre_buffer=False) as parquet:
             structs = _structs(parquet.schema_arrow)
             for batch in parquet.iter_batches(BATCH):
                 yield from (_unpadded_row(row, structs) for row in batch.to_pylist())
-    except (pa.ArrowException, OSError) as error:
-        raise SettingsError(f"{file}: no Parquet file that can be read: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise TraceError("unreadable", f"{file.name}: no whole Parquet file: {error}; write it again") from error
 
 
 def read_dataset(
