@@ -14,6 +14,7 @@ from pipeline.commands.converting import convert, extract
 from pipeline.commands.looking import certify, preview
 from pipeline.commands.making import materialize, stale
 from pipeline.commands.starting import demo, init, ui
+from pipeline.commands.verifying import verify
 from pipeline.errors import PipelineError
 
 COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
@@ -33,6 +34,7 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
         "tracemill certify ./my-tokenizer --json",
         "tracemill certify Qwen/Qwen3-8B --revision COMMIT",
     ),
+    verify: ("tracemill verify demo/dataset", "tracemill verify owner/name@main --json"),
     ui: ("tracemill ui -p demo", "tracemill ui --port 3001"),
 }
 """Every command, in the order of `--help`, with its examples."""

@@ -1,7 +1,9 @@
 """`tracemill verify`: a dataset, in a folder or on the Hub, made again from its conversations and compared."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.fingerprint import behaviour
 from pipeline.masking import mask
-from pipeline.publishing.checking import Bad, check, check_files
+from pipeline.publishing.checking import Bad, check, check_files, check_nothing_else
 from pipeline.publishing.index import INDEX, Index, read_index
 from pipeline.publishing.proofs import root
 from pipeline.records import Conversation, MaskedRow, RenderedRow
@@ -64,8 +66,13 @@ def verify(place: str, *, models: Path = Path()) -> Verified:
     def again(settings: Mapping[str, Any], conversations: Iterable[Conversation]) -> Iterator[MaskedRow]:
         return remade(settings, conversations, folder=models, offline=True)
 
-    bad = next(check(folder, index.shards, again), None) or next(check_files(folder, index.files), None)
-    return Verified(place, whole_root(index), _rows(index), bad, tuple(_notes(index, models)))
+    found = chain(
+        check_files(folder, index.files),
+        check_nothing_else(folder, (INDEX, *index.paths)),
+        check(folder, index.shards, again),
+    )
+    bad = next(found, None)
+    return Verified(place, whole_root(index), _rows(index), bad, () if bad else tuple(_notes(index, models)))
 
 
 def whole_root(index: Index) -> str:
@@ -82,12 +89,11 @@ def _rows(index: Index) -> dict[str, int]:
 
 def _notes(index: Index, models: Path) -> Iterator[str]:
     """Renderers that behave otherwise here than where the dataset was made: its rows may be equal nevertheless."""
-    for shard in index.shards:
-        if shard.target and shard.renderer:
-            target = Target.model_validate(shard.target)
-            here = behaviour(load_renderer(target, folder=models, offline=True))
-            if here != shard.renderer:
-                yield f"{shard.id}: made by renderer {shard.renderer}, here it is {here}"
+    made = {json.dumps(shard.target): shard for shard in index.shards if shard.target}
+    for shard in made.values():
+        here = behaviour(load_renderer(Target.model_validate(shard.target), folder=models, offline=True))
+        if here != shard.renderer:
+            yield f"{shard.config}: made by renderer {shard.renderer}, here it is {here}; its rows are the same"
 
 
 def _folder(place: str) -> Path:

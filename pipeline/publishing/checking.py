@@ -55,8 +55,10 @@ class Bad(NamedTuple):
 def check(folder: Path, shards: Iterable[Shard], again: Again) -> Iterator[Bad]:
     """What is wrong with these shards, whose files are below `folder`. Conversations must be among them."""
     for shard in shards:
-        yield from _rows(folder, shard, again)
-        yield from check_files(folder, shard.files)
+        if bad := next(check_files(folder, shard.files), None):
+            yield _first_row(folder, shard, bad) or bad
+        else:
+            yield from _rows(folder, shard, again)
 
 
 def check_files(folder: Path, files: Mapping[str, str]) -> Iterator[Bad]:
@@ -68,6 +70,33 @@ def check_files(folder: Path, files: Mapping[str, str]) -> Iterator[Bad]:
             yield Bad(path, "", "these are not the bytes that were published")
 
 
+def _first_row(folder: Path, shard: Shard, bad: Bad) -> Bad | None:
+    """The row of a changed file that is not what its own hashes say."""
+    if not bad.file.endswith(".parquet") or not (folder / bad.file).is_file():
+        return None
+    row = KINDS.get(shard.config, Tensors)
+    try:
+        found = ((one.id, _own(one)) for one in _read(folder / bad.file, row))
+        return next((Bad(bad.file, name, what) for name, what in found if what), None)
+    except BROKEN as error:
+        return bad._replace(what=f"it cannot be read: {' '.join(str(error).split())}")
+
+
+def _own(row: Row) -> str:
+    """What is wrong with a row by itself."""
+    if isinstance(row, Dialog):
+        right = conversation_sha(conversation_of(row)) == row.conversation_sha
+        return "" if right else "the conversation is not that of its conversation_sha"
+    if isinstance(row, Tensors):
+        wrong = (name for name, made in _hashes(row).items() if getattr(row, name) != made)
+        return next((f"its {name} is of something else" for name in wrong), "")
+    return ""
+
+
+def _hashes(row: Tensors) -> dict[str, str]:
+    return {"ids_sha": ids_sha(row.input_ids), "mask_sha": mask_sha(row.labels)}
+
+
 def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
     row = KINDS.get(shard.config, Tensors)
     digests: dict[str, str] = {}
@@ -75,7 +104,7 @@ def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
         path = shard_path(shard.config, shard.batch, split)
         try:
             if row is Dialog:
-                yield from _dialogs(folder, path)
+                yield from (Bad(path, one.id, what) for one in _read(folder / path, row) if (what := _own(one)))
             elif row is Tensors:
                 yield from _tensors(folder, path, shard, split, again)
             digests[split] = _digest(folder / path, row)
@@ -84,6 +113,15 @@ def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
             return
     if root(digests) != shard.root:
         yield Bad(shard.id, "", f"the root of its rows is {root(digests)}, published was {shard.root}")
+
+
+def check_nothing_else(folder: Path, known: Iterable[str]) -> Iterator[Bad]:
+    """Files that nobody published: a reader would take them for a part of the dataset."""
+    names = set(known)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in names and not any(part.startswith(".") for part in Path(name).parts):
+            yield Bad(name, "", "nobody published this file")
 
 
 def _read(path: Path, row: type[R]) -> Iterator[R]:
@@ -99,12 +137,6 @@ def _digest(path: Path, row: type[Row]) -> str:
     for one in _read(path, row):
         told.update(ENCODER.encode(one))
     return told.hexdigest()
-
-
-def _dialogs(folder: Path, path: str) -> Iterator[Bad]:
-    for row in _read(folder / path, Dialog):
-        if conversation_sha(conversation_of(row)) != row.conversation_sha:
-            yield Bad(path, row.id, "the conversation is not that of its conversation_sha")
 
 
 def _tensors(folder: Path, path: str, shard: Shard, split: str, again: Again) -> Iterator[Bad]:
@@ -127,13 +159,8 @@ def _differs(row: Tensors, told: Dialog, wanted: MaskedRow, renderer: str) -> st
     for name in ("input_ids", "labels", "attention_mask"):
         if (at := _where(getattr(row, name), getattr(wanted, name))) >= 0:
             return f"rendered again, {name} differs at token {at}"
-    claims = {
-        "ids_sha": ids_sha(row.input_ids),
-        "mask_sha": mask_sha(row.labels),
-        "raw_sha": told.raw_sha,
-        "conversation_sha": told.conversation_sha,
-        "renderer": renderer,
-    }
+    made_of = {"raw_sha": told.raw_sha, "conversation_sha": told.conversation_sha, "renderer": renderer}
+    claims = {**_hashes(row), **made_of}
     return next(
         (f"its {name} is of something else" for name, value in claims.items() if getattr(row, name) != value), ""
     )
