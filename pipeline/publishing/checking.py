@@ -53,12 +53,13 @@ class Bad(NamedTuple):
 
 
 def check(folder: Path, shards: Iterable[Shard], again: Again) -> Iterator[Bad]:
-    """What is wrong with these shards, whose files are below `folder`. Conversations must be among them."""
-    for shard in shards:
-        if bad := next(check_files(folder, shard.files), None):
+    """What is wrong with these shards, whose files are below `folder`; bytes first. Conversations must be among them."""
+    every = list(shards)
+    for shard in every:
+        for bad in check_files(folder, shard.files):
             yield _first_row(folder, shard, bad) or bad
-        else:
-            yield from _rows(folder, shard, again)
+    for shard in every:
+        yield from _rows(folder, shard, again)
 
 
 def check_files(folder: Path, files: Mapping[str, str]) -> Iterator[Bad]:
