@@ -22,6 +22,7 @@ ui: .venv/synced ## Open the demo project in the Dagster UI
 
 bench: .venv/synced ## Measure against the official path, as ratios
 	@$(RUN)/python -m assets_tests.bench
+	@$(RUN)/python -m assets_tests.bench_pipeline
 
 lint: .venv/synced ## What CI checks beside the tests
 	$(RUN)/ruff check

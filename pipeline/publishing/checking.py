@@ -53,7 +53,7 @@ class Bad(NamedTuple):
 
 
 def check(folder: Path, shards: Iterable[Shard], again: Again) -> Iterator[Bad]:
-    """What is wrong with these shards, whose files are below `folder`; bytes first. Conversations must be among them."""
+    """What is wrong with these shards, whose files are below `folder`: bytes first. Conversations are among them."""
     every = list(shards)
     for shard in every:
         for bad in check_files(folder, shard.files):
