@@ -37,6 +37,7 @@ from pipeline.records import Conversation, MaskedRow, RenderedRow
 from pipeline.rendering import load_renderer, render
 from pipeline.targets import EXAMPLE, Target
 from renderers.messages import to_hub
+from renderers.renderer import Renderer
 
 GENERATION = """{%- for m in messages %}<|im_start|>{{ m.role }}
 {% if m.role == 'assistant' %}{% generation %}{{ (m.reasoning_content or '') + (m.content or '') }}
@@ -112,9 +113,9 @@ def conversations(corpus: Path) -> Iterator[Conversation]:
     return (row for row in read(corpus, format=None) if isinstance(row, Conversation))
 
 
-def made(corpus: Path, target: Target, out: Path) -> int:
+def made(corpus: Path, target: Target, renderer: Renderer, out: Path) -> int:
     """JSONL -> masked Parquet, as the stages do it."""
-    rows = (row for row in render(conversations(corpus), load_renderer(target)) if isinstance(row, RenderedRow))
+    rows = (row for row in render(conversations(corpus), renderer) if isinstance(row, RenderedRow))
     with RowWriter(out, MaskedRow) as writer:
         for row in mask(rows, target):
             if isinstance(row, MaskedRow):
@@ -146,8 +147,9 @@ def end_to_end(asked: argparse.Namespace, target: Target, work: Path) -> None:
     template = asked.template.read_text(encoding="utf-8") if asked.template else GENERATION
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(asked.tokenizer / "tokenizer.json"))
     tokenizer.chat_template = template
+    renderer = load_renderer(target)  # as the others' tokenizers: loaded before anything is measured
     cases: dict[str, Work] = {
-        "ours": lambda: made(asked.corpus, target, work / "ours.parquet"),
+        "ours": lambda: made(asked.corpus, target, renderer, work / "ours.parquet"),
         "datasets.map + assistant mask": lambda: mapped(asked.corpus, tokenizer, work / "mapped.parquet"),
     }
     times: dict[str, list[float]] = {name: [] for name in cases}
