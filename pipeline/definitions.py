@@ -1,5 +1,7 @@
 """Where assets, jobs, the sensor, the schedule and the resources of a project meet."""
 
+import os
+
 import dagster as dg
 
 from pipeline.assets.audits import audits_for
@@ -9,6 +11,7 @@ from pipeline.assets.prompts import prompts
 from pipeline.assets.publication import publication_of
 from pipeline.assets.rendered import rendered_for
 from pipeline.assets.traces import traces
+from pipeline.errors import SettingsError
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.store import Store
 from pipeline.schedules import nightly_rerender
@@ -27,6 +30,22 @@ GROUPS = {
 }
 """Dagster's lists name an asset by the end of its key, its target: the group must say the stage."""
 OWNERS = ["team:data"]
+STEPS_IN = "TRACEMILL_EXECUTOR"
+"""`docker` gives every step a container of its own, where the instance launches runs as containers.
+
+Unset, the steps of a run share its process: parallelism comes from runs."""
+
+
+def executor() -> dg.ExecutorDefinition:
+    """Where the steps of a run are executed. Raises SettingsError for another word than `docker`."""
+    where = os.environ.get(STEPS_IN)
+    if not where:
+        return dg.in_process_executor
+    if where != "docker":
+        raise SettingsError(f"{STEPS_IN}={where}: `docker`, or leave it unset")
+    from dagster_docker import docker_executor
+
+    return docker_executor
 
 
 def definitions_of(project: Project) -> dg.Definitions:
@@ -54,21 +73,21 @@ def definitions_of(project: Project) -> dg.Definitions:
         sensors=[new_batches],
         schedules=[nightly_rerender],
         resources={"project": project, "store": Store(project.data), "publisher": publisher_of(project)},
-        executor=dg.in_process_executor,
+        executor=executor(),
     )
 
 
 PRODUCE = dg.define_asset_job(
     "produce",
     selection=dg.AssetSelection.all(),
-    executor_def=dg.in_process_executor,
+    executor_def=executor(),
     description="Everything. The only job that may call a model.",
     tags={"tracemill/paid": "true"},
 )
 RERENDER = dg.define_asset_job(
     "rerender",
     selection=dg.AssetSelection.assets("traces").downstream(include_self=False),
-    executor_def=dg.in_process_executor,
+    executor_def=executor(),
     description="Everything after the traces. Cannot call a model: it has no agents.",
 )
 defs = definitions_of(find_project())

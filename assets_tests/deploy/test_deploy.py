@@ -1,5 +1,6 @@
 """The deployment's files agree with each other and with the project; no Docker is needed for that."""
 
+import json
 import re
 import tomllib
 from itertools import pairwise
@@ -19,6 +20,8 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 INSTANCE: dict[str, Any] = yaml.safe_load((DEPLOY / "dagster.yaml").read_text(encoding="utf-8"))
 RUNS: dict[str, Any] = INSTANCE["run_launcher"]["config"]
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+EXAMPLE = (DEPLOY / ".env.example").read_text(encoding="utf-8")
+STEPS: dict[str, Any] = yaml.safe_load((DEPLOY / "steps.yaml").read_text(encoding="utf-8"))
 README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OURS = {name: service for name, service in SERVICES.items() if name != "postgres"}
@@ -65,9 +68,7 @@ def test_the_database_is_the_one_that_dagster_asks_for():
     assert (given["POSTGRES_USER"], given["POSTGRES_DB"]) == (asked["username"], asked["db_name"])
     assert asked["password"]["env"] in given["POSTGRES_PASSWORD"]
     assert asked["scheme"] == "postgresql+psycopg2"
-    assert [need.partition("~")[0] for need in PYPROJECT["project"]["optional-dependencies"]["deploy"]] == [
-        "dagster-postgres"
-    ]
+    assert "dagster-postgres~=0.29.0" in PYPROJECT["project"]["optional-dependencies"]["deploy"]
 
 
 def test_the_workspace_is_where_the_code_server_listens():
@@ -96,11 +97,22 @@ def test_every_service_is_watched_and_started_again():
         assert service["healthcheck"]["test"], name
 
 
-def test_every_variable_is_explained_and_the_start_sets_all_that_must_be():
+def test_every_variable_is_explained_and_the_example_sets_all_that_must_be():
     explained = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
     assert explained == {*VARIABLES, "COMPOSE_PROJECT_NAME"}
-    start = set(re.findall(r"^([A-Z_]+)=", README, re.MULTILINE))
-    assert {name for name, how in VARIABLES.items() if how == ":?"} <= start
+    assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == explained
+    assert {name for name, how in VARIABLES.items() if how == ":?"} <= set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.M))
+
+
+def test_a_container_for_every_step_adds_the_docker_socket_and_nothing_else():
+    added = STEPS["services"]["code"]["environment"]
+    context = json.loads(added["DAGSTER_CONTAINER_CONTEXT"])["docker"]
+    assert STEPS["services"].keys() == {"code"}
+    assert context["env_vars"] == [f"TRACEMILL_EXECUTOR={added['TRACEMILL_EXECUTOR']}"]
+    told = context["container_kwargs"]
+    assert told.pop("group_add") == ["${DOCKER_GID}"]
+    assert told.pop("volumes") == [*RUNS["container_kwargs"]["volumes"], SOCKET]
+    assert told == {key: value for key, value in RUNS["container_kwargs"].items() if key != "volumes"}
 
 
 def test_every_volume_is_explained():
@@ -117,6 +129,6 @@ def test_the_image_is_built_from_the_lock_by_any_builder_and_is_not_root():
 
 def test_all_that_the_image_copies_is_there_and_not_ignored():
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    copied = [name for line in re.findall(r"^COPY (.*)", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]]
+    copied = [name for line in re.findall(r"^COPY ([^-].*)", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]]
     assert {f"!{name}" for name in copied} == {line for line in allowed if line.startswith("!")}
     assert all((ROOT / name).exists() for name in copied)
