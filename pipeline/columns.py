@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
 from pipeline.records import Row
 
@@ -227,9 +228,9 @@ class RowWriter:
         self.parquet.close()
 
 
-def open_rows(path: Path) -> pq.ParquetFile:
+def open_rows(path: Path | UPath) -> pq.ParquetFile:
     """The file, open. `pre_buffer` would hold all of it in memory."""
-    return pq.ParquetFile(path, pre_buffer=False)
+    return pq.ParquetFile(path if isinstance(path, Path) else path.open("rb"), pre_buffer=False)
 
 
 def read_rows(file: pq.ParquetFile, row: type[T]) -> Iterator[T]:

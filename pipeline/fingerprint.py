@@ -34,7 +34,7 @@ def fingerprint(project: Project, name: str) -> str:
         files = tokenizer_files(target, folder=project.folder, offline=True)
     except TokenizerUnavailable:
         return "tokenizer not here"
-    remembered = project.data / ".fingerprints" / _depends_on(target, files.values())
+    remembered = project.notes / ".fingerprints" / _depends_on(target, files.values())
     if remembered.exists():
         return remembered.read_text()
     try:

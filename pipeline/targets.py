@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from upath import UPath
 
 from pipeline.errors import PromptFileError, SettingsError
 from pipeline.settings import Collection, Settings
@@ -32,6 +33,8 @@ from renderers.segments import SAMPLED, Kind
 EXAMPLE = Path(__file__).parent / "example"
 """The project that ships with the package: sessions, batch files, a small tokenizer, `tracemill.yaml`."""
 SETTINGS = "tracemill.yaml"
+Folder = Path | UPath
+"""On this machine, or in an object store."""
 BATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 """What a batch may be called: it names a partition, a folder and a file of the dataset."""
 BATCH_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
@@ -150,7 +153,7 @@ class ProjectSettings(Settings):
     prompts: str = "prompts"
     """Folder of batch files, relative to the project."""
     data: str = "data"
-    """Folder of the partitions, relative to the project."""
+    """Folder of the partitions, relative to the project; or where they are in an object store: `s3://bucket/prefix`."""
 
 
 class Project:
@@ -168,8 +171,15 @@ class Project:
         return self.folder / self.settings.prompts
 
     @property
-    def data(self) -> Path:
-        return self.folder / self.settings.data
+    def data(self) -> Folder:
+        """Where partitions are. Raises SettingsError where nothing here reads such an address."""
+        told = self.settings.data
+        return object_store(told, self.folder / SETTINGS) if "://" in told else self.folder / told
+
+    @property
+    def notes(self) -> Path:
+        """A folder of this machine for what can be made again."""
+        return self.data if isinstance(self.data, Path) else self.folder / ".data"
 
     def batch_files(self) -> dict[str, Path]:
         """Batch -> its file. A file whose name cannot name a partition is left out: `misnamed_files` has it."""
@@ -191,6 +201,18 @@ class Project:
 
     def _prompt_files(self) -> list[Path]:
         return sorted(path for path in self.prompts.glob("[!.]*") if path.suffix in BATCH_FILES)
+
+
+@cache
+def object_store(address: str, settings: Path) -> UPath:
+    """A place behind fsspec. Listings are asked for each time: others write there too."""
+    try:
+        place = UPath(address, use_listings_cache=False)
+        place.fs  # noqa: B018 - it is here that a missing package is noticed
+    except (ImportError, ValueError) as error:
+        cure = "install what fsspec needs for it (`s3fs` for s3://, `gcsfs` for gs://), or name a folder"
+        raise SettingsError(f"{settings}: data: {address}: {error}; {cure}") from error
+    return place
 
 
 def load_project(folder: Path) -> Project:

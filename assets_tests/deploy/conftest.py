@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterRunStatus
-from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError, ReloadRepositoryLocationStatus
 
 from pipeline.projects import create_demo
 from pipeline.targets import Project
@@ -195,8 +195,14 @@ class Stack:
 
     def reload(self) -> None:
         """Have the webserver ask the code server again, until it answers."""
-        with suppress(DagsterGraphQLClientError):
-            self.dagster.reload_repository_location("tracemill")
+
+        def reloaded() -> bool:
+            with suppress(DagsterGraphQLClientError):
+                answer = self.dagster.reload_repository_location("tracemill")
+                return answer.status is ReloadRepositoryLocationStatus.SUCCESS
+            return False
+
+        self.until(reloaded, "the code location is loaded again")
 
     def knows(self, batch: str) -> None:
         """Wait until the sensor has seen a batch's file."""
@@ -270,7 +276,8 @@ def stack(engine: list[str], image: str, tmp_path_factory: pytest.TempPathFactor
     finally:
         print(stack.compose("logs", "--no-color", "--tail", "40"))
         for container in stack.containers():  # of a test that failed
-            call("rm", "--force", container)
+            with suppress(subprocess.CalledProcessError):  # it ends by itself just now
+                call("rm", "--force", container)
         stack.compose("down", "--volumes")
         for label in ("network", "volume"):
             assert not call(label, "ls", "--quiet", "--filter", "name=tracemill"), f"a {label} is left over"

@@ -57,7 +57,7 @@ def audits_for(name: str, target: Target) -> dg.AssetsDefinition:
             verdict=summary.verdict,
             mask=shown(glimpse(image, room=GLIMPSE), "webp"),
             mask_with_legend=shown(image, "png"),
-            token_page=dg.MetadataValue.path(store.place(manifest.asset, batch) / PAGE),
+            token_page=dg.MetadataValue.path(str(store.place(manifest.asset, batch) / PAGE)),
             **found(findings()),
             previewed=False,
         )

@@ -35,7 +35,7 @@ def publication_of(deps: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """This batch's shards and the dataset's card; refused unless the audits passed for exactly these rows."""
         batch = context.partition_key
-        beside, makers = store.place("publication", batch), makers_of(project, store, batch)
+        beside, makers = store.beside("publication", batch), makers_of(project, store, batch)
         with store.hold("publication"):
             shards = publish(store, batch, project.settings, publisher=publisher, beside=beside, makers=makers)
             manifest = save(context, store, shards)

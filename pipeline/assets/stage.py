@@ -64,7 +64,7 @@ def report(
             **({"rejects": rejects(store, manifest)} if manifest.rejects else {}),
             **({"preview": preview(store, manifest)} if previewed and manifest.rows else {}),
             "bytes": manifest.bytes,
-            "path": dg.MetadataValue.path(store.place(manifest.asset, manifest.batch) / manifest.rows_file),
+            "path": dg.MetadataValue.path(str(store.file(manifest.asset, manifest.batch, "rows_file"))),
         },
     )
 

@@ -1,12 +1,9 @@
-"""Partitions on disk: `<data>/<asset>/<batch>/manifest.json` names a file of rows and a file of rejects.
+"""Partitions: `<data>/<asset>/<batch>/manifest.json` names a file of rows and a file of rejects.
 
 Files are named by what they hold, and the manifest is replaced last: whenever a writer dies, the partition is the old
-one or the new one. Writing the same rows again changes no file but the manifest.
+one or the new one. Writing the same rows again changes no file but the manifest. `disks` says what that means where.
 """
 
-import fcntl
-import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +29,8 @@ from pipeline.records import (
     Shard,
     Trace,
 )
-from pipeline.targets import BATCH_NAME
+from pipeline.resources.disks import MANIFEST, Draft, disk_of
+from pipeline.targets import BATCH_NAME, Folder
 
 R = TypeVar("R", bound=Row)
 ROWS: Mapping[str, type[Row]] = {
@@ -51,8 +49,8 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 class Store:
     """The partitions of a project."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Folder):
+        self.folder, self.disk = folder, disk_of(folder)
 
     def write(
         self,
@@ -69,16 +67,15 @@ class Store:
         One row may be kept as several, which follow each other (`Row.source`).
         """
         place = self.place(asset, batch)
-        place.mkdir(parents=True, exist_ok=True)
-        with _alone(place), _workplace(place) as work:
-            fresh = Fresh(work, asset)
+        with self.disk.draft(place) as draft:
+            fresh = Fresh(draft.work, asset)
             with fresh:
                 for row in rows:
                     fresh.add(row)
             if rows_in is not None and rows_in != fresh.sources:
                 gone = f"{rows_in} rows in, {fresh.sources - fresh.rejected} kept, {fresh.rejected} rejected"
                 raise StoreError(f"{asset}/{batch}: {gone}: every row must be kept or rejected; nothing was written")
-            rows_file, rejects_file = fresh.name_files(place)
+            rows_file, rejects_file = fresh.name_files(draft, place)
             manifest = Manifest(
                 asset=asset,
                 batch=batch,
@@ -93,14 +90,14 @@ class Store:
                 rejects_file=rejects_file,
                 bytes=(place / rows_file).stat().st_size,
             )
-            (work / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-            _rename(work / "manifest.json", place / "manifest.json")
+            (draft.work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+            draft.commit()
         return manifest
 
     def manifest(self, asset: str, batch: str) -> Manifest | None:
         """What is known of a partition; None if it was never written."""
         try:
-            told = (self.place(asset, batch) / "manifest.json").read_bytes()
+            told = (self.place(asset, batch) / MANIFEST).read_bytes()
             return msgspec.json.decode(told, type=Manifest)
         except FileNotFoundError:
             return None
@@ -131,31 +128,35 @@ class Store:
 
     def batches(self, asset: str) -> list[str]:
         """The batches of which this asset has a partition."""
-        return sorted(path.parent.name for path in (self.folder / asset).glob("*/manifest.json"))
+        return sorted(path.parent.name for path in (self.folder / asset).glob(f"*/{MANIFEST}"))
 
-    def place(self, asset: str, batch: str) -> Path:
+    def place(self, asset: str, batch: str) -> Folder:
         """The folder of a partition."""
         stage, _, target = asset.partition("/")
         if stage not in ROWS or not all(BATCH_NAME.fullmatch(name) for name in (batch, target or stage)):
             raise StoreError(f"{asset}/{batch} cannot be a partition: names are letters, digits, `.`, `_` and `-`")
         return self.folder / asset / batch
 
-    def file(self, asset: str, batch: str, which: str) -> Path:
+    def file(self, asset: str, batch: str, which: str) -> Folder:
         return self.place(asset, batch) / getattr(self.known(asset, batch), which)
 
     @contextmanager
     def attach(self, manifest: Manifest, name: str) -> Iterator[TextIO]:
         """A text file beside a partition, for people; there once it is whole."""
         place = self.place(manifest.asset, manifest.batch)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=place) as work:
-            with (Path(work) / name).open("w", encoding="utf-8") as file:
+        with self.disk.work(place) as work:
+            with (work / name).open("w", encoding="utf-8") as file:
                 yield file
-            _rename(Path(work) / name, place / name)
+            self.disk.put(work / name, place / name)
+
+    def beside(self, asset: str, batch: str) -> Path:
+        """A folder of this machine for files on the way: the partition's own, where that is on a local disk."""
+        place = self.place(asset, batch)
+        return place if isinstance(place, Path) else Path(tempfile.gettempdir())
 
     def hold(self, asset: str) -> AbstractContextManager[None]:
-        """One process at a time: for what is shared by an asset's partitions. Waits."""
-        (self.folder / asset).mkdir(parents=True, exist_ok=True)
-        return _alone(self.folder / asset, wait=True)
+        """One process of this machine at a time: for what is shared by an asset's partitions. Waits."""
+        return self.disk.hold(self.folder / asset)
 
 
 class Fresh:
@@ -201,14 +202,13 @@ class Fresh:
         self.rejects_hash.update(line)
         self.reasons[row.reason] += 1
 
-    def name_files(self, place: Path) -> tuple[str, str]:
+    def name_files(self, draft: Draft, place: Folder) -> tuple[str, str]:
         """Give both files the names of what they hold. A file that is there already is the same one, and stays."""
         rows_file, rejects_file = f"rows-{self.kept.digest}.parquet", f"rejects-{self.rejects_hash.hexdigest()}.jsonl"
-        work = Path(self.rejects.name).parent
-        if not (place / rows_file).exists() or not open_rows(place / rows_file).schema_arrow.equals(self.kept.schema):
-            _rename(work / "rows.parquet", place / rows_file)
-        if not (place / rejects_file).exists():
-            _rename(work / "rejects.jsonl", place / rejects_file)
+        if draft.lacks(rows_file) or not open_rows(place / rows_file).schema_arrow.equals(self.kept.schema):
+            draft.keep("rows.parquet", rows_file)
+        if draft.lacks(rejects_file):
+            draft.keep("rejects.jsonl", rejects_file)
         return rows_file, rejects_file
 
     def __enter__(self) -> None:
@@ -217,50 +217,6 @@ class Fresh:
     def __exit__(self, *failed: object) -> None:
         self.kept.__exit__(*failed)
         self.rejects.close()
-
-
-@contextmanager
-def _alone(place: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder: the lock dies with the process that has it."""
-    with (place / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise StoreError(f"{place} is being written by another process; wait for it") from error
-        yield
-
-
-@contextmanager
-def _workplace(place: Path) -> Iterator[Path]:
-    """A folder for new files, beside the old. What dead writers and superseded versions left is swept first."""
-    _sweep(place)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=place) as work:
-        yield Path(work)
-
-
-def _sweep(place: Path) -> None:
-    manifest = place / "manifest.json"
-    named = manifest.read_text() if manifest.exists() else ""
-    for path in place.iterdir():
-        if path.name.startswith(".new-"):
-            shutil.rmtree(path)
-        elif path.name.startswith(("rows-", "rejects-")) and path.name not in named:
-            path.unlink()
-
-
-def _rename(path: Path, name: Path) -> None:
-    """Rename, once the content has reached the disk."""
-    _sync(path)
-    os.replace(path, name)
-    _sync(name.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _of_another_version(asset: str, batch: str) -> StoreError:
