@@ -23,6 +23,8 @@ from upath import UPath
 from pipeline.records import Row
 
 T = TypeVar("T")
+Folder = Path | UPath
+"""On this machine, or in an object store."""
 SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -228,7 +230,7 @@ class RowWriter:
         self.parquet.close()
 
 
-def open_rows(path: Path | UPath) -> pq.ParquetFile:
+def open_rows(path: Folder) -> pq.ParquetFile:
     """The file, open. `pre_buffer` would hold all of it in memory."""
     return pq.ParquetFile(path if isinstance(path, Path) else path.open("rb"), pre_buffer=False)
 

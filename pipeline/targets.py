@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -23,18 +23,18 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from upath import UPath
 
 from pipeline.errors import PromptFileError, SettingsError
 from pipeline.settings import Collection, Settings
 from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
+if TYPE_CHECKING:
+    from pipeline.columns import Folder
+
 EXAMPLE = Path(__file__).parent / "example"
 """The project that ships with the package: sessions, batch files, a small tokenizer, `tracemill.yaml`."""
 SETTINGS = "tracemill.yaml"
-Folder = Path | UPath
-"""On this machine, or in an object store."""
 BATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 """What a batch may be called: it names a partition, a folder and a file of the dataset."""
 BATCH_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
@@ -171,7 +171,7 @@ class Project:
         return self.folder / self.settings.prompts
 
     @property
-    def data(self) -> Folder:
+    def data(self) -> "Folder":
         """Where partitions are. Raises SettingsError where nothing here reads such an address."""
         told = self.settings.data
         return object_store(told, self.folder / SETTINGS) if "://" in told else self.folder / told
@@ -204,8 +204,10 @@ class Project:
 
 
 @cache
-def object_store(address: str, settings: Path) -> UPath:
+def object_store(address: str, settings: Path) -> "Folder":
     """A place behind fsspec. Listings are asked for each time: others write there too."""
+    from upath import UPath
+
     try:
         place = UPath(address, use_listings_cache=False)
         place.fs  # noqa: B018 - it is here that a missing package is noticed

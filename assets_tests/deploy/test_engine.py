@@ -106,9 +106,9 @@ def test_every_step_can_have_a_container_of_its_own(stack, docker):
     seen: set[str] = set()
 
     def ended() -> bool:
-        seen.update(stack.containers(run))
+        seen.update(docker("ps", "--quiet", "--filter", "name=dagster-step").split())
         return stack.status(run) in stack.ENDS
 
     stack.until(ended, "the run ends")
     assert stack.status(run) is DagsterRunStatus.SUCCESS
-    assert len(seen) == 2, "one container is the run, one its step"
+    assert len(seen) == 1, "the one step had a container"

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 from upath import UPath
 
+from pipeline.columns import Folder
 from pipeline.errors import StoreError
-from pipeline.targets import Folder
 
 MANIFEST = "manifest.json"
 DAY = 86400

@@ -5,7 +5,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.targets import Folder
+from pipeline.columns import Folder
 
 
 def salt_of(data: Folder) -> bytes:

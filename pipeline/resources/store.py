@@ -15,7 +15,7 @@ from typing import TextIO, TypeVar
 
 import msgspec
 
-from pipeline.columns import RowWriter, open_rows, read_rows, schema_of
+from pipeline.columns import Folder, RowWriter, open_rows, read_rows, schema_of
 from pipeline.errors import StoreError
 from pipeline.records import (
     Conversation,
@@ -30,7 +30,7 @@ from pipeline.records import (
     Trace,
 )
 from pipeline.resources.disks import MANIFEST, Draft, disk_of
-from pipeline.targets import BATCH_NAME, Folder
+from pipeline.targets import BATCH_NAME
 
 R = TypeVar("R", bound=Row)
 ROWS: Mapping[str, type[Row]] = {
