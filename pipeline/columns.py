@@ -235,11 +235,11 @@ def open_rows(path: Folder) -> pq.ParquetFile:
     return pq.ParquetFile(path if isinstance(path, Path) else path.open("rb"), pre_buffer=False)
 
 
-def read_rows(file: pq.ParquetFile, row: type[T]) -> Iterator[T]:
-    """The rows of an open file, a few at a time."""
+def read_rows(file: pq.ParquetFile, row: type[T], *, groups: Sequence[int] | None = None) -> Iterator[T]:
+    """The rows of an open file, a few at a time. `groups`: of these row groups only."""
     struct = _struct(row)  # pyright: ignore[reportArgumentType]
     with file:
-        for group in range(file.num_row_groups):
+        for group in range(file.num_row_groups) if groups is None else groups:
             for batch in file.iter_batches(GROUP_ROWS, row_groups=[group]):
                 yield from struct.unpack(batch.to_struct_array())
 

@@ -152,6 +152,8 @@ class ProjectSettings(Settings):
     publish: Publication = Publication()
     prompts: str = "prompts"
     """Folder of batch files, relative to the project."""
+    engine: Literal["local", "ray"] = "local"
+    """What renders a partition: its run, or a Ray cluster (extra `scale`)."""
     data: str = "data"
     """Folder of the partitions, relative to the project; or where they are in an object store: `s3://bucket/prefix`."""
 

@@ -4,9 +4,9 @@ import dagster as dg
 
 from pipeline.assets.stage import report, save
 from pipeline.partitions import BATCHES
-from pipeline.records import Conversation
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
+from pipeline.scaling import ENGINES
 from pipeline.targets import Project, Target
 
 
@@ -16,9 +16,9 @@ def rendered_for(name: str, target: Target) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
     ) -> dg.MaterializeResult:
         """Token ids, what each of them is, and which turns are proved to be what inference would see."""
-        conversations = store.read("conversations", context.partition_key, Conversation)
         renderer = load_renderer(target, folder=project.folder)
-        rows = render(conversations, renderer, history=target.history)
+        engine = ENGINES[project.settings.engine]
+        rows = engine(store, context.partition_key, renderer, target, project.folder)
         manifest = save(context, store, rows, each_of="conversations")
         return report(store, manifest, renderer=renderer.name, history=target.history)
 
