@@ -145,8 +145,9 @@ def debootstrap(packages: str, root: Path) -> None:
         assert again, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-def call(*words: str) -> str:
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+def call(*words: str, told: str = "") -> str:
+    done = subprocess.run(["docker", *words], input=told, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")

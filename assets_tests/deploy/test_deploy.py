@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from dagster._config import process_config
+from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.instance.ref import InstanceRef
 from dagster_docker import DockerRunLauncher
 
@@ -22,6 +24,7 @@ RUNS: dict[str, Any] = INSTANCE["run_launcher"]["config"]
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 EXAMPLE = (DEPLOY / ".env.example").read_text(encoding="utf-8")
 STEPS: dict[str, Any] = yaml.safe_load((DEPLOY / "steps.yaml").read_text(encoding="utf-8"))
+KUBERNETES: dict[str, Any] = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text(encoding="utf-8"))
 README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OURS = {name: service for name, service in SERVICES.items() if name != "postgres"}
@@ -132,3 +135,29 @@ def test_all_that_the_image_copies_is_there_and_not_ignored():
     copied = [name for line in re.findall(r"^COPY ([^-].*)", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]]
     assert {f"!{name}" for name in copied} == {line for line in allowed if line.startswith("!")}
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_kubernetes_has_the_limits_retries_and_monitoring_of_compose():
+    told = KUBERNETES["additionalInstanceConfig"]
+    assert told.keys() == {"nux", "concurrency", "run_monitoring", "run_retries", "retention"}
+    assert told == {name: INSTANCE[name] for name in told}
+    read = process_config(dagster_instance_config_schema(), told)
+    assert read.success, read.errors
+    daemon = KUBERNETES["dagsterDaemon"]
+    assert all(daemon[once] == {"enabled": False} for once in ("runCoordinator", "runMonitoring", "runRetries"))
+    logs = KUBERNETES["computeLogManager"]["config"]["customComputeLogManager"]
+    assert logs == INSTANCE["compute_logs"]
+
+
+def test_kubernetes_runs_one_image_everywhere_and_the_code_server_as_compose_does():
+    (code,) = KUBERNETES["dagster-user-deployments"]["deployments"]
+    roles = [KUBERNETES["dagsterWebserver"], KUBERNETES["dagsterDaemon"], code]
+    assert {role["image"]["repository"].rpartition("/")[2] for role in roles} == {SERVICES["code"]["image"]}
+    assert {role["image"]["tag"] for role in roles} == {PYPROJECT["project"]["version"]}
+    words = SERVICES["code"]["command"].split()
+    assert [word for word in code["codeServerArgs"] if word in words] == code["codeServerArgs"]
+    assert str(code["port"]) in words
+    place = f"TRACEMILL_PROJECT={code['volumeMounts'][0]['mountPath']}"
+    assert place in DOCKERFILE.split()
+    assert code["includeConfigInLaunchedRuns"] == {"enabled": True}
+    assert "dagster-k8s~=0.29.0" in PYPROJECT["project"]["optional-dependencies"]["deploy"]

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from dagster import DagsterRunStatus
@@ -112,3 +113,36 @@ def test_every_step_can_have_a_container_of_its_own(stack, docker):
     stack.until(ended, "the run ends")
     assert stack.status(run) is DagsterRunStatus.SUCCESS
     assert len(seen) == 1, "the one step had a container"
+
+
+HELM = """
+import json, sys
+import yaml
+from dagster._config import process_config, resolve_to_config_type
+from dagster_k8s import K8sRunLauncher
+from dagster_k8s.container_context import K8sContainerContext
+
+values = yaml.safe_load(sys.stdin)
+(code,) = values["dagster-user-deployments"]["deployments"]
+secrets = [secret["name"] for secret in code["envSecrets"]]
+told = {"env_secrets": secrets, "volumes": code["volumes"], "volume_mounts": code["volumeMounts"]}
+K8sContainerContext.create_from_config({"k8s": told})
+asked = values["runLauncher"]["config"]["k8sRunLauncher"]
+config = {
+    "load_incluster_config": True,
+    "service_account_name": "dagster",
+    "dagster_home": "/opt/dagster/dagster_home",
+    "instance_config_map": "dagster-instance",
+    "postgres_password_secret": "dagster-postgresql-secret",
+    "image_pull_policy": asked["imagePullPolicy"],
+    "fail_pod_on_run_failure": asked["failPodOnRunFailure"],
+}
+read = process_config(resolve_to_config_type(K8sRunLauncher.config_type()), config)
+assert read.success, read.errors
+print(values["runLauncher"]["type"] == K8sRunLauncher.__name__)
+"""
+
+
+def test_the_image_reads_what_helm_makes_of_the_values(docker, image: str):
+    values = (Path(__file__).parents[2] / "deploy" / "kubernetes" / "values.yaml").read_text(encoding="utf-8")
+    assert docker("run", "--rm", "-i", image, "python", "-c", HELM, told=values) == "True"
