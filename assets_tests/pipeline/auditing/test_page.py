@@ -2,11 +2,14 @@
 
 import io
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
+from pathlib import Path
 
 import msgspec
 import pytest
+from playwright.sync_api import sync_playwright
 
 from pipeline.auditing import Summary, inspect
 from pipeline.auditing.case import Case
@@ -31,6 +34,7 @@ HOSTILE = {
     "nul": "a\x00b\x7f",
     "template": "{{7*7}} {% raw %} {0} %s $x ${y}",
 }
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TAGS = re.compile(
     "html|head|meta|title|style|body|h1|h2|p|dl|dt|dd|div|small|img|table|tr|th|td|span|b|bdi|br|pre|a|label|input|"
     "details|summary|code|footer"
@@ -102,6 +106,40 @@ def test_hostile_text_stays_inert(case: Make, conversation: Conversation, text: 
     assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
     assert not any(ord(char) < 32 and char != "\n" for char in written)
     assert not set(written) & set("\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\u061c\u200b\ufeff\u00ad\U000e0041")
+
+
+@pytest.mark.xdist_group("ui")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_a_browser_opens_it_offline_and_hostile_text_is_only_read(
+    case: Make, conversation: Conversation, tmp_path: Path
+):
+    rows = [
+        renamed(case(tampered(conversation, text), verdicts={2: text}, trainable=(2, 4)), f"{name} {text}")
+        for name, text in HOSTILE.items()
+    ]
+    place = tmp_path / "tokens.html"
+    place.write_text(page(rows)[0], encoding="utf-8")
+    asked, done = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        opened = browser.new_context(offline=True).new_page()
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.on("dialog", lambda dialog: (done.append(dialog.message), dialog.dismiss()))
+        opened.on("pageerror", lambda error: done.append(str(error)))
+        opened.on("console", lambda said: done.append(said.text))
+        opened.goto(place.as_uri())
+        opened.evaluate("document.querySelectorAll('details').forEach(closed => { closed.open = true })")
+        opened.mouse.wheel(0, 10_000)
+        opened.wait_for_timeout(500)
+        shown = opened.locator("body").inner_text()
+        scripts = opened.evaluate("document.scripts.length + document.querySelectorAll('link, base, iframe').length")
+        drawn = opened.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        at = opened.url
+        browser.close()
+    assert at == place.as_uri()
+    assert [url for url in asked if not url.startswith("data:")] == [at]
+    assert (scripts, drawn, done) == (0, True, [])
+    assert all(told in shown for told in ("<script>alert(1)</script>", "onerror=alert(1)", "&lt;script&gt;"))
 
 
 def test_the_page_asks_for_nothing(case: Make):
