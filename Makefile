@@ -5,10 +5,10 @@ RUN := .venv/bin
 DEMO := $(CURDIR)/demo
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help demo test ui bench lint clean
+.PHONY: help demo test ui bench bench-scale lint clean
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/synced ## Import the example sessions and turn them into an audited dataset
 	@$(RUN)/tracemill demo $(DEMO)
@@ -23,6 +23,9 @@ ui: .venv/synced ## Open the demo project in the Dagster UI
 bench: .venv/synced ## Measure against the official path, as ratios
 	@$(RUN)/python -m assets_tests.bench
 	@$(RUN)/python -m assets_tests.bench_pipeline
+
+bench-scale: .venv/synced ## Seed instances of 1,000 and 10,000 partitions on PostgreSQL, and time them
+	@for many in 1000 10000; do $(RUN)/pytest -q -s --examples $$many assets_tests/deploy/test_scale.py; done
 
 lint: .venv/synced ## What CI checks beside the tests
 	$(RUN)/ruff check

@@ -62,6 +62,9 @@ NEVER_RUN = (
     "var/lib/apt/lists",
 )
 
+PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+"""Of PostgreSQL."""
+
 
 def works(*command: str) -> bool:
     return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
@@ -290,3 +293,28 @@ def write_many_prompts(project: Project, batch: str) -> None:
     many = [{**line, "prompt": f"{line['prompt']} ({batch} {again})"} for again in range(10) for line in told]
     lines = "".join(json.dumps(line) + "\n" for line in many)
     (project.prompts / f"{batch}.jsonl").write_text(lines, encoding="utf-8")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[dict[str, object]]:
+    """A server of its own on a free port of this machine: what Dagster is told of it."""
+    if PROGRAMS is None:
+        pytest.skip("no PostgreSQL: apt-get install postgresql")
+    data, user = Path("/tmp") / f"tracemill-postgres-{os.getpid()}", {}
+    data.mkdir(mode=0o700)
+    if os.getuid() == 0:  # PostgreSQL refuses root
+        shutil.chown(data, "postgres", "postgres")
+        user = {"user": "postgres", "group": "postgres", "extra_groups": ()}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = [PROGRAMS / "initdb", "-D", data, "-U", "dagster", "-A", "trust", "--no-sync"]
+    subprocess.run(made, check=True, capture_output=True, cwd="/", **user)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
+    control = [PROGRAMS / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options]
+    subprocess.run([*control, "start"], check=True, capture_output=True, cwd="/", **user)
+    try:
+        yield {"hostname": "127.0.0.1", "port": port, "username": "dagster", "password": "", "db_name": "postgres"}
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/", **user)
+        shutil.rmtree(data)

@@ -1,15 +1,10 @@
 """The project on a real PostgreSQL without Docker: two processes materialize two batches at once."""
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pytest
 import yaml
 
 from pipeline.partitions import BATCHES
@@ -17,33 +12,7 @@ from pipeline.projects import create_demo, dagster_home
 from pipeline.resources.store import Store
 from pipeline.staleness import stale, upstream
 
-PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[dict[str, object]]:
-    """A server of its own on a free port of this machine: what Dagster is told of it."""
-    if PROGRAMS is None:
-        pytest.skip("no PostgreSQL: apt-get install postgresql")
-    data, user = Path("/tmp") / f"tracemill-postgres-{os.getpid()}", {}
-    data.mkdir(mode=0o700)
-    if os.getuid() == 0:  # PostgreSQL refuses root
-        shutil.chown(data, "postgres", "postgres")
-        user = {"user": "postgres", "group": "postgres", "extra_groups": ()}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made = [PROGRAMS / "initdb", "-D", data, "-U", "dagster", "-A", "trust", "--no-sync"]
-    subprocess.run(made, check=True, capture_output=True, cwd="/", **user)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
-    control = [PROGRAMS / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options]
-    subprocess.run([*control, "start"], check=True, capture_output=True, cwd="/", **user)
-    try:
-        yield {"hostname": "127.0.0.1", "port": port, "username": "dagster", "password": "", "db_name": "postgres"}
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/", **user)
-        shutil.rmtree(data)
 
 
 def test_two_processes_materialize_two_batches_on_one_database(database, tmp_path: Path):
