@@ -14,7 +14,6 @@ find . -name '*.so*' -type f -not -path '*.libs/*' -exec strip --strip-unneeded 
 import dagster._daemon.cli
 import dagster_docker
 import dagster_graphql.client
-import dagster_k8s
 import dagster_postgres
 import dagster_webserver.cli
 import datasets
@@ -27,3 +26,4 @@ import psycopg2
 import s3fs
 import typer
 END
+"$python" -B -c "import dagster_k8s" # for Kubernetes only, and its bytecode is 20 MB
