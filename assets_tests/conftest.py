@@ -1,6 +1,7 @@
 """What every test may use: the reference folder, and the official tokenizers in it."""
 
 import fcntl
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from huggingface_hub import snapshot_download
@@ -45,6 +47,17 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("no reference folder: set TRACEMILL_REFERENCE")
     return folder
+
+
+@pytest.fixture(scope="session")
+def model() -> ModuleType:
+    """The scripted model, `recording/model.py`: no package holds it."""
+    found = importlib.util.spec_from_file_location("recording_model", Path(__file__).parent / "recording/model.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

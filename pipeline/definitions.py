@@ -13,6 +13,7 @@ from pipeline.assets.rendered import rendered_for
 from pipeline.assets.traces import traces
 from pipeline.errors import SettingsError
 from pipeline.resources.hub import publisher_of
+from pipeline.resources.sites import Sites
 from pipeline.resources.store import Store
 from pipeline.schedules import nightly_rerender
 from pipeline.sensors import new_batches
@@ -72,7 +73,12 @@ def definitions_of(project: Project) -> dg.Definitions:
         jobs=[PRODUCE, RERENDER],
         sensors=[new_batches],
         schedules=[nightly_rerender],
-        resources={"project": project, "store": Store(project.data), "publisher": publisher_of(project)},
+        resources={
+            "project": project,
+            "store": Store(project.data),
+            "sites": Sites(project.settings.collect),
+            "publisher": publisher_of(project),
+        },
         executor=executor(),
     )
 

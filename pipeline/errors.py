@@ -6,6 +6,7 @@ PipelineError
 ├── TraceError        a trace that cannot be told; becomes a Reject. `reason` is the code, the message says where
 ├── StoreError        a partition that is missing, or that another version wrote
 ├── TokenizerUnavailable   a target's tokenizer cannot be had here
+├── EndpointRefused   the model's server will answer nobody: no key, no price for a budget; names the cure
 ├── SamplingError     a server that fails, or answers with what is no completion
 │   └── OverlongPrompt   a prompt that leaves no room for a completion
 └── PublicationRefused     the audit has not passed for exactly these rows
@@ -38,6 +39,10 @@ class StoreError(PipelineError, LookupError):
 
 class TokenizerUnavailable(PipelineError, LookupError):
     """The tokenizer that a target names cannot be had here."""
+
+
+class EndpointRefused(PipelineError):
+    """The model's server will answer nobody."""
 
 
 class SamplingError(PipelineError):

@@ -70,6 +70,8 @@ class Collection(Settings):
     system: str | None = None
     sampling: dict[str, Any] = {}
     """As `records.Decoding`."""
+    github: str = "https://github.com"
+    """Where `github_repo` is fetched from: an address, or a folder of repositories."""
     endpoint: Endpoint = Endpoint()
     sandbox: Sandbox = Sandbox()
     limits: Limits = Limits()

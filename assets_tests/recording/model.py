@@ -1,7 +1,8 @@
 """A scripted model: says what a script says, in order, to whoever asks over HTTP.
 
-`ScriptedModel(replies)` serves OpenAI's Responses and Chat Completions as server-sent events on a port of the loopback,
-one reply a request, whichever of the two is asked. What was asked is kept in `requests`: what an agent really sent.
+`ScriptedModel(replies)` serves OpenAI's Responses and Chat Completions, as JSON or as server-sent events, on a port of
+the loopback: one reply a request, whichever of the two is asked. What was asked is kept in `requests`: what an agent
+really sent, and `headers`. Instead of replies in a row, a function may choose one for each request.
 
     with ScriptedModel((Reply(text="Hello."),)) as model:
         run_agent(base_url=model.url)
@@ -10,7 +11,8 @@ one reply a request, whichever of the two is asked. What was asked is kept in `r
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -35,14 +37,22 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """It stopped at the output limit."""
     tokens: int = 1000
     """Input tokens that it says it has read: what makes an agent compact its history."""
+    status: int = 200
+    """Of HTTP; from 400 on an error is said, and nothing else."""
+    headers: dict[str, str] = {}
+    broken: bool = False
+    """The connection ends in the middle of the stream."""
+    delay: float = 0.0
+    """Seconds before it says anything."""
 
 
 class ScriptedModel:
     """The server. Asked once more than it has replies, it answers 410, and the agent gives up."""
 
-    def __init__(self, replies: Sequence[Reply]):
+    def __init__(self, replies: Sequence[Reply] | Callable[[dict[str, Any]], Reply]):
         self.replies = replies
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self.spoken = threading.Event()
         """Set when the last reply has been sent."""
         self._turn = threading.Lock()
@@ -61,12 +71,20 @@ class ScriptedModel:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, request: dict[str, Any]) -> tuple[int, Reply] | None:
+    def answer(self, request: dict[str, Any], headers: Mapping[str, str]) -> tuple[int, Reply] | None:
         """The number of this request, from 1, and the reply to it; None when the script is at its end."""
         with self._turn:
             self.requests.append(request)
+            self.headers.append({name.lower(): value for name, value in headers.items()})
             asked = len(self.requests)
+            if callable(self.replies):
+                return asked, self.replies(request)
         return (asked, self.replies[asked - 1]) if asked <= len(self.replies) else None
+
+    def said(self, asked: int) -> None:
+        """A reply was sent."""
+        if not callable(self.replies) and asked == len(self.replies):
+            self.spoken.set()
 
 
 def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
@@ -77,21 +95,39 @@ def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             apis = {"/v1/responses": responses, "/v1/chat/completions": chat}
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            answered = model.answer(request) if self.path in apis else None
+            answered = model.answer(request, self.headers) if self.path in apis else None
             if answered is None:
                 self.send_error(HTTPStatus.GONE, "the script is at its end")
                 return
+            asked, reply = answered
+            time.sleep(reply.delay)
+            events = (
+                list(apis[self.path](reply, asked, request["model"])) if reply.status < HTTPStatus.BAD_REQUEST else []
+            )
+            if request.get("stream") and events:
+                self.stream(events[: len(events) // 2] if reply.broken else events)
+                if self.path.endswith("completions") and not reply.broken:
+                    self.wfile.write(b"data: [DONE]\n\n")
+            elif events:
+                self.tell(reply, events[-1]["response"] if "response" in events[-1] else whole(events))
+            else:
+                self.tell(reply, {"error": {"message": "scripted", "type": "scripted", "code": None}})
+            model.said(asked)
+
+        def stream(self, events: Sequence[Event]) -> None:
             self.send_response(HTTPStatus.OK)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
-            asked, reply = answered
-            for event in apis[self.path](reply, asked, request["model"]):
+            for event in events:
                 kind = f"event: {event['type']}\n" if "type" in event else ""
                 self.wfile.write(f"{kind}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
-            if self.path.endswith("completions"):
-                self.wfile.write(b"data: [DONE]\n\n")
-            if asked == len(model.replies):
-                model.spoken.set()
+
+        def tell(self, reply: Reply, answer: Event) -> None:
+            self.send_response(reply.status)
+            for name, value in {"content-type": "application/json", **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer, ensure_ascii=False).encode())
 
     return Handler
 
@@ -115,6 +151,21 @@ def chat(reply: Reply, asked: int, model: str) -> Iterator[Event]:
     told, said = reply.tokens, _tokens(reply)
     usage = {"prompt_tokens": told, "completion_tokens": said, "total_tokens": told + said}
     yield {**head, "choices": [], "usage": usage}
+
+
+def whole(chunks: Sequence[Event]) -> Event:
+    """What chunks tell, as Chat Completions say it at once."""
+    message: dict[str, Any] = {"role": "assistant", "content": None}
+    calls: dict[int, dict[str, Any]] = {}
+    for choice in (choice for chunk in chunks for choice in chunk["choices"]):
+        for field in choice["delta"].keys() & {"content", "reasoning_content"}:
+            message[field] = (message.get(field) or "") + choice["delta"][field]
+        for piece in choice["delta"].get("tool_calls", ()):
+            call = calls.setdefault(piece["index"], {**piece, "function": {"arguments": "", **piece["function"]}})
+            call["function"]["arguments"] += piece["function"]["arguments"]
+    finish = chunks[-2]["choices"][0]["finish_reason"]
+    said = {**message, **({"tool_calls": list(calls.values())} if calls else {})}
+    return {**chunks[-1], "object": "chat.completion", "choices": [{"message": said, "finish_reason": finish}]}
 
 
 def responses(reply: Reply, asked: int, model: str) -> Iterator[Event]:

@@ -4,41 +4,30 @@ A session is a file, or a folder of `*.jsonl` files, below the batch file's fold
 on from another one (a Codex fork) brings that one along, if it lies in the same folder.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
+from pipeline.collecting.agent import Format, Site, World
+from pipeline.collecting.runs import trace_id
 from pipeline.errors import TraceError
 from pipeline.records import Prompt, Reject, Trace, TraceFile
 
 
-class Format(Protocol):
-    """What is asked of a trace format here."""
+class Replay:
+    """An `Agent`."""
 
-    @property
-    def parent(self) -> Callable[[bytes], str | None]:
-        """First line -> the session that a session goes on from: its file's stem ends with that."""
-        ...
+    paid = False
 
-
-def collect(prompt: Prompt, folder: Path, formats: Mapping[str, Format]) -> Iterator[Trace | Reject]:
-    """A trace for each session file, or the reason why there is none."""
-    try:
-        read = _format(prompt, formats)
-        sessions, beside = _sessions(prompt, folder)
-    except TraceError as error:
-        yield _reject(prompt, error.reason, str(error))
-        return
-    for session in sessions:
-        try:
-            yield _trace(prompt, folder.resolve(), _with_parents(session, beside, read))
-        except OSError as error:
-            yield _reject(prompt, "unreadable", f"session: {session.name}: {error.strerror}; make it readable")
-
-
-def _reject(prompt: Prompt, reason: str, why: str) -> Reject:
-    return Reject(id=prompt.id, stage="traces", reason=reason, detail=f"line {prompt.line}:{why}")
+    def run(self, prompt: Prompt, world: World, site: Site | None) -> Iterator[Trace | Reject]:
+        """A trace for each session file, or the reason why there is none."""
+        read = _format(prompt, world.formats)
+        sessions, beside = _sessions(prompt, world.folder)
+        for session in sessions:
+            try:
+                yield _trace(prompt, world.folder.resolve(), _with_parents(session, beside, read))
+            except OSError as error:
+                why = f"line {prompt.line}:session: {session.name}: {error.strerror}; make it readable"
+                yield Reject(id=prompt.id, stage="traces", reason="unreadable", detail=why)
 
 
 def _format(prompt: Prompt, formats: Mapping[str, Format]) -> Format:
@@ -93,12 +82,8 @@ def _first_line(path: Path) -> bytes:
 
 def _trace(prompt: Prompt, folder: Path, paths: list[Path]) -> Trace:
     files = tuple(TraceFile(path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
-    digest = blake2b(prompt.id.encode(), digest_size=6)
-    for file in files:
-        digest.update(f"\n{file.name}\n{len(file.data)}\n".encode())
-        digest.update(file.data)
     return Trace(
-        id=f"t-{digest.hexdigest()}",
+        id=trace_id(prompt, files),
         prompt_id=prompt.id,
         prompt=prompt.prompt,
         agent=prompt.agent,

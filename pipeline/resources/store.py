@@ -30,6 +30,7 @@ from pipeline.records import (
     Trace,
 )
 from pipeline.resources.disks import MANIFEST, Draft, disk_of
+from pipeline.resources.journal import Journal
 from pipeline.targets import BATCH_NAME
 
 R = TypeVar("R", bound=Row)
@@ -153,6 +154,13 @@ class Store:
         """A folder of this machine for files on the way: the partition's own, where that is on a local disk."""
         place = self.place(asset, batch)
         return place if isinstance(place, Path) else Path(tempfile.gettempdir())
+
+    def journal(self, asset: str, batch: str) -> Journal:
+        """What is finished of a partition before all of it is. On this machine, wherever the partition is."""
+        place = self.place(asset, batch)
+        if isinstance(place, Path):
+            return Journal(place / "journal")
+        return Journal(Path.home() / ".cache" / "tracemill" / "journals" / place.protocol / place.path)
 
     def hold(self, asset: str) -> AbstractContextManager[None]:
         """One process of this machine at a time: for what is shared by an asset's partitions. Waits."""

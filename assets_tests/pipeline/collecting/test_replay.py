@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.collecting import collect
+from pipeline.collecting.agent import World
+from pipeline.collecting.collect import Finished, collect
 from pipeline.converting import FORMATS
 from pipeline.records import Prompt, Reject, Trace
+from pipeline.resources.journal import Journal
+from pipeline.resources.sites import Sites
+from pipeline.settings import Collection
 
 RAW = b'{"type":"session"}\n\xff\0 not even text'
 
@@ -28,7 +32,13 @@ def project(tmp_path: Path) -> Path:
 
 def collected(folder: Path, **fields) -> list[Trace | Reject]:
     prompt = Prompt(**{"id": "p-1", "prompt": "Do it.", "format": "pi", "line": 3, **fields})
-    return list(collect([prompt], folder, FORMATS))
+    return imported([prompt], folder)
+
+
+def imported(prompts: list[Prompt], folder: Path) -> list[Trace | Reject]:
+    settings = Collection()
+    finished = Finished.of(Journal(folder / "journal"), (), None)
+    return list(collect(prompts, World(folder, FORMATS, settings), finished, Sites(settings).open))
 
 
 def test_a_session_is_imported_byte_for_byte(project):
@@ -101,7 +111,7 @@ def test_a_bad_prompt_spoils_no_other(project):
         Prompt(id="p-1", prompt="", format="pi", session="none"),
         Prompt(id="p-2", prompt="", format="pi", session="sessions/a.jsonl"),
     ]
-    assert [type(row) for row in collect(prompts, project, FORMATS)] == [Reject, Trace]
+    assert [type(row) for row in imported(prompts, project)] == [Reject, Trace]
 
 
 def test_a_fork_brings_its_parents_along(project):

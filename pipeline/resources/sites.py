@@ -1,0 +1,63 @@
+"""Where prompts are run that are paid for: the recorder, and sandboxes beside it. A resource of `traces` alone."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.collecting.agent import Api, Box, Line
+from pipeline.collecting.collect import Journal, Progress, silent
+from pipeline.records import Prompt
+from pipeline.resources.boxes import Host, check_out, scratch, sweep
+from pipeline.resources.containers import Containers
+from pipeline.resources.recorder import Recorder
+from pipeline.settings import Collection
+
+
+class Sites:
+    """Opens sites as `collect` in tracemill.yaml says; tells of progress to whoever wants to know."""
+
+    def __init__(self, collection: Collection, tell: Progress = silent):
+        self.collection, self.tell = collection, tell
+
+    @contextmanager
+    def open(self, journal: Journal, generation: int) -> Iterator["OpenSite"]:
+        """A site with a recorder that serves. What killed runs left on this machine is swept first."""
+        sweep()
+        with scratch() as folder:
+            sockets = folder / "sockets"
+            sockets.mkdir()
+            with Recorder(self.collection, journal, generation, sockets) as recorder:
+                yield OpenSite(self.collection, recorder, folder, sockets)
+
+
+class OpenSite:
+    """A `collecting.agent.Site`."""
+
+    def __init__(self, collection: Collection, recorder: Recorder, folder: Path, sockets: Path):
+        self.recorder, self.folder, self.github = recorder, folder, collection.github
+        docker = collection.sandbox.kind == "docker"
+        self.sandbox = Containers(collection.sandbox, folder, sockets) if docker else Host()
+        self.api: Api = collection.endpoint.api
+        self.line = recorder.line
+
+    @property
+    def name(self) -> str:
+        return self.sandbox.name
+
+    @contextmanager
+    def box(self, line: Line, prompt: Prompt) -> Iterator[Box]:
+        """The repository is fetched out here: inside there is no network."""
+        path = urlsplit(line.url).path
+        place = self.folder / path.split("/")[1]
+        for name in ("home", "work", "tmp"):
+            (place / name).mkdir(parents=True)
+        repo, work = prompt.github_repo, place / "work"
+        commit = check_out(repo, prompt.ref, work, host=self.github) if repo else None
+        with self.sandbox.box(place, path if isinstance(self.sandbox, Containers) else line.url) as box:
+            box.commit = commit
+            try:
+                yield box
+            finally:
+                shutil.rmtree(place / "work", ignore_errors=True)
