@@ -25,8 +25,8 @@ class Format(Protocol):
         ...
 
     @property
-    def convert(self) -> Callable[[Trace], Iterator[Conversation]]:
-        """The conversations of a trace. Raises TraceError."""
+    def convert(self) -> Callable[[Trace], Iterator[Conversation | Reject]]:
+        """The conversations of a trace, and why others cannot be told. Raises TraceError."""
         ...
 
 

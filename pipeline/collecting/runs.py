@@ -11,7 +11,7 @@ import msgspec
 from pipeline.collecting.agent import Format, Line
 from pipeline.collecting.wire import finish_of
 from pipeline.errors import TraceError
-from pipeline.records import Exchange, Prompt, Status, Trace, TraceFile
+from pipeline.records import Conversation, Exchange, Prompt, Status, Trace, TraceFile
 
 CUT = ("length", "max_output_tokens", "max_tokens")
 DONE = ("stop", "completed", "tool_calls")
@@ -97,9 +97,10 @@ def _status(trace: Trace, formats: Mapping[str, Format], *, timed_out: bool) -> 
 def _told(trace: Trace, formats: Mapping[str, Format]) -> Status:
     """What the session says of its last context window."""
     try:
-        windows = list(formats[trace.format].convert(trace)) if trace.format in formats else []
+        told = list(formats[trace.format].convert(trace)) if trace.format in formats else []
     except TraceError:
-        windows = []
+        told = []
+    windows = [one for one in told if isinstance(one, Conversation)]
     return windows[-1].status if windows else "unknown"
 
 

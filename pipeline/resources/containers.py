@@ -172,7 +172,7 @@ class Containers:
 
 def remove_leftovers(client: docker.DockerClient) -> int:
     """Remove the containers of killed processes; how many there were."""
-    found = client.containers.list(all=True, filters={"label": LABEL})
+    found = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     left = [one for one in found if ownerless(Path(one.labels[LABEL]))]
     for container in left:
         with suppress(NotFound):

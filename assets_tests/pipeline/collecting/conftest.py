@@ -1,20 +1,39 @@
-"""A scripted model, and batches run against it."""
+"""A scripted model, batches run against it, and a place where real agents work."""
 
+import fcntl
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import docker
+import docker.errors
 import pytest
 
 from pipeline.collecting.agent import World
 from pipeline.collecting.collect import Finished, collect, silent
 from pipeline.converting import FORMATS
 from pipeline.records import Prompt, Reject, Trace
+from pipeline.resources.boxes import ownerless
+from pipeline.resources.containers import LABEL
 from pipeline.resources.journal import Journal
 from pipeline.resources.sites import Sites
 from pipeline.settings import Collection
+
+HERE = Path(__file__).parent
+BASE_IMAGE = HERE / "base_image.sh"
+RECORDING, DEPLOY = HERE.parents[1] / "recording", HERE.parents[2] / "deploy"
+CACHE = Path.home() / ".cache/tracemill-tests"
+"""What takes long to make stays here, and in the Docker engine."""
 
 
 class Bench:
@@ -60,3 +79,78 @@ def task() -> Callable[..., Prompt]:
         return Prompt(**told)
 
     return made
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where agents run in these tests."""
+
+    kind: str
+    image: str = ""
+
+    @property
+    def sandbox(self) -> dict[str, str]:
+        return {"kind": self.kind, **({"image": self.image} if self.image else {})}
+
+    def leftovers(self) -> int:
+        """Containers that nobody owns, running or not; those of other workers have their owners."""
+        return sum(ownerless(Path(one.labels[LABEL])) for one in self.containers())
+
+    def containers(self) -> list[Any]:
+        if self.kind != "docker":
+            return []
+        return docker.from_env().containers.list(
+            all=True, filters={"label": LABEL, "ancestor": self.image}, ignore_removed=True
+        )
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Containers of the image that deploy/sandbox.Dockerfile makes; without an engine, this machine, said loudly."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "agents.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            found = Place("docker", built_image())
+        except (docker.errors.DockerException, subprocess.SubprocessError, OSError) as error:
+            warnings.warn(f"no container can be had ({error}): the agents run on this machine itself", stacklevel=1)
+            found = Place("host")
+            with_programs()
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{CACHE / 'programs'}:{path}"
+    yield found
+    os.environ["PATH"] = path
+
+
+def built_image() -> str:
+    """The image, from the cache of the engine or built. Raises DockerException, CalledProcessError, OSError."""
+    engine = docker.from_env()
+    made = [DEPLOY / "sandbox.Dockerfile", *sorted((DEPLOY / "sandbox").iterdir())]
+    name = f"tracemill-sandbox:{blake2b(b''.join(file.read_bytes() for file in made), digest_size=6).hexdigest()}"
+    try:
+        engine.images.get(name)
+    except docker.errors.ImageNotFound:
+        base = re.search(r"ARG BASE=(\S+)", made[0].read_text(encoding="utf-8"))
+        assert base is not None
+        subprocess.run([str(BASE_IMAGE), base[1]], check=True, timeout=600)
+        build = ["docker", "build", "--quiet", "--network", "host", "-t", name, "-f", str(made[0]), str(DEPLOY)]
+        subprocess.run(build, check=True, timeout=600, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    return name
+
+
+def with_programs() -> None:
+    """Codex and Pi of npm in a folder of programs; skips where npm has them not."""
+    found = importlib.util.spec_from_file_location("recording_agents", RECORDING / "agents.py")
+    assert found is not None
+    assert found.loader is not None
+    agents = importlib.util.module_from_spec(found)
+    sys.modules["recording_agents"] = agents  # its dataclasses look themselves up
+    found.loader.exec_module(agents)
+    try:
+        codex, pi = (agent.installed(CACHE / "agents", CACHE) for agent in (agents.Codex, agents.Pi))
+    except (subprocess.SubprocessError, OSError, StopIteration) as error:
+        pytest.skip(f"no container, and npm does not install the agents: {error}")
+    (CACHE / "programs").mkdir(exist_ok=True)
+    for name, command in (("codex", f"{codex.binary}"), ("pi", f"{pi.node} {pi.bundle}")):
+        (CACHE / "programs" / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
+        (CACHE / "programs" / name).chmod(0o755)

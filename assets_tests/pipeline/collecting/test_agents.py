@@ -1,0 +1,244 @@
+"""Real Codex and real Pi at work in containers, the model scripted: what they are told, and what becomes of a run.
+
+Where there is no engine they run on this machine itself, and the summary of the tests says so.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import msgspec
+import pytest
+
+from pipeline.converting import FORMATS, convert
+from pipeline.records import Decoding, Reject, Trace
+from pipeline.resources.containers import LABEL
+from pipeline.resources.sites import Sites
+from pipeline.scrubbing import scrub
+from pipeline.targets import Scrubbing
+
+RUN = Path(__file__).with_name("collecting_run.py")
+APIS = {"codex": "responses", "pi": "chat"}
+BOTH = pytest.mark.parametrize("agent", APIS)
+
+
+def shell(agent: str, *commands: str) -> tuple[dict, ...]:
+    """Parallel calls of the agent's own shell."""
+    called = {"codex": ("exec_command", "cmd"), "pi": ("bash", "command")}[agent]
+    return tuple({called[0]: {called[1]: command}} for command in commands)
+
+
+@pytest.fixture
+def run(bench, place, task):
+    """Runs one prompt of an agent against these replies: its row, and the server."""
+
+    def made(agent: str, *replies, limits=(), api=None, settings=(), **fields):
+        with bench.model(*replies) as model:
+            told = {"sandbox": place.sandbox, "limits": {"timeout": 120, **dict(limits)}, **dict(settings)}
+            asked = task(agent=agent, **fields)
+            (row,) = bench.run([asked], model.url, api=api or APIS[agent], **told)
+        assert place.leftovers() == 0
+        return row, model
+
+    return made
+
+
+def told(trace: Trace) -> list:
+    """The messages of the last context window, as the converter reads the session."""
+    return list(FORMATS[trace.format].convert(trace))[-1].messages
+
+
+def heard(model, number: int) -> str:
+    """What a request told the model, as text."""
+    return json.dumps(model.requests[number], ensure_ascii=False)
+
+
+@BOTH
+def test_a_plain_answer(run, place, agent):
+    trace, model = run(agent, {"text": "Hello.", "tokens": 9}, system="You answer in one word.")
+    assert isinstance(trace, Trace)
+    assert (trace.status, trace.format, trace.agent, trace.usage.input) == ("complete", agent, agent, 9)
+    assert trace.agent_version == {"codex": "0.169.0", "pi": "1.5.2"}[agent]
+    assert (trace.sandbox or "").startswith(place.kind)
+    assert "You answer in one word." in heard(model, 0), "the system prompt is really sent"
+    assert (told(trace)[-1].role, told(trace)[-1].content) == ("assistant", "Hello.")
+    assert json.loads(trace.exchanges[0].request) == model.requests[0]
+    assert len(trace.files) == 1
+
+
+@BOTH
+def test_tools_in_parallel_in_a_repository(run, bench, place, tmp_path, agent):
+    repository = tmp_path / "github/owner/name"
+    repository.mkdir(parents=True)
+    (repository / "hello.py").write_text("print('hello from the repository')\n")
+    for step in ("init -q -b main", "add .", "-c user.name=a -c user.email=a@b.c commit -q -m Start"):
+        subprocess.run(["git", *step.split()], cwd=repository, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
+    commands = shell(agent, "python3 hello.py; git log --format=%s", "echo user $(id -u) > out.txt; cat out.txt")
+    trace, model = run(
+        agent,
+        {"text": "Look.", "calls": commands},
+        {"text": "Done."},
+        github_repo="owner/name",
+        ref="main",
+        settings={"github": f"file://{tmp_path / 'github'}"},
+    )
+    assert (trace.status, trace.commit) == ("complete", head.stdout.strip())
+    assert "hello from the repository" in heard(model, 1)
+    assert "Start" in heard(model, 1)
+    if place.kind == "docker":
+        assert f"user {os.getuid() or 1000}" in heard(model, 1), "never root"
+    assert [message.role for message in told(trace)][-4:] == ["assistant", "tool", "tool", "assistant"]
+
+
+@BOTH
+def test_a_follow_up_goes_on_in_the_same_session(run, agent):
+    replies = [{"text": "One."}, {"text": "Two."}, {"text": "Three."}]
+    trace, model = run(agent, *replies, follow_up_prompts=("And then?", "And -- now?"))
+    assert (trace.status, len(trace.files), len(trace.exchanges)) == ("complete", 1, 3)
+    assert all(word in heard(model, 2) for word in ("Say hi.", "One.", "And then?", "Two.", "And -- now?"))
+    asked = [message.content for message in told(trace) if message.role == "user"]
+    assert asked[-3:] == ["Say hi.", "And then?", "And -- now?"]
+
+
+@BOTH
+def test_what_is_refused_for_now_the_agent_never_hears_of(run, agent):
+    refused = [{"status": 429, "headers": {"retry-after": "0"}}, {"status": 500}, {"text": "Hel", "broken": True}]
+    trace, model = run(agent, *refused, {"text": "Hello."})
+    assert (trace.status, len(model.requests), [e.attempts for e in trace.exchanges]) == ("complete", 4, [4])
+    assert told(trace)[-1].content == "Hello."
+
+
+@BOTH
+def test_an_outage_is_an_error_that_is_run_again(bench, place, task, agent):
+    asked, settings = task(agent=agent), {"sandbox": place.sandbox, "api": APIS[agent], "endpoint": {"attempts": 1}}
+    with bench.model({"text": "Look.", "calls": shell(agent, "true")}, {"status": 503}) as model:
+        (trace,) = bench.run([asked], model.url, **settings)
+    assert (trace.status, [e.status for e in trace.exchanges]) == ("error", [200, 503])
+    with bench.model({"text": "Hello."}) as model:
+        (trace,) = bench.run([asked], model.url, **settings)
+    assert (trace.status, len(model.requests)) == ("complete", 1)
+    assert trace.usage.input == 2000, "what the first run has paid for is in the ledger"
+
+
+@BOTH
+def test_a_run_that_takes_too_long_is_stopped_in_good_order(run, agent):
+    sleep = f"sleep {5310 + len(agent)}"
+    endless = shell(agent, f"echo begun; {sleep}; echo never")
+    clock = time.monotonic()
+    trace, _ = run(agent, {"text": "Wait.", "calls": endless}, {"text": "Never."}, limits={"timeout": 8})
+    assert time.monotonic() - clock < 60
+    assert trace.status == "aborted"
+    assert b"abort" in trace.files[0].data, "the session says so itself"
+    running = subprocess.run(["pgrep", "-f", sleep], capture_output=True, text=True).stdout.split()
+    assert running == [], "what it started ends with it"
+
+
+@BOTH
+def test_a_cut_answer_is_a_status_of_its_own(run, agent):
+    trace, _ = run(agent, {"text": "Hel", "cut": True}, follow_up_prompts=("Go on.",))
+    assert trace.status == "length"
+
+
+@BOTH
+def test_no_key_reaches_the_agent_and_no_secret_the_conversation(run, agent):
+    token = f"ghp_{secrets.token_hex(18)}"
+    trace, model = run(agent, {"calls": shell(agent, f"env; echo found {token}")}, {"text": f"It is {token}."})
+    assert token in heard(model, 1)
+    assert b"sk-secret" not in msgspec.msgpack.encode(trace)
+    (clean,) = scrub(convert([trace]), Scrubbing(), salt=b"salt")
+    assert not isinstance(clean, Reject)
+    assert token not in msgspec.json.encode(clean).decode()
+    assert sum(clean.scrub.found.values()) >= 2
+
+
+@BOTH
+def test_there_is_no_network_but_for_the_recorder(run, place, agent):
+    if place.kind != "docker":
+        pytest.skip("the host sandbox shuts nothing in: no Docker engine here")
+    tries = [
+        "python3 -c \"import socket; socket.create_connection(('{}', {}), 3)\" && echo REACHED",
+        "curl --silent --max-time 3 http://example.com && echo REACHED",
+    ]
+    addresses = [("1.1.1.1", 53), ("172.17.0.1", 22), ("169.254.169.254", 80)]
+    commands = shell(agent, *(tries[0].format(*where) for where in addresses), tries[1], "ls /sys/class/net")
+    trace, _ = run(agent, {"calls": commands}, {"text": "None."})
+    results = [message.content for message in told(trace) if message.role == "tool"]
+    assert len(results) == 5
+    assert not any("REACHED\n" in str(result) for result in results)
+    assert "lo" in str(results[-1])
+    assert "eth" not in str(results[-1])
+
+
+def test_codex_works_with_a_server_that_speaks_chat_alone(run):
+    agent = "codex"
+    patch = '*** Begin Patch\n*** Add File: made.txt\n+made by "patch"\n*** End Patch\n'
+    replies = [{"reasoning": "Hm.", "calls": ({"apply_patch": {"input": patch}},)}]
+    replies += [{"calls": shell(agent, "cat made.txt")}, {"text": "Done."}]
+    trace, model = run(agent, *replies, api="chat", model="gpt-5.5", sampling=Decoding(reasoning_effort="low"))
+    assert trace.status == "complete"
+    assert {tool["function"]["name"] for tool in model.requests[0]["tools"]} >= {"exec_command", "apply_patch"}
+    assert 'made by \\"patch\\"' in heard(model, 2)
+    assert [exchange.api for exchange in trace.exchanges] == ["responses"] * 3
+    assert model.requests[1]["messages"][-2]["reasoning_content"] == "Hm."
+
+
+def test_eight_at_a_time_and_none_is_left_over(bench, place, task):
+    def answer(request):
+        done = any(word in json.dumps(request) for word in ('"function_call_output"', '"role": "tool"'))
+        agent = "codex" if "input" in request else "pi"
+        return bench.module.Reply(text="Done.") if done else bench.module.Reply(calls=shell(agent, "echo $HOME; ls"))
+
+    asked = [task(f"task {n}", agent="codex") for n in range(8)]
+    with bench.model(answer) as model:
+        rows = bench.run(asked, model.url, sandbox=place.sandbox, limits={"concurrency": 8})
+    assert [row.status for row in rows] == ["complete"] * 8
+    assert len({row.files[0].name for row in rows}) == 8
+    assert len(model.requests) == 16
+    assert place.leftovers() == 0
+
+
+def test_a_container_is_shut_as_far_as_it_goes(run, bench, place):
+    if place.kind != "docker":
+        pytest.skip("no Docker engine here")
+    seen = []
+
+    def answer(request):
+        found = docker.from_env().containers.list(filters={"label": LABEL}, ignore_removed=True)
+        seen.extend(one.attrs for one in found)
+        return bench.module.Reply(text="Hi.")
+
+    run("codex", answer)
+    held, config = seen[0]["HostConfig"], seen[0]["Config"]
+    assert (held["NetworkMode"], held["ReadonlyRootfs"], held["Init"]) == ("none", True, True)
+    assert (held["CapDrop"], held["SecurityOpt"], held["Privileged"]) == (["ALL"], ["no-new-privileges"], False)
+    assert (held["Memory"], held["NanoCpus"], held["PidsLimit"]) == (4 << 30, 2_000_000_000, 512)
+    assert held["MemorySwap"] == held["Memory"]
+    assert config["User"].split(":")[0] != "0"
+    assert not any("sk-secret" in one for one in config["Env"])
+    mounts = {mount["Destination"]: mount["RW"] for mount in seen[0]["Mounts"]}
+    assert mounts == {"/home/agent": True, "/work": True, "/run/tracemill": False}
+
+
+def test_what_a_killed_run_leaves_is_swept_at_the_next_start(bench, place, task):
+    asked = [task(agent="codex")]
+    with bench.model(lambda request: bench.module.Reply(text="Hi.", delay=30)) as model:
+        settings = bench.settings(model.url, sandbox=place.sandbox)
+        words = [settings.model_dump_json(), str(bench.folder), msgspec.json.encode(asked).decode()]
+        process = subprocess.Popen([sys.executable, str(RUN), *words])
+        deadline = time.monotonic() + 90
+        while not model.requests and time.monotonic() < deadline:
+            time.sleep(0.05)
+        names = {one.name for one in place.containers()}
+        process.kill()
+        process.wait()
+        time.sleep(0.2)
+        assert bool(names) == (place.kind == "docker")
+    with Sites(settings).open(bench.journal, 0) as site:
+        assert site.name.startswith(place.kind), "asks the engine"
+        assert place.leftovers() == 0
