@@ -117,7 +117,7 @@ class Usage(msgspec.Struct, frozen=True):
         return Usage(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+class Exchange(msgspec.Struct, frozen=True):
     """One request of a run and its answer, as the recorder saw them."""
 
     api: Literal["responses", "chat"]
