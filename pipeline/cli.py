@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.commands.converting import convert, extract
+from pipeline.commands.collecting import generate
 from pipeline.commands.looking import certify, preview
 from pipeline.commands.making import materialize, stale
 from pipeline.commands.starting import demo, init, ui
@@ -20,6 +21,7 @@ from pipeline.errors import PipelineError
 COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     demo: ("tracemill demo", "tracemill demo /data/demo"),
     init: ("tracemill init my-dataset", "cd my-dataset && tracemill materialize"),
+    generate: ("tracemill generate", "tracemill generate fixes --anew", "tracemill generate -c config.yaml --resume"),
     materialize: ("tracemill materialize", "tracemill materialize codex_tasks -p demo"),
     extract: ("tracemill extract", "tracemill extract codex pi --out prompts/mine.jsonl"),
     convert: (

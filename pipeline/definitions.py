@@ -12,6 +12,7 @@ from pipeline.assets.publication import publication_of
 from pipeline.assets.rendered import rendered_for
 from pipeline.assets.traces import traces
 from pipeline.errors import SettingsError
+from pipeline.collecting.collect import Progress, silent
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.sites import Sites
 from pipeline.resources.store import Store
@@ -49,8 +50,11 @@ def executor() -> dg.ExecutorDefinition:
     return docker_executor
 
 
-def definitions_of(project: Project) -> dg.Definitions:
-    """The graph of a project: what is the same for all of its targets, and three assets for each of them."""
+def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitions:
+    """The graph of a project: what is the same for all of its targets, and three assets for each of them.
+
+    `tell` hears of each prompt that is run.
+    """
     versions, graph = code_versions(project), upstream(project)
     above = [dg.AssetKey(asset.split("/")) for asset in graph["publication"]]
 
@@ -76,7 +80,7 @@ def definitions_of(project: Project) -> dg.Definitions:
         resources={
             "project": project,
             "store": Store(project.data),
-            "sites": Sites(project.settings.collect),
+            "sites": Sites(project.settings.collect, tell),
             "publisher": publisher_of(project),
         },
         executor=executor(),

@@ -76,7 +76,7 @@ def collect(
     Raises EndpointRefused where the model's server will answer nobody; what was finished until then stands.
     """
     prompts = list(prompts)
-    paid = [p for p in prompts if p.agent in AGENTS and AGENTS[p.agent].paid and finished.get(p) is None]
+    paid = [p for p in prompts if _is_paid(p) and not _stands(p, finished, tell)]
     opened = sites(finished.journal, finished.generation) if paid else nullcontext()
     with opened as site, ThreadPoolExecutor(world.collection.limits.concurrency) as pool:
 
@@ -91,12 +91,24 @@ def collect(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _is_paid(prompt: Prompt) -> bool:
+    return prompt.agent in AGENTS and AGENTS[prompt.agent].paid
+
+
+def _stands(prompt: Prompt, finished: Finished, tell: Progress) -> bool:
+    trace = finished.get(prompt)
+    if trace is not None:
+        tell(prompt, None)
+        tell(prompt, trace)
+    return trace is not None
+
+
 def _rows(
     prompt: Prompt, world: World, finished: Finished, begun: dict[str, "Future[Trace | Reject | None]"]
 ) -> Iterator[Trace | Reject]:
     if prompt.id in begun and (row := begun.pop(prompt.id).result()) is not None:
         yield row
-    elif prompt.agent in AGENTS and AGENTS[prompt.agent].paid:
+    elif _is_paid(prompt):
         trace = finished.get(prompt)
         assert trace is not None
         yield trace

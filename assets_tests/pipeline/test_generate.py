@@ -1,0 +1,129 @@
+"""`tracemill generate`: a project's prompts and teich's config.yaml, run, resumed and run anew from the terminal."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.configs import Config
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.records import Trace
+from pipeline.resources.store import Store
+from pipeline.targets import load_project
+
+CONFIG = """\
+agent: {provider: chat}
+model: {model: gpt-5, approval_policy: never, sandbox: danger-full-access, reasoning_effort: low}
+api: {provider: openai, wire_api: chat/completions, base_url: "%s", api_key: sk-in-the-file}
+prompts_file: tasks.csv
+output: {traces_dir: ./output, pretty_name: Mine}
+publish: {repo_id: me/mine, private: false}
+max_concurrency: 2
+timeout_seconds: 60
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("TEICH_MODEL", "TEICH_BASE_URL", "TEICH_API_KEY", "TEICH_PROVIDER", "OPENAI_API_KEY", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    monkeypatch.setenv("TRACEMILL_PROJECT", "")
+
+
+def tracemill(*words: str) -> str:
+    found = CliRunner().invoke(app, ["generate", *words], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return " ".join(found.output.split())
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    def written(text: str) -> Path:
+        (tmp_path / "config.yaml").write_text(text)
+        (tmp_path / "tasks.csv").write_text("prompt,category\nSay a.,x\nSay b.,y\n")
+        return tmp_path / "config.yaml"
+
+    return written
+
+
+def test_teichs_config_is_run_and_resumed_and_run_anew(config, model: ModuleType):
+    with model.ScriptedModel(lambda request: model.Reply(text="Said.", tokens=10)) as served:
+        path = config(CONFIG % served.url)
+        told = tracemill("-c", str(path))
+        assert "tasks: 2 complete; 20 + " in told
+        assert served.headers[0]["authorization"] == "Bearer sk-in-the-file"
+        assert served.requests[0]["reasoning_effort"] == "low"
+        rows = [json.loads(line) for line in (path.parent / "output/chat.jsonl").read_text().splitlines()]
+        assert [row["response"] for row in rows] == ["Said.", "Said."]
+        tracemill("-c", str(path), "--resume")
+        assert len(served.requests) == 2, "what is finished is never paid for twice"
+        (path.parent / "tasks.csv").open("a").write("Say c.,z\n")
+        tracemill("-c", str(path), "--resume")
+        assert len(served.requests) == 3
+        tracemill("-c", str(path), "--anew")
+        assert len(served.requests) == 6
+
+
+def test_a_project_is_generated_from_its_own_settings(tmp_path, model: ModuleType, monkeypatch):
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/fixes.txt").write_text("Say a.\nSay b.\n")
+    settings = (
+        "targets: {x: {model: example}}\ncollect: {agent: chat, model: mine, endpoint: {base_url: '%s', key: MINE}}\n"
+    )
+    monkeypatch.setenv("MINE", "sk-mine")
+    with model.ScriptedModel(lambda request: model.Reply(text="Said.")) as served:
+        (tmp_path / "tracemill.yaml").write_text(settings % served.url)
+        told = tracemill("-p", str(tmp_path))
+    assert "fixes: 2 complete" in told
+    assert "price not known" in told
+    project = load_project(tmp_path)
+    assert [trace.status for trace in Store(project.data).read("traces", "fixes", Trace)] == ["complete"] * 2
+    assert list(Store(project.data).journal("traces", "fixes").names()) == [], "the partition has it all"
+
+
+def test_a_wrong_key_is_told_in_one_line(config, model: ModuleType):
+    with model.ScriptedModel(lambda request: model.Reply(status=401)) as served:
+        path = config(CONFIG % served.url)
+        with pytest.raises(PipelineError, match="TEICH_API_KEY is not accepted; set it"):
+            CliRunner().invoke(app, ["generate", "-c", str(path)], catch_exceptions=False)
+
+
+def test_the_environment_wins_over_the_file(config, monkeypatch):
+    path = config(CONFIG % "http://file/v1")
+    told = {"TEICH_MODEL": "gemma-4", "TEICH_BASE_URL": "http://here/v1", "TEICH_PROVIDER": "LMstudio"}
+    found = Config.from_yaml(path, environment=told).collection()
+    assert (found.model, found.endpoint.base_url, found.endpoint.provider) == ("gemma-4", "http://here/v1", None)
+    plain = "agent: {provider: pi}\nprompts: [a]\napi: {provider: %s, api_key: %s}\n"
+    assert Config.from_yaml(config(plain % ("openai", "none"))).key({"OPENAI_API_KEY": "k"}) == ("OPENAI_API_KEY", None)
+    router = Config.from_yaml(config(plain % ("openrouter", "null")))
+    assert router.key({"OPENROUTER_API_KEY": "k", "OPENAI_API_KEY": "k"}) == ("OPENROUTER_API_KEY", None)
+    endpoint = router.collection().endpoint
+    assert (endpoint.base_url, endpoint.api, endpoint.provider) == (
+        "https://openrouter.ai/api/v1",
+        "chat",
+        "openrouter",
+    )
+    assert router.key({"TEICH_API_KEY": "k"}) == ("TEICH_API_KEY", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("prompts: [a]\nmcp_servers: [{name: x}]", "mcp_servers"),
+        ("prompts: [a]\nagent: {provider: hermes}", r"agent\.provider"),
+        ("prompts: [a]\nmodel: {temperature: 1}", r"model\.temperature"),
+        ("prompts: [a]\nmax_concurrency: 0", "max_concurrency"),
+        ("prompts: []", "prompts, prompts_file: set one"),
+        ("prompts: [a]\nprompts_file: tasks.csv", "prompts, prompts_file: set one"),
+        ("[", "no YAML"),
+        ("- a", "no YAML"),
+    ],
+)
+def test_what_is_not_done_here_is_refused_by_name(config, text, where):
+    with pytest.raises(SettingsError, match=where):
+        Config.from_yaml(config(text))

@@ -1,0 +1,41 @@
+"""`generate`: prompts, run by their agents."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.options import ProjectOption, console
+from pipeline.projects import existing_project
+
+
+def generate(
+    batches: Annotated[list[str] | None, typer.Argument(help="Batches; all of them when none is named.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="teich's config.yaml, for a project.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--anew", help="What is finished stands; or all is run once more.")
+    ] = True,
+    project: ProjectOption = None,
+) -> None:
+    """Run the prompts of a project through their agents; what was finished before is not run again."""
+    from pipeline.generating import export, report
+    from pipeline.generating import generate as run
+
+    if config is None:
+        found = existing_project(project)
+        asked = batches or sorted(found.batch_files())
+        run(found, console, batches=asked, anew=not resume)
+        report(found, console, asked)
+        return
+    from pipeline.configs import Config
+
+    told = Config.from_yaml(config)
+    name, value = told.key()
+    if value is not None:
+        os.environ[name] = value
+    found, batch = told.project()
+    run(found, console, batches=[batch], anew=not resume)
+    report(found, console, [batch])
+    folder = told.folder / told.output.traces_dir
+    console.print(f"{export(found, batch, folder)} session files in [bold]{folder}[/]")
