@@ -31,7 +31,7 @@ def tracemill(tmp_path: Path) -> Run:
 
     def run(*arguments: str, in_: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pipeline.cli", *arguments]
-        return subprocess.run(command, cwd=in_, env=env, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, cwd=in_, env=env, capture_output=True, text=True, timeout=600, check=False)
 
     return run
 
@@ -47,7 +47,7 @@ def materialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "first"
     create_project(folder)
     command = [sys.executable, "-m", "pipeline.cli", "materialize", "-p", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     return folder
 
 

@@ -22,7 +22,7 @@ from pipeline.errors import TraceError
 PREFIX = "tracemill-"
 MARK = "TRACEMILL_SCRATCH"
 """In the environment of every process that an agent starts on this machine, and the label of every container."""
-GRACE = 10.0
+GRACE = 20.0
 """Seconds from the signal that asks an agent to end to the one that does not ask."""
 TAIL = 2000
 """Characters of what a command printed that are kept."""

@@ -132,7 +132,7 @@ def test_a_run_that_takes_too_long_is_stopped_in_good_order(run, agent):
     endless = shell(agent, f"echo begun; {sleep}; echo never")
     clock = time.monotonic()
     trace, _ = run(agent, {"text": "Wait.", "calls": endless}, {"text": "Never."}, limits={"timeout": 20})
-    assert time.monotonic() - clock < 120
+    assert time.monotonic() - clock < 200
     assert trace.status == "aborted"
     assert b"abort" in trace.files[0].data, "the session says so itself"
     running = subprocess.run(["pgrep", "-f", sleep], capture_output=True, text=True).stdout.split()
