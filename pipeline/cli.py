@@ -14,6 +14,8 @@ from pipeline.commands.converting import convert, extract
 from pipeline.commands.collecting import generate
 from pipeline.commands.looking import certify, preview
 from pipeline.commands.making import materialize, stale
+from pipeline.commands.mixing import mix
+from pipeline.commands.spending import ledger
 from pipeline.commands.starting import demo, init, ui
 from pipeline.commands.verifying import verify
 from pipeline.errors import PipelineError
@@ -29,6 +31,8 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
         "tracemill convert rows.parquet trajectory.json --out rows.jsonl --json",
         "tracemill convert ~/.pi/agent/sessions --simple --out traces",
     ),
+    ledger: ("tracemill ledger", "tracemill ledger --json -p demo"),
+    mix: ("tracemill mix", "tracemill mix main --json -p demo"),
     stale: ("tracemill stale", "tracemill stale -p demo"),
     preview: ("tracemill preview", "tracemill preview 3 --batch pi_tasks --target qwen3"),
     certify: (

@@ -7,12 +7,14 @@ import dagster as dg
 from pipeline.assets.audits import audits_for
 from pipeline.assets.conversations import conversations
 from pipeline.assets.masked import masked_for
+from pipeline.assets.mixture import mixture_for
 from pipeline.assets.prompts import prompts
 from pipeline.assets.publication import publication_of
 from pipeline.assets.rendered import rendered_for
 from pipeline.assets.traces import traces
-from pipeline.errors import SettingsError
+from pipeline.blending import mixture_version
 from pipeline.collecting.collect import Progress, silent
+from pipeline.errors import SettingsError
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.sites import Sites
 from pipeline.resources.store import Store
@@ -29,6 +31,7 @@ GROUPS = {
     "masked": "3_mask",
     "audits": "4_audit",
     "publication": "5_publish",
+    "mixture": "6_mix",
 }
 """Dagster's lists name an asset by the end of its key, its target: the group must say the stage."""
 OWNERS = ["team:data"]
@@ -36,6 +39,10 @@ STEPS_IN = "TRACEMILL_EXECUTOR"
 """`docker` gives every step a container of its own, where the instance launches runs as containers.
 
 Unset, the steps of a run share its process: parallelism comes from runs."""
+MIXTURES = dg.AssetSelection.groups(GROUPS["mixture"])
+MIX = dg.define_asset_job(
+    "mix", selection=MIXTURES, description="Mixtures of what batches hold. May call a judge, never an agent."
+)
 
 
 def executor() -> dg.ExecutorDefinition:
@@ -56,6 +63,8 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
     `tell` hears of each prompt that is run.
     """
     versions, graph = code_versions(project), upstream(project)
+    mixtures = {f"mixture/{name}": mixture_for(name, mixture) for name, mixture in project.settings.mixtures.items()}
+    versions |= {asset: mixture_version(project, asset.partition("/")[2]) for asset in mixtures}
     above = [dg.AssetKey(asset.split("/")) for asset in graph["publication"]]
 
     def dressed(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -68,13 +77,15 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
         )
 
     per_target = [
-        made(name, target)
+        asset(name, target)
         for name, target in project.targets.items()
-        for made in (rendered_for, masked_for, audits_for)
+        for asset in (rendered_for, masked_for, audits_for)
     ]
     return dg.Definitions(
-        assets=dg.map_asset_specs(dressed, [prompts, traces, conversations, *per_target, publication_of(above)]),
-        jobs=[PRODUCE, RERENDER],
+        assets=dg.map_asset_specs(
+            dressed, [prompts, traces, conversations, *per_target, publication_of(above), *mixtures.values()]
+        ),
+        jobs=[PRODUCE, RERENDER, *([MIX] if mixtures else [])],
         sensors=[new_batches],
         schedules=[nightly_rerender],
         resources={
@@ -89,14 +100,14 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
 
 PRODUCE = dg.define_asset_job(
     "produce",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - MIXTURES,
     executor_def=executor(),
     description="Everything. The only job that may call a model.",
     tags={"tracemill/paid": "true"},
 )
 RERENDER = dg.define_asset_job(
     "rerender",
-    selection=dg.AssetSelection.assets("traces").downstream(include_self=False),
+    selection=dg.AssetSelection.assets("traces").downstream(include_self=False) - MIXTURES,
     executor_def=executor(),
     description="Everything after the traces. Cannot call a model: it has no agents.",
 )

@@ -358,6 +358,33 @@ class MaskedRow(Row, frozen=True, kw_only=True):
         return {"tokens": len(self.input_ids), "trained": sum(self.trained.values()), **kinds}
 
 
+class MixedRow(Row, frozen=True, kw_only=True):
+    """A sequence of a mixture as a trainer reads it: one row, or several end to end."""
+
+    split: str
+    rows: tuple[str, ...]
+    """The masked rows that it holds, in order,"""
+    sources: tuple[str, ...]
+    """and the source of each."""
+    input_ids: Ids
+    """int32, (tokens,)"""
+    labels: Ids
+    """int32, (tokens,): the id where it is learned, -100 where it is not."""
+    position_ids: Ids
+    """int32, (tokens,): from 0 in each row."""
+    seq_lengths: Ids
+    """int32, (rows,): tokens of each row."""
+
+    def measures(self) -> Mapping[str, int]:
+        learned = int((self.labels != -100).sum())
+        return {
+            "tokens": len(self.input_ids),
+            "trained": learned,
+            "mixed rows": len(self.rows),
+            self.split: len(self.rows),
+        }
+
+
 Severity = Literal["error", "warning"]
 
 
@@ -435,4 +462,4 @@ class Shard(Row, frozen=True, kw_only=True):
         return {"shards": 1}
 
 
-Rows = Prompt | Trace | Conversation | RenderedRow | MaskedRow | Finding | Shard
+Rows = Prompt | Trace | Conversation | RenderedRow | MaskedRow | MixedRow | Finding | Shard

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from pipeline.errors import PromptFileError, SettingsError
+from pipeline.mixtures import Mixture, Name
 from pipeline.settings import Collection, Settings
 from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
@@ -148,6 +149,7 @@ class ProjectSettings(Settings):
 
     targets: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], Target], Field(min_length=1)]
     collect: Collection = Collection()
+    mixtures: dict[Name, Mixture] = Field(default_factory=dict)
     scrub: Scrubbing = Scrubbing()
     publish: Publication = Publication()
     prompts: str = "prompts"
@@ -241,6 +243,9 @@ def parse_settings(path: Path) -> ProjectSettings:
     for name, target in settings.targets.items():
         if target.policy not in POLICIES:
             raise SettingsError(f"{path}: targets.{name}.policy: {target.policy!r} is none of {', '.join(POLICIES)}")
+    for name, mixture in settings.mixtures.items():
+        if mixture.target not in settings.targets:
+            raise SettingsError(f"{path}: mixtures.{name}.target: {mixture.target!r} is none of the targets")
     return settings
 
 

@@ -23,7 +23,7 @@ from pipeline.rendering import render
 from pipeline.targets import ProjectSettings
 from renderers.chat import AnyTokenizer, adapt
 from renderers.masking import IGNORED, LossPolicy, RunColumns, masked, run_mask
-from renderers.messages import to_hub
+from renderers.messages import text, to_hub
 from renderers.preview import Run, to_ansi
 from renderers.registry import create_renderer
 from renderers.segments import Kind
@@ -35,7 +35,15 @@ SPANS = "tracemill_spans"
 """What each token is and which turns are proved, as one text: no trainer cuts it."""
 IDS = "tracemill_ids"
 """The ids that the spans speak of, where the trainer is to make `input_ids` itself."""
-ROW = Features({"id": Value("string"), "messages": List(Json()), "tools": List(Json()), "metadata": Json()})
+ROW = Features(
+    {
+        "id": Value("string"),
+        "prompt": Value("string"),
+        "messages": List(Json()),
+        "tools": List(Json()),
+        "metadata": Json(),
+    }
+)
 
 
 class Trainer(Protocol):
@@ -57,7 +65,7 @@ def load_traces(
     seed: int = 3407,
     parse_arguments: bool = True,
 ) -> Dataset:
-    """Conversations as a data set with `id`, `messages`, `tools` and `metadata`.
+    """Conversations as a data set with `id`, `prompt` (what the user said first), `messages`, `tools` and `metadata`.
 
     source: a JSONL file, a folder of them, a data set of the Hub or in memory, with a column `messages`. With `format`,
     a row of `converting.FORMATS`, every file is a raw session. `max_examples`: so many, chosen by `seed`.
@@ -66,10 +74,21 @@ def load_traces(
     """
     found = read(source, split=split, revision=revision, token=token, format=format)
     rows = [
-        {"id": c.id, "messages": _told(c, parse_arguments), "tools": list(c.tools), "metadata": c.metadata}
+        {
+            "id": c.id,
+            "prompt": _asked(c),
+            "messages": _told(c, parse_arguments),
+            "tools": list(c.tools),
+            "metadata": c.metadata,
+        }
         for c in chosen(kept(found, strict=False), max_examples, seed)
     ]
     return Dataset.from_list(rows, features=ROW)
+
+
+def _asked(conversation: Conversation) -> str:
+    """What the user said first."""
+    return next((text(m.content) for m in conversation.messages if m.role == "user"), "")
 
 
 def _told(conversation: Conversation, parse_arguments: bool) -> list[dict[str, Any]]:
@@ -148,7 +167,7 @@ def _row(row: RenderedRow, decode: Callable[[np.ndarray], str]) -> dict[str, Any
 def mask_data(
     trainer: T,
     *,
-    tokenizer: object = None,
+    tokenizer: AnyTokenizer | None = None,
     train_on_reasoning: bool = True,
     train_on_final_answers: bool = True,
     train_on_tools: bool = True,
@@ -163,7 +182,7 @@ def mask_data(
     trainer: one with `train_dataset`, `eval_dataset` and `args`, which is changed and returned; or a data set of
     `prepare_data`. Learned is what is asked for of turns that are proved; the stop with answers and calls. Rows of
     which nothing is learned leave, and those with more than `max_supervised_tokens` (else the trainer's `max_length`).
-    `tokenizer` is not needed: the spans speak of ids.
+    `tokenizer`, else the trainer's, is for people: with one, the data sets have `preview(index)`.
 
     Raises SettingsError for packed rows, for rows without spans, and where the trainer made other ids than
     `prepare_data`; PipelineError where no row is left.
@@ -180,18 +199,25 @@ def mask_data(
     }
     policy = LossPolicy("mask_data", frozenset(kind for kind, learned in asked.items() if learned))
     if isinstance(trainer, Dataset):
-        return _labelled(trainer, policy, max_supervised_tokens)
-    args = trainer.args
+        return _shown(_labelled(trainer, policy, max_supervised_tokens), tokenizer)
+    args, tokenizer = trainer.args, tokenizer or getattr(trainer, "processing_class", None)
     if getattr(args, "packing", False):
         raise SettingsError("packing: packed rows have lost where they begin; set packing=False")
     most = max_supervised_tokens or getattr(args, "max_length", None)
-    trainer.train_dataset = _labelled(trainer.train_dataset, policy, most)
+    trainer.train_dataset = _shown(_labelled(trainer.train_dataset, policy, most), tokenizer)
     held = trainer.eval_dataset
     if isinstance(held, Mapping):
-        trainer.eval_dataset = {name: _labelled(data, policy, most) for name, data in held.items()}
+        trainer.eval_dataset = {name: _shown(_labelled(data, policy, most), tokenizer) for name, data in held.items()}
     elif held is not None:
-        trainer.eval_dataset = _labelled(held, policy, most)
+        trainer.eval_dataset = _shown(_labelled(held, policy, most), tokenizer)
     return trainer
+
+
+def _shown(data: Dataset, tokenizer: AnyTokenizer | None) -> Dataset:
+    """The same data set, with a way to look at its rows."""
+    if tokenizer is not None:
+        vars(data)["preview"] = lambda index=0: preview_sft_example(data, tokenizer, index)
+    return data
 
 
 def _labelled(data: Any, policy: LossPolicy, most: int | None) -> Dataset:

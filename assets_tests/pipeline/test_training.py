@@ -81,6 +81,7 @@ def test_rows_are_rendered_and_masked_through_the_stop(tokenizer, written):
     assert labelled.column_names == ["input_ids", "labels"]
     assert learned(labelled, tokenizer) == [WRITTEN]
     shown = preview_sft_example(labelled, tokenizer)
+    assert mask_data(data, tokenizer=tokenizer).preview() == shown
     runs = re.findall(r"\x1b\[1;4;\d+m(.*?)\x1b\[0m", shown)
     assert "".join(runs) == WRITTEN.replace("\n", "⏎")
 
@@ -141,6 +142,7 @@ def test_traces_are_loaded_as_they_are_told(written):
     ):
         data = load_traces(folder)
     assert data["id"] == ["rows.jsonl:1", "rows.jsonl:2"]
+    assert data["prompt"] == ["1 + 1?", "Q1"]
     assert data[0]["tools"] == [TOOL]
     assert data[0]["messages"][2]["tool_calls"] == [CALL]
     verbatim = load_traces(written(AGENT, name="verbatim"), parse_arguments=False)

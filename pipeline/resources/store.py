@@ -22,6 +22,7 @@ from pipeline.records import (
     Finding,
     Manifest,
     MaskedRow,
+    MixedRow,
     Prompt,
     Reject,
     RenderedRow,
@@ -42,6 +43,7 @@ ROWS: Mapping[str, type[Row]] = {
     "masked": MaskedRow,
     "audits": Finding,
     "publication": Shard,
+    "mixture": MixedRow,
 }
 """What each asset holds; `rendered/<target>` is under `rendered`."""
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -1,0 +1,397 @@
+"""Mixtures: what was asked for, what came of it, what left and why; and the asset that makes them."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import dagster as dg
+import msgspec
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.blending import WHOLE, stale_mixtures
+from pipeline.cli import app
+from pipeline.definitions import definitions_of
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.mixing.choosing import choose
+from pipeline.mixing.contamination import benchmark_grams, hits
+from pipeline.mixing.duplicates import clusters, duplicates
+from pipeline.mixing.mix import Candidate, mix
+from pipeline.mixing.quality import RULES, unworthy
+from pipeline.mixing.splitting import crossings, grouped, split, ties_of
+from pipeline.mixtures import Judge, Mixture, Quality, Source
+from pipeline.records import Conversation, MaskedRow, MixedRow, Reject
+from pipeline.resources.judge import ChatJudge
+from pipeline.resources.store import Store
+from pipeline.targets import SETTINGS, Project, load_project
+from renderers.messages import from_hub
+
+LOREM = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "the",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "wizards",
+    "brew",
+    "potions",
+    "in",
+    "a",
+    "quiet",
+    "tower",
+    "by",
+    "the",
+    "sea",
+]
+
+
+def said(name: str, *messages: dict | str, **fields) -> Conversation:
+    """A conversation; of texts, users and assistants by turns."""
+    roles = ("user", "assistant")
+    told = [{"role": roles[n % 2], "content": m} if isinstance(m, str) else m for n, m in enumerate(messages)]
+    base = {"trace_id": "", "prompt_id": "", "window": 0, "format": "messages"}
+    return Conversation(**{**base, **fields}, id=name, messages=from_hub(told))
+
+
+def candidate(source: str, name: str, tokens: int = 10, **fields) -> Candidate:
+    ids = np.arange(tokens, dtype=np.int32)
+    labels = np.where(ids > tokens // 2, ids, -100).astype(np.int32)
+    row = MaskedRow(
+        id=name,
+        conversation_id=name,
+        input_ids=ids,
+        labels=labels,
+        attention_mask=np.ones(tokens, np.int8),
+        trained={"answer": int((labels >= 0).sum())},
+    )
+    return Candidate(source, row, said(name, f"task {name}", f"answer {name}", **fields))
+
+
+def mixture(sources: dict[str, dict], **settings) -> Mixture:
+    asked = {name: {"batches": "*", **one} for name, one in sources.items()}
+    return Mixture.model_validate({"target": "t", "sources": asked, "curate": {"duplicates": "keep"}, **settings})
+
+
+def of(**sizes: list[int]) -> dict[str, list[Candidate]]:
+    return {s: [candidate(s, f"{s}{n}", size) for n, size in enumerate(own)] for s, own in sizes.items()}
+
+
+def kept(rows: list[MixedRow | Reject]) -> list[MixedRow]:
+    return [row for row in rows if isinstance(row, MixedRow)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows"),
+    [
+        ({"a": {"percentage": 80}, "b": {"percentage": 20}}, {"a": 100, "b": 25}),
+        ({"a": {"percentage": 1}, "b": {"percentage": 99}}, {"a": 1, "b": 100}),
+        ({"a": {"proportion": 1}, "b": {"proportion": 0.5}}, None),
+        ({"a": {"proportion": 0.25}, "b": {}}, {"a": 33, "b": 100}),
+        ({"a": {"weight": 1}, "b": {"weight": 3}}, {"a": 33, "b": 100}),
+        ({"a": {}, "b": {}}, {"a": 100, "b": 100}),
+    ],
+)
+def test_a_share_is_what_its_own_scale_says(asked, rows):
+    wanted, sizes = mixture(asked), of(a=[10] * 100, b=[10] * 100)
+    if rows is None:
+        with pytest.raises(SettingsError, match=r"proportions add up to 1\.5"):
+            mix(sizes, wanted, grams={})
+        return
+    made, told = mix(sizes, wanted, grams={})
+    assert {share.source: share.rows for share in told.shares} == rows
+    assert sum(len(row.rows) for row in kept(made)) + sum(isinstance(r, Reject) for r in made) == 200
+
+
+def test_mixed_scales_are_refused():
+    with pytest.raises(SettingsError, match="a mixture in percentage and weight"):
+        mix(of(a=[1], b=[1]), mixture({"a": {"percentage": 50}, "b": {"weight": 1}}), grams={})
+
+
+def test_shares_can_be_of_tokens():
+    sizes = of(a=[100] * 50, b=[10] * 300)
+    _, told = mix(sizes, mixture({"a": {"weight": 1}, "b": {"weight": 1}}, by="tokens"), grams={})
+    a, b = told.shares
+    assert (a.tokens, b.tokens) == (3000, 3000)
+    assert (a.rows, b.rows) == (30, 300)
+    assert a.realized == b.realized == 0.5
+
+
+def test_a_limit_is_of_all_sources_and_of_what_the_mixture_counts():
+    sizes = of(a=[10] * 50, b=[10] * 50)
+    _, told = mix(sizes, mixture({"a": {"weight": 3}, "b": {"weight": 1}}, limit=10), grams={})
+    assert [share.rows for share in told.shares] == [8, 2]
+    _, told = mix(sizes, mixture({"a": {}, "b": {}}, limit=95, by="tokens"), grams={})
+    assert sum(share.tokens for share in told.shares) == 90
+
+
+def test_the_same_seed_gives_the_same_rows_and_another_others():
+    asked = {"a": {"weight": 1}, "b": {"weight": 1}}
+    names = [
+        [row.rows for row in kept(mix(of(a=[10] * 50, b=[10] * 9), mixture(asked, seed=seed), grams={})[0])]
+        for seed in (1, 1, 2)
+    ]
+    assert names[0] == names[1] != names[2]
+
+
+def test_what_one_source_has_another_does_not_add():
+    found = {"a": [candidate("a", "x")], "b": [candidate("b", "x"), candidate("b", "y")]}
+    made, told = mix(found, mixture({"a": {}, "b": {}}), grams={})
+    assert [share.fit for share in told.shares] == [1, 1]
+    assert [(r.id, r.reason) for r in made if isinstance(r, Reject)] == [("x", "duplicate")]
+
+
+def test_a_cap_is_a_share_of_its_own():
+    sizes = [[10] * 40, [10] * 40]
+    taken = choose(sizes, {"a": {}, "b": {}}, by="rows", limit=None, seed=1, caps=[5, None])
+    assert [len(rows) for rows in taken] == [5, 40]
+
+
+def test_packed_sequences_hold_whole_rows_and_say_where_they_begin():
+    made, told = mix(of(a=[5, 7, 3, 9, 1, 6, 2, 8]), mixture({"a": {}}, pack=10), grams={})
+    assert told.sequences == 5
+    assert told.fill == 41 / 50
+    for row in kept(made):
+        sizes = row.seq_lengths.tolist()
+        assert row.position_ids.tolist() == [n for size in sizes for n in range(size)]
+        starts = np.cumsum([0, *sizes[:-1]])
+        assert (row.labels[starts] == -100).all()
+        assert len(row.input_ids) == sum(sizes) <= 10
+        assert len(row.rows) == len(sizes)
+    made, _ = mix(of(a=[11, 3]), mixture({"a": {}}, pack=10), grams={})
+    assert [(r.id, r.reason) for r in made if isinstance(r, Reject)] == [("a0", "too_long")]
+
+
+def test_duplicates_leave_and_the_best_stays():
+    long = " ".join(LOREM * 6)
+    nearly = long.replace("seven", "eight", 1)
+    told = [
+        said("cut", long, long, status="length"),
+        said("whole", long, nearly, status="complete"),
+        said("same", long, nearly, status="complete"),
+        said("other", "what is the capital of France", "it is Paris"),
+    ]
+    gone = {reject.id: reject for reject in duplicates(told, near=0.75)}
+    assert gone.keys() == {"cut", "same"}
+    assert "whole stays" in gone["cut"].detail
+    assert [reject.id for reject in duplicates(told, near=None)] == ["same"]
+
+
+def test_near_means_the_similarity_that_is_asked_for():
+    told = [said("a", " ".join(LOREM * 3 + ["x"] * 3), "y"), said("b", " ".join(LOREM * 3 + ["z"] * 9), "y")]
+    assert clusters(told, near=0.5) == [0, 0]
+    assert clusters(told, near=0.95) == [0, 1]
+
+
+def test_what_benchmarks_ask_is_found_wherever_it_stands(tmp_path: Path):
+    question = (
+        "Write a function that returns the n-th prime number, counting from zero, for every n below ten thousand."
+    )
+    file = tmp_path / "bench.jsonl"
+    file.write_text(
+        json.dumps({"q": [question], "a": "yes"}) + "\n" + json.dumps({"short": "one two"}), encoding="utf-8"
+    )
+    grams = benchmark_grams([file], 13)
+    leaked = said("leak", "hello", f"Sure: {question.upper()}!")
+    clean = said("clean", "Write a function.", "yes. one two")
+    (hit,) = hits([leaked, clean], grams, 13)
+    assert (hit.conversation, hit.message, hit.benchmark) == ("leak", 1, "bench.jsonl:1")
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "ls", "arguments": "{}"}}
+STEP = (
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "content": "no", "tool_call_id": "1"},
+)
+BAD = {
+    "truncated": said("truncated", "a", "b", status="aborted"),
+    "refused": said(
+        "refused",
+        "a",
+        "I\N{RIGHT SINGLE QUOTATION MARK}m sorry, but I can\N{RIGHT SINGLE QUOTATION MARK}t help with that.",
+    ),
+    "repeated_calls": said("repeated_calls", "a", *STEP * 4, {"role": "assistant", "content": "done"}),
+    "silent_tools": said("silent_tools", "a", STEP[0], {"role": "tool", "content": " ", "tool_call_id": "1"}),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_strikes_what_it_says_and_can_be_switched_off(rule: str):
+    good = said("good", "a", *STEP * 3, {"role": "assistant", "content": "I can help with that."}, status="complete")
+    (gone,) = unworthy([good, BAD[rule]], Quality())
+    assert (gone.id, gone.reason) == (rule, rule)
+    off = Quality.model_validate({rule: None if rule == "repeated_calls" else False})
+    assert not [r for r in unworthy([BAD[rule]], off) if r.reason == rule]
+
+
+def test_nothing_leaks_across_splits_whatever_ties_rows():
+    told = [
+        said(f"c{n}", f"task {n % 40}", f"answer {n}", metadata={"github_repo": f"r/{n % 60}"} if n % 3 else {})
+        for n in range(200)
+    ]
+    ties = [ties_of(one, cluster) for cluster, one in enumerate(told)]
+    groups = grouped(ties)
+    where = split(groups, [1] * 200, {"validation": 10, "test": 10}, 7)
+    assert set(crossings(ties, where).values()) == {0}
+    assert 10 <= where.count("validation") <= 20
+    assert crossings(ties, ["train", "test"] * 100)["task"] == 0
+    assert crossings(ties, ["train"] * 100 + ["test"] * 100)["task"] == 40
+
+
+@pytest.fixture
+def grading():
+    """A server that grades by what it reads, and how often it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append(body["messages"][1]["content"])
+            grade = "2" if "bad" in asked[-1] else "I give it 9."
+            told = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
+            told["choices"] = [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": grade}}
+            ]
+            sent = json.dumps(told).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", asked
+    server.shutdown()
+
+
+def test_a_judge_is_asked_once_and_never_beyond_its_budget(grading, tmp_path, monkeypatch):
+    url, asked = grading
+    monkeypatch.setenv("JUDGE_KEY", "k")
+    judge = Judge(base_url=url, model="m", key="JUDGE_KEY", max_calls=3)
+    found = {"a": [candidate("a", name) for name in ("good", "bad", "fine", "bad2", "bad3")]}
+    wanted = mixture({"a": {}}).model_copy(
+        update={"curate": mixture({"a": {}}).curate.model_copy(update={"judge": judge})}
+    )
+
+    def gone() -> set[str]:
+        made, _ = mix(found, wanted, grams={}, grader=ChatJudge(judge, tmp_path / "grades"))
+        return {row.id for row in made if isinstance(row, Reject) and row.reason == "misjudged"}
+
+    assert len(asked) == 0
+    first = gone()
+    assert len(asked) == 3
+    assert first < {"bad", "bad2", "bad3"}
+    assert gone() == {"bad", "bad2", "bad3"}, "what was graded before is free: the budget reaches the rest"
+    assert len(asked) == 5
+    monkeypatch.delenv("JUDGE_KEY")
+    with pytest.raises(SettingsError, match="JUDGE_KEY is not set"):
+        ChatJudge(judge, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ({}, "name one of batches, tag, path, repo"),
+        ({"batches": "*", "path": "x"}, "name one of"),
+        ({"repo": "a/b", "revision": "main"}, "a branch moves"),
+        ({"batches": "*", "percentage": 101}, "less than or equal to 100"),
+    ],
+)
+def test_a_source_that_means_nothing_is_refused(source, why):
+    with pytest.raises(ValueError, match=why):
+        Source.model_validate(source)
+
+
+@pytest.fixture
+def blended(made: Project) -> Project:
+    """The example with a mixture of its batches and of rows of others."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {n} times {n}?"},
+                {"role": "assistant", "content": f"{n * n}."},
+            ]
+        }
+        for n in range(30)
+    ]
+    (made.folder / "extra.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"prompt": "no messages"}])))
+    settings = yaml.safe_load((made.folder / SETTINGS).read_text())
+    settings["mixtures"] = {
+        "main": {
+            "target": "qwen3",
+            "by": "rows",
+            "sources": {
+                "codex": {"batches": "codex_*", "percentage": 60},
+                "chats": {"path": "extra.jsonl", "percentage": 40},
+            },
+            "splits": {"validation": 20},
+            "pack": 4096,
+        }
+    }
+    (made.folder / SETTINGS).write_text(yaml.safe_dump(settings))
+    return load_project(made.folder)
+
+
+def test_the_asset_mixes_batches_and_outside_rows_as_the_settings_say(blended: Project):
+    store = Store(blended.data)
+    (behind,) = stale_mixtures(blended, store)
+    assert (behind.asset, behind.batch, behind.reason) == ("mixture/main", WHOLE, "missing")
+    runner = CliRunner()
+    shown = runner.invoke(app, ["mix", "--json", "--project", str(blended.folder)])
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.stdout.strip().splitlines()[-1])["main"]
+    chats, codex = sorted(told["shares"], key=lambda share: share["source"])
+    assert (codex["asked"], chats["asked"]) == (0.6, 0.4)
+    assert abs(codex["realized"] - 0.6) < 0.5 / (codex["rows"] + chats["rows"]) + 1e-9
+    assert set(told["crossings"].values()) == {0}
+    assert told["splits"]["validation"] > 0
+    rows = list(store.read("mixture/main", WHOLE, MixedRow))
+    masked = {row.id: row for row in store.read("masked/qwen3", "codex_tasks", MaskedRow)}
+    for row in rows:
+        assert len(row.input_ids) <= 4096
+        for name, ids, labels in zip(row.rows, *_cut(row), strict=True):
+            if name in masked:
+                assert np.array_equal(ids, masked[name].input_ids)
+                assert np.array_equal(labels[1:], masked[name].labels[1:])
+    reasons = {reject.reason for reject in store.rejects("mixture/main", WHOLE)}
+    assert "no_messages" in reasons
+    assert stale_mixtures(blended, store) == []
+    words = runner.invoke(app, ["mix", "main", "--project", str(blended.folder)])
+    assert "crossing a split: repository 0, prompt 0, task 0, near duplicate 0" in " ".join(words.stdout.split())
+
+
+def _cut(row: MixedRow) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    ends = np.cumsum(row.seq_lengths)[:-1]
+    return np.split(row.input_ids, ends), np.split(row.labels, ends)
+
+
+def test_a_mixture_whose_rows_changed_is_stale(blended: Project):
+    store = Store(blended.data)
+    version = next(iter(stale_mixtures(blended, store)))
+    assert version.reason == "missing"
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = definitions_of(blended).resolve_job_def("mix")
+        assert job.execute_in_process(instance=instance).success
+    assert stale_mixtures(blended, store) == []
+    manifest = store.known("masked/qwen3", "codex_tasks")
+    place = store.place("masked/qwen3", "codex_tasks") / "manifest.json"
+    place.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, data_version="other.1")))
+    (behind,) = stale_mixtures(blended, store)
+    assert behind.reason == "masked/qwen3/codex_tasks changed"
+
+
+def test_a_source_without_a_batch_or_a_row_says_so(blended: Project):
+    found = {"a": []}
+    with pytest.raises(PipelineError, match="a: no row of it is left: it had none"):
+        mix(found, mixture({"a": {}}), grams={})

@@ -1,0 +1,52 @@
+"""Mixtures: rows of many batches and of others, in given shares."""
+
+import dagster as dg
+import msgspec
+
+from pipeline.assets.stage import report, table
+from pipeline.blending import WHOLE, candidates, grams_of, mixture_inputs
+from pipeline.mixing.mix import MixReport, mix
+from pipeline.mixtures import Mixture
+from pipeline.resources.judge import ChatJudge
+from pipeline.resources.salt import salt_of
+from pipeline.resources.store import Store
+from pipeline.targets import Project
+
+REPORT = "report.json"
+
+
+def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
+    key = dg.AssetKey(["mixture", name])
+
+    @dg.asset(
+        key=key,
+        deps=["prompts", "conversations", ["masked", mixture.target]],
+        kinds={"parquet"},
+        check_specs=[dg.AssetCheckSpec("nothing_leaks", asset=key, description="No group is in two splits.")],
+    )
+    def mixed(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
+    ) -> dg.MaterializeResult:
+        """Rows of all sources in their shares: curated, split so that nothing leaks, packed."""
+        inputs = mixture_inputs(mixture, store)
+        judge = mixture.curate.judge
+        grader = ChatJudge(judge, project.data / ".judge") if judge else None
+        found = candidates(project, mixture, store, salt=salt_of(project.data))
+        rows, told = mix(found, mixture, grams=grams_of(project, mixture), grader=grader)
+        version = context.assets_def.specs_by_key[key].code_version or ""
+        manifest = store.write(f"mixture/{name}", WHOLE, rows, code_version=version, inputs=inputs)
+        with store.attach(manifest, REPORT) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(told)).decode())
+        leaks = dg.AssetCheckResult(
+            check_name="nothing_leaks", passed=not any(told.crossings.values()), metadata=told.crossings
+        )
+        return report(
+            store, manifest, checks=[leaks], shares=shown(told), splits=told.splits, groups=told.groups, fill=told.fill
+        )
+
+    return mixed
+
+
+def shown(told: MixReport) -> dg.TableMetadataValue:
+    """Asked and realized shares."""
+    return table([{**msgspec.to_builtins(share), "asked": share.asked or ""} for share in told.shares])

@@ -1,0 +1,152 @@
+"""What a mixture is made of: rows of the project's batches, and outside rows that become such on the way."""
+
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from pipeline.errors import SettingsError
+from pipeline.gathering import read
+from pipeline.masking import mask
+from pipeline.mixing.contamination import benchmark_grams
+from pipeline.mixing.mix import Candidate
+from pipeline.mixtures import Mixture, Source
+from pipeline.publishing.publisher import Partitions
+from pipeline.records import Conversation, MaskedRow, Prompt, Reject, RenderedRow
+from pipeline.rendering import load_renderer, render
+from pipeline.scrubbing import scrub
+from pipeline.staleness import Stale, chain, code_versions, source_hash
+from pipeline.targets import Project
+
+Found = Iterator[Candidate | Reject]
+
+
+def candidates(
+    project: Project, mixture: Mixture, store: Partitions, *, salt: bytes
+) -> dict[str, list[Candidate | Reject]]:
+    """The rows of each source, and what left on the way. Raises SettingsError for a source that names nothing."""
+    return {
+        name: list(
+            _own(name, source, mixture.target, store)
+            if source.path is None and source.repo is None
+            else _outside(name, source, mixture.target, project, salt)
+        )
+        for name, source in mixture.sources.items()
+    }
+
+
+def batches_of(source: Source, known: list[str], name: str) -> list[str]:
+    """The batches that a source names. Raises SettingsError where there are none."""
+    found = [batch for batch in known if source.batches is None or fnmatchcase(batch, source.batches)]
+    if not found:
+        raise SettingsError(
+            f"source {name}: no batch is called {source.batches}; there are {', '.join(known) or 'none'}"
+        )
+    return found
+
+
+def _own(name: str, source: Source, target: str, store: Partitions) -> Found:
+    for batch in batches_of(source, store.batches(f"masked/{target}"), name):
+        prompts = {prompt.id: prompt for prompt in store.read("prompts", batch, Prompt)}
+        said = {one.id: _placed(one, prompts) for one in store.read("conversations", batch, Conversation)}
+        for row in store.read(f"masked/{target}", batch, MaskedRow):
+            conversation = said[row.conversation_id]
+            if source.tag is None or source.tag in tags(conversation):
+                yield Candidate(name, row, conversation)
+
+
+def tags(conversation: Conversation) -> tuple[Any, ...]:
+    """Words that its prompt was given."""
+    told = conversation.metadata.get("tags", ())
+    return (told,) if isinstance(told, str) else tuple(told)
+
+
+def _placed(conversation: Conversation, prompts: Mapping[str, Prompt]) -> Conversation:
+    """With the repository that its prompt names."""
+    prompt = prompts.get(conversation.prompt_id)
+    if prompt is None or prompt.github_repo is None:
+        return conversation
+    return replace(conversation, metadata={**conversation.metadata, "github_repo": prompt.github_repo})
+
+
+def _outside(name: str, source: Source, target: str, project: Project, salt: bytes) -> Found:
+    """Rows of others, told, scrubbed, rendered and masked as the project's own. Their ids begin with the source."""
+    wanted = project.targets[target]
+    place = source.repo if source.path is None else project.folder / source.path
+    where = {"split": source.split, "revision": source.revision, "token": None}
+    if isinstance(place, Path) and not place.exists():
+        raise SettingsError(f"source {name}: {place} does not exist")
+    said: dict[str, Conversation] = {}
+
+    def conversations() -> Iterator[Conversation | Reject]:
+        for one in scrub(read(place or "", format=source.format, **where), project.settings.scrub, salt=salt):
+            yield replace(one, id=f"{name}/{one.id}")
+
+    def told() -> Iterator[Conversation]:
+        for one in conversations():
+            if isinstance(one, Reject):
+                left.append(one)
+            else:
+                said[one.id] = one
+                yield one
+
+    left: list[Reject] = []
+    renderer = load_renderer(wanted, folder=project.folder)
+    rendered = list(render(told(), renderer, history=wanted.history))
+    yield from left
+    yield from (row for row in rendered if isinstance(row, Reject))
+    for row in mask((row for row in rendered if isinstance(row, RenderedRow)), wanted):
+        yield row if isinstance(row, Reject) else Candidate(name, row, said[row.conversation_id])
+
+
+def grams_of(project: Project, mixture: Mixture) -> dict[str, str]:
+    """The words of the benchmarks that a mixture names. Raises SettingsError for a glob that finds nothing."""
+    files: list[Path] = []
+    for pattern in mixture.curate.benchmarks:
+        found = sorted(project.folder.glob(pattern))
+        if not found:
+            raise SettingsError(f"curate.benchmarks: {pattern}: no file of {project.folder} is called that")
+        files += found
+    return benchmark_grams(files, mixture.curate.ngram)
+
+
+SOURCES = ("mixing", "blending.py", "gathering.py")
+"""The code of a mixture, relative to this package."""
+WHOLE = "whole"
+"""What stands for the batch of an asset that has no partitions."""
+
+
+def mixture_version(project: Project, name: str) -> str:
+    """The code version of a mixture."""
+    mixture = project.settings.mixtures[name]
+    sources = "".join(source_hash(Path(__file__).with_name(path)) for path in SOURCES)
+    return chain(sources, repr(mixture), code_versions(project)[f"masked/{mixture.target}"])
+
+
+def mixture_inputs(mixture: Mixture, store: Partitions) -> dict[str, str]:
+    """The partitions that a mixture may take rows of -> their data versions."""
+    asset = f"masked/{mixture.target}"
+    made = {batch: store.manifest(asset, batch) for batch in store.batches(asset)}
+    return {f"{asset}/{batch}": manifest.data_version for batch, manifest in made.items() if manifest}
+
+
+def stale_mixtures(project: Project, store: Partitions, behind: Collection[Stale] = ()) -> list[Stale]:
+    """Mixtures that are missing, or were made of something else. `behind`: partitions that are stale already."""
+    found = ((name, _why(project, name, store, behind)) for name in project.settings.mixtures)
+    return [Stale(f"mixture/{name}", WHOLE, why) for name, why in found if why]
+
+
+def _why(project: Project, name: str, store: Partitions, behind: Collection[Stale]) -> str | None:
+    mixture, version = project.settings.mixtures[name], mixture_version(project, name)
+    made, inputs = store.manifest(f"mixture/{name}", WHOLE), mixture_inputs(mixture, store)
+    if made is None:
+        return "missing"
+    if made.code_version != version:
+        return f"made by code version {made.code_version}, now {version}"
+    for asset in sorted(made.inputs.keys() | inputs.keys()):
+        if made.inputs.get(asset) != inputs.get(asset):
+            return f"{asset} changed"
+    waits = (f"{one.asset} of {one.batch} is stale" for one in behind if one.asset == f"masked/{mixture.target}")
+    return next(waits, None)
