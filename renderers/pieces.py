@@ -1,7 +1,8 @@
 """Streams as pieces: what is encoded together, what cuts it, and which segments lie end to end under it.
 
-Text is cut at control tokens, at the end of a row, and at the *seam* where what was told meets what was sampled,
-because inference cuts there. Words of a template may spell control tokens; data may not.
+Text is cut at control tokens, at the end of a row, and at the *seam* where what was told meets what was sampled, or
+what was sampled of one message meets that of the next, because inference cuts there. Words of a template may spell
+control tokens; data may not.
 
 A shape is looked at once for each vocabulary: its words with NUL in place of their control tokens. From then on a row
 is one `%` a phrase, one join and one split. Where that would not do (data holds a NUL, words end like a control token
@@ -172,10 +173,10 @@ def _layout(told: Sequence[Said], rows: np.ndarray, kinds: np.ndarray, counts: n
 
 
 def _seams(layout: Layout, rows: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Phrases that begin with sampled text where what stands before them was told."""
+    """Phrases that begin with sampled text where what stands before them was told, or sampled of another message."""
     some = np.flatnonzero(layout.sizes)
-    sampled = SAMPLED[layout.kinds[some]]
-    meet = some[1:][sampled[1:] & ~sampled[:-1]]
+    sampled, messages = SAMPLED[layout.kinds[some]], layout.messages[some]
+    meet = some[1:][sampled[1:] & (~sampled[:-1] | (messages[1:] != messages[:-1]))]
     phrases = np.searchsorted(sums(counts), meet, side="right") - 1
     return phrases[~np.isin(phrases, rows)].tolist()
 
@@ -201,16 +202,17 @@ def in_line(rows: Iterable[Iterable[Part]]) -> Pieces:
 def _stretches(segments: Iterable[Segment], *, seam: bool, parse: bool) -> list[tuple[str, bool, bool]]:
     """Neighbouring segments as (text, may spell control tokens, begins at a seam)."""
     runs: list[tuple[list[str], bool, bool]] = []
-    after_told = literal_before = False
+    writer = literal_before = None
     for segment in segments:
         if not segment.text:
             continue
-        sampled, literal = segment.kind.sampled, parse or segment.literal
-        at_seam = seam and sampled and after_told
+        before, writer = writer, segment.message if segment.kind.sampled else -1
+        literal = parse or segment.literal
+        at_seam = seam and segment.kind.sampled and before is not None and writer != before
         if not runs or at_seam or literal != literal_before:
             runs.append(([], literal, at_seam))
         runs[-1][0].append(segment.text)
-        after_told, literal_before = not sampled, literal
+        literal_before = literal
     return [("".join(texts), literal, at_seam) for texts, literal, at_seam in runs]
 
 

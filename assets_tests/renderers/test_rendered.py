@@ -187,7 +187,8 @@ def slowly(told: Stream, plain: tokenizers.Tokenizer, control: Mapping[str, int]
         pending.clear()
 
     for k, segment in enumerate(told.segments):
-        if seam and segment.text and segment.kind.sampled and before is not None and not before.sampled:
+        others = before is not None and (not before.kind.sampled or before.message != segment.message)
+        if seam and segment.text and segment.kind.sampled and others:
             cut()
         if segment.literal and segment.text in control:
             cut()
@@ -195,7 +196,7 @@ def slowly(told: Stream, plain: tokenizers.Tokenizer, control: Mapping[str, int]
             owners.append(k)
         else:
             pending.extend((char, k) for char in segment.text)
-        before = segment.kind if segment.text else before
+        before = segment if segment.text else before
     cut()
     return ids, owners
 
