@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from renderers.errors import TemplateError
+
 T = TypeVar("T")
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
@@ -233,6 +235,14 @@ def _hub_call(raw: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function["arguments"]
     spelled = arguments if isinstance(arguments, str) else tojson(arguments)
     return {"name": function["name"], "arguments": spelled, "id": raw.get("id")}
+
+
+def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a tool is called, and takes. Raises TemplateError for one that is none, as a search that a server hosts."""
+    function = tool.get("function", tool)
+    if not isinstance(function, Mapping) or "name" not in function:
+        raise TemplateError(f"a tool that is no function with a name has no words: {tojson(tool)[:80]}")
+    return function
 
 
 def to_hub(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
@@ -207,6 +208,13 @@ def test_a_flag_takes_only_its_own_type(renderer, family):
     for name in family.flags:
         with pytest.raises(UnknownFlag, match=name):
             renderer.stream(Request((Message("user", "Hi"),), flags={name: object()}))
+
+
+@pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "function"}, {"type": "function", "function": {}}])
+def test_a_tool_that_is_no_function_is_told_or_refused(renderer, tool):
+    asked = Request((Message("user", "Hi"),), (tool,))
+    with suppress(TemplateError):
+        assert renderer.stream(asked).segments
 
 
 def spelling(told: Request, word: str, *, name: str = "") -> Request:

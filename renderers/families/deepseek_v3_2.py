@@ -35,7 +35,7 @@ from collections.abc import Iterable
 
 from renderers.errors import TemplateError
 from renderers.families.deepseek_v3 import ASSISTANT
-from renderers.messages import Turn, fact, tojson
+from renderers.messages import Turn, fact, function_of, tojson
 from renderers.patterns import Brick, given, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system, recalls
@@ -85,7 +85,7 @@ def head(turn: Turn) -> Iterable[Said]:
     if turn.tools:
         yield from say(INTRO, Kind.TOOLS)(turn)
         for index, tool in enumerate(turn.tools):
-            declared = given(tojson(tool["function"]), "tools", index)
+            declared = given(tojson(function_of(tool)), "tools", index)
             yield from say("{tool}\n", Kind.TOOLS, tool=declared)(turn)
         yield from say("</functions>\n", Kind.TOOLS)(turn)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from renderers.arguments import Schemas, status_of
-from renderers.messages import ToolCall, tojson
+from renderers.messages import ToolCall, function_of, tojson
 from renderers.patterns import fill, given, pieces, take
 from renderers.segments import Kind, Origin, Said, Segment
 from renderers.toolcalls import Change, Read, parameters
@@ -112,7 +112,7 @@ def item(key: str, of: Any) -> Iterable[Piece]:
 
 def declaration(tool: Mapping[str, Any], index: int) -> Iterable[Said]:
     """A tool on offer. Parameters without a type stay open: upstream closes them behind it."""
-    function, at = tool["function"], ("tools", index)
+    function, at = function_of(tool), ("tools", index)
     yield Segment("<|tool>declaration:", Kind.TOOLS)
     yield from segments(declared(function), Kind.TOOLS, None, at)
     yield Segment("<tool|>", Kind.TOOLS)

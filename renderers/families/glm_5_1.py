@@ -16,7 +16,7 @@ from typing import Any
 from renderers.families import glm_5
 from renderers.families.glm_4_5 import INTRO, thinking
 from renderers.families.glm_5 import HOW, kept
-from renderers.messages import Message, Turn, text, tojson
+from renderers.messages import Message, Turn, function_of, text, tojson
 from renderers.patterns import given, say
 from renderers.segments import Kind, Said
 
@@ -26,7 +26,7 @@ def tools(turn: Turn) -> Iterable[Said]:
     if turn.tools:
         yield from say(INTRO, Kind.TOOLS)(turn)
         for index, tool in enumerate(turn.tools):
-            function = tool.get("function", tool)
+            function = function_of(tool)
             if not function.get("defer_loading"):
                 yield from say("{tool}\n", Kind.TOOLS, tool=given(declared(function), "tools", index))(turn)
         yield from say(HOW, Kind.TOOLS)(turn)

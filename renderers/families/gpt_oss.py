@@ -10,8 +10,8 @@
 The first message, if the system's or the developer's, is the developer's; others of theirs say nothing. Tools are told
 as TypeScript, results as JSON strings. Reasoning before a call is told until an answer follows, and reasoning before an
 answer where that is the last message. An answer in history ends with `<|end|>`, which no model writes there: only the
-last one is proved (the traced witness trusts both). Content beside a call is its reasoning. Of calls in one message the
-first is told; the others are lost, and so is their turn. The day is the flag `today`; the family refuses without it.
+last one is proved. Content beside a call is its reasoning. Of calls in one message the first is told; the others are
+lost, and so is their turn. The day is the flag `today`; the family refuses without it.
 
 Differs from the official template, on purpose:
 - content in parts is told as their joined text, no content as nothing, and content that is a mapping as a string that
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from renderers.arguments import Schemas, status_of
 from renderers.errors import TemplateError
 from renderers.families.typescript import signature
-from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
+from renderers.messages import Message, ToolCall, Turn, fact, function_of, text, tojson
 from renderers.patterns import given, nothing, say, take, today
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template
@@ -71,7 +71,7 @@ def developer(turn: Turn) -> Iterable[Said]:
 def offered(turn: Turn) -> Iterable[Said]:
     yield from say("# Tools\n\n## functions\n\nnamespace functions {\n\n", Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
-        yield from say("{tool}", Kind.TOOLS, tool=given(signature(tool["function"]), "tools", index))(turn)
+        yield from say("{tool}", Kind.TOOLS, tool=given(signature(function_of(tool)), "tools", index))(turn)
     yield from say("} // namespace functions", Kind.TOOLS)(turn)
 
 

@@ -29,7 +29,7 @@ from dataclasses import replace
 
 from renderers.errors import TemplateError
 from renderers.families.glm_4_5 import last_user
-from renderers.messages import Message, Turn, text, tojson
+from renderers.messages import Message, Turn, function_of, text, tojson
 from renderers.patterns import Brick, given, nothing, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
@@ -72,7 +72,7 @@ def head(identity: str) -> Brick:
         if turn.tools:
             yield from say(INTRO, Kind.TOOLS)(turn)
             for index, tool in enumerate(turn.tools):
-                declared = given(tojson(tool["function"]), "tools", index)
+                declared = given(tojson(function_of(tool)), "tools", index)
                 yield from say("<tool>{tool}</tool>\n", Kind.TOOLS, tool=declared)(turn)
             yield from say(HOW, Kind.TOOLS)(turn)
         yield from say("[e~[\n")(turn)

@@ -18,12 +18,12 @@ Differs from the official template, on purpose:
 - media are refused: there are no words for them
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from renderers.errors import TemplateError
-from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
+from renderers.messages import Message, ToolCall, Turn, fact, function_of, text, tojson
 from renderers.patterns import given, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
@@ -75,13 +75,13 @@ def user(turn: Turn) -> Iterable[Said]:
 def offered(turn: Turn) -> Iterable[Said]:
     yield from say("[AVAILABLE_TOOLS][", Kind.TOOLS)(turn)
     for index, tool in enumerate(turn.tools):
-        signature = given(spelled(tool["function"]), "tools", index)
+        signature = given(spelled(function_of(tool)), "tools", index)
         lead = ", " * bool(index) + '{"type": "function", "function": {'
         yield from say(lead + "{tool}}}", Kind.TOOLS, tool=signature)(turn)
     yield from say("][/AVAILABLE_TOOLS]", Kind.TOOLS)(turn)
 
 
-def spelled(function: dict[str, Any]) -> str:
+def spelled(function: Mapping[str, Any]) -> str:
     """A function's fields as JSON, but for strings: those stand between quotes as they are."""
     told = {key: value for key, value in function.items() if key != "return"}
     return ", ".join(f'"{key}": ' + (f'"{v}"' if isinstance(v, str) else tojson(v)) for key, v in told.items())

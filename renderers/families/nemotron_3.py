@@ -25,7 +25,7 @@ Differs from the official template, on purpose:
 - reasoning written inline in the content (`<think>…</think>`) is split off, and an opened thought is content; upstream
   leaves both where they are, and knows no thought there
 - before the last user message, content beside calls keeps its leading blanks, where nothing is reasoned, as it does
-  after it; upstream trims it
+  after it, and those of Ultra lose the blanks behind it; upstream trims the first, and keeps the second
 - a tool result that comes first opens a turn as any other does; upstream leaves the opening out
 - content in parts is told as their joined text, and content that is a mapping as JSON; upstream writes a Python repr
 - arguments given as JSON text are told as the object; upstream refuses text
@@ -36,9 +36,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from renderers.arguments import mapping
 from renderers.families import qwen3, qwen3_5
 from renderers.families.glm_4_5 import last_user, thinking
-from renderers.messages import Message, Turn, text, tojson
+from renderers.messages import Message, Turn, function_of, text, tojson
 from renderers.patterns import Brick, given, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
@@ -55,7 +56,7 @@ def head(turn: Turn) -> Iterable[Said]:
     if turn.tools:
         yield from say(("\n\n" if system else "") + qwen3_5.INTRO, Kind.TOOLS)(turn)
         for index, tool in enumerate(turn.tools):
-            declared = declaration(tool.get("function", tool))
+            declared = declaration(function_of(tool))
             yield from say("{tool}", Kind.TOOLS, tool=given(declared, "tools", index))(turn)
         yield from say(qwen3_5.HOW, Kind.TOOLS)(turn)
     yield from say("<|im_end|>\n")(turn)
@@ -66,7 +67,10 @@ def declaration(function: Mapping[str, Any]) -> str:
     parameters = function.get("parameters") or {}
     lines = ["\n<function>", element("name", function.get("name", ""))]
     lines += [element("description", str(function["description"]).strip())] if "description" in function else []
-    lines += ["\n<parameters>", *(parameter(name, of) for name, of in (parameters.get("properties") or {}).items())]
+    lines += [
+        "\n<parameters>",
+        *(parameter(name, mapping(of)) for name, of in mapping(parameters.get("properties")).items()),
+    ]
     lines += others(parameters, "type", "properties", "required")
     lines += [element("required", tojson(parameters["required"]))] if "required" in parameters else []
     lines += ["\n</parameters>", *others(function, "type", "name", "description", "parameters"), "\n</function>"]

@@ -29,7 +29,7 @@ from dataclasses import replace
 from typing import Any
 
 from renderers.families import qwen2_5, qwen3, qwen3_5
-from renderers.messages import Message, Turn, text
+from renderers.messages import Message, Turn, function_of, text
 from renderers.patterns import given, run, say
 from renderers.segments import Kind, Said
 from renderers.template import first_is_system
@@ -76,7 +76,7 @@ def head(turn: Turn) -> Iterable[Said]:
     if turn.tools:
         yield from say(INTRO, Kind.TOOLS)(turn)
         for index, tool in enumerate(turn.tools):
-            told = given(declared(tool.get("function", tool)), "tools", index)
+            told = given(declared(function_of(tool)), "tools", index)
             yield from say("\n<function>{tool}\n</function>", Kind.TOOLS, tool=told)(turn)
         yield from say(HOW, Kind.TOOLS)(turn)
     yield from say("<|im_end|>\n")(turn)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from renderers.arguments import mapping
 from renderers.messages import tojson
 
 Schema = Mapping[str, Any]
@@ -23,7 +24,7 @@ def _declared(function: Schema) -> Iterator[str]:
         yield "() => any;\n\n"
         return
     yield "(_: {\n"
-    for name, schema in parameters["properties"].items():
+    for name, schema in ((name, mapping(found)) for name, found in parameters["properties"].items()):
         yield f"// {schema['description']}\n" if schema.get("description") else ""
         yield f"{_optional(name, parameters)}: {_type(schema)}{_default(schema)},\n"
     yield "}) => any;\n\n"
