@@ -216,7 +216,8 @@ def say(pattern: str, kind: Kind | None = None, **data: Data | Tell) -> Brick:
             return filling(pattern, kind or Kind.SCAFFOLD, words)(None, *(data[place] for place in places))
         message = turn.messages[index]
         filled = filling(pattern, kind or KIND_OF[message.role], words)
-        return filled(index, *[one(index, message) if callable(one) else one for one in told])
+        owner = None if words is Kind.TOOLS else index  # tools are nobody's, whoever's turn they are told in
+        return filled(owner, *[one(index, message) if callable(one) else one for one in told])
 
     return brick
 

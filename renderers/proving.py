@@ -134,12 +134,17 @@ class _Serving:
         reached, change = self.viewed.get(known, (0, None))
         earlier = bisect_left(self.watched, len(before.messages) - 1)
         while change is None and reached < earlier:
-            index = self.watched[reached]
-            change = None if self.teller.view(Turn(before, index)) == self.view(index) else index
-            reached += 1
+            turn, reached = Turn(before, self.watched[reached]), reached + 1
+            if not self.told_alike(turn):
+                change = turn.index
         self.viewed[known] = reached, change
         self.facts.update(dict.fromkeys(before.facts))
         return change
+
+    def told_alike(self, turn: Turn) -> bool:
+        """Whether a message with a view is told the same in a beginning of the conversation."""
+        index = turn.index or 0
+        return self.teller.view(turn) == self.view(index) or _same(self.teller.turn(turn), self.told[index + 1])
 
     @cached_property
     def end(self) -> str:

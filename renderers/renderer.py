@@ -65,7 +65,7 @@ class Family:
         self.check(request.flags)
         if "today" in self.flags and request.today is not None:
             request = replace(request, flags={"today": request.today, **request.flags})
-        request = self.template.asked(request)
+        given, request = request, self.template.asked(request)
         opening, *turns = told = self.template.told(request)
         if request.trusted:
             proven = trust(self.template, request)
@@ -76,7 +76,7 @@ class Family:
             said += seamed(turn, proven[index].prompt) if index in proven else turn
         if request.generating:
             said.append(phrase(self.template.prompt(Turn(request))))
-        proofs, lost = tuple(p.proof for p in proven.values()), () if request.trusted else lost_fields(request, said)
+        proofs, lost = tuple(p.proof for p in proven.values()), () if request.trusted else lost_fields(given, said)
         return Stream(tuple(said), proofs, lost, today=request.flags.get("today"))
 
     def check(self, flags: Mapping[str, Any]) -> None:

@@ -87,7 +87,7 @@ class Assistant:
         told = self.prepare(message, thinks)
         said: list[Said] = [phrase(opening, Kind.SCAFFOLD, index)] if opening else []
         if thinks:
-            origin = ("messages", index, "content" if message.reasoning is None else "reasoning_content")
+            origin = ("messages", index, "reasoning_content" if message.reasoning else "content")
             said += self._think(index, ((told.reasoning or "", origin),))
         elif self.no_think:
             said.append(phrase(self.no_think, Kind.REASONING, index))

@@ -9,7 +9,7 @@ They are prefixes of one conversation, each longer than the last, and share what
 only as far as it agrees with W, and C only for what P has proved.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,6 +58,9 @@ class Prover:
     data: dict[int, list[Run]] = field(default_factory=dict, init=False)
     """The runs among them that are its own fields."""
 
+    served: dict[int, Mapping[str, Any]] = field(default_factory=dict, init=False)
+    """The switch that proved a turn, where one had to be set."""
+
     def __post_init__(self) -> None:
         self.starts = [run.start for run in self.runs]
         for run in self.runs:
@@ -84,7 +87,7 @@ class Prover:
             reach = walked + self._rest_of_closing(i, start, walked, closed)
         stop = self._stop(min(self._quiet(i, start, reach), reach), reach)
         end = stop[1] if stop else max(reach, start)
-        if verdict is Verdict.PROVED and (stop is None or stop[0] == reach) and not self._ended(closed, reach):
+        if verdict is Verdict.PROVED and not self._ended(stop, closed, reach):
             verdict = Verdict.TURN_REWRITTEN
         if verdict is Verdict.PROVED and any(run.start >= end and _spoken(run.place) for run in self.data.get(i, ())):
             verdict = Verdict.SCATTERED
@@ -108,7 +111,7 @@ class Prover:
                 return self._switched(i) or self._absent(prompt, same)
         who = message_of(self._run(same).place)
         note = "before the first message" if who is None else f"at message {who}"
-        return self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note
+        return self._switched(i) or (self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note)
 
     def _whole(
         self, messages: Sequence[Mapping[str, Any]], prompt: bool, switch: Mapping[str, Any] = NONE
@@ -144,26 +147,43 @@ class Prover:
 
     def _history(self, i: int) -> int:
         """The end of the last data of earlier messages that is told before this one."""
-        at = bisect_right(self.starts, self.near[i][0].start) - 1 if i in self.near else -1
-        earlier = (run.end for run in reversed(self.runs[: at + 1]) if is_data(run.place) and _message(run) < i)
-        return next(earlier, 0)
+        return self._earlier(i, self.near[i][0].end) if i in self.near else 0
+
+    def _earlier(self, i: int, before: int) -> int:
+        """The end of the last data of earlier messages that begins before this character."""
+        runs = reversed(self.runs[: bisect_left(self.starts, before)])
+        return next((run.end for run in runs if is_data(run.place) and _message(run) < i), 0)
 
     def _closed(self, i: int, verdict: Verdict) -> str:
         """The render through this message, as inference left it. What is not proved needs its last words only."""
         if verdict is not Verdict.PROVED:
             return self._whole([*QUESTION, self.messages[i]], False) or ""
-        if i + 1 == len(self.messages) and not self.generating:
+        switch = self.served.get(i, NONE)
+        if i + 1 == len(self.messages) and not self.generating and not switch:
             return self.text
-        return self._whole(self.messages[: i + 1], False) or ""
+        return self._whole(self.messages[: i + 1], False, switch) or ""
 
     def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
         """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first."""
         for switch in self.switches:
-            prompt = self._whole(self.messages[:i], True, switch)
-            if prompt and len(prompt) <= self.unsaid[i] and self.text.startswith(prompt):
+            size = self._begins(i, switch)
+            if 0 < size <= self.unsaid[i]:
                 self.switches = [switch, *(other for other in self.switches if other is not switch)]
-                return len(prompt), Verdict.PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
+                self.served[i] = switch
+                return size, Verdict.PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
         return None
+
+    def _begins(self, i: int, switch: Mapping[str, Any]) -> int:
+        """How long the prompt of this message is under a switch, if the whole render begins with it; else 0."""
+        size = 0
+        try:
+            for piece in self.render(self.messages[:i], True, switch):
+                if not self.text.startswith(piece, size):
+                    return 0
+                size += len(piece)
+        except TemplateError:
+            return 0
+        return size
 
     def _absent(self, prompt: str, same: int) -> tuple[int, Verdict, str]:
         start = min(self.tokens.whole(self.text, same), self.tokens.whole(prompt, same))
@@ -183,8 +203,13 @@ class Prover:
         return prompt[len(told) :] if prompt and told is not None else ""
 
     def _after(self, header: str, i: int) -> int:
-        """Where the turn goes on after its header, of which the render may hold a part only."""
-        first, data = self.near[i][0].start, self.data.get(i)
+        """Where the turn goes on after its header, of which the render may hold a part only.
+
+        A template that gathers messages writes words between those of others while it is at this one.
+        """
+        near, data = self.near[i], self.data.get(i)
+        other = self._earlier(i, data[0].start if data else near[-1].end)
+        first = next((run.start for run in near if run.start >= other), near[-1].start)
         before = max(data[0].start if data else len(self.text), first)
         at = self.text.find(header, first, before) if header else -1
         if at >= 0:
@@ -222,9 +247,11 @@ class Prover:
         inside = [mark for mark in marks if mark[0] < reach]
         return inside[-1] if inside else marks[-1] if marks else None
 
-    def _ended(self, closed: str, reach: int) -> bool:
-        """Whether the message, told last, says no more here, or stops here with a token of its own (gpt-oss)."""
-        return reach == len(closed) or self.tokens.control.match(closed, reach) is not None
+    def _ended(self, stop: tuple[int, int] | None, closed: str, reach: int) -> bool:
+        """Whether the message, told last, has stopped where the whole render and it part: no token is left of it."""
+        if stop is None or stop[0] == reach:
+            return reach == len(closed)
+        return not any(self.tokens.control.finditer(closed, reach))
 
     def _run(self, at: int) -> Run:
         """The run that holds this character."""
