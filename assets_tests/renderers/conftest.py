@@ -1,6 +1,7 @@
 """What renderer tests share: tokenizers, official ones and two small ones made here."""
 
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -132,6 +133,23 @@ def official_template(official) -> Callable[..., TracedTemplate]:
         return TracedTemplate(source, special_tokens=special, added=added, today=day, name=family, bare=bare)
 
     return made
+
+
+@pytest.fixture
+def known(family) -> dict[str, Any]:
+    """What is known of a family, where it differs from its official template."""
+    return tomllib.loads((HERE / "families" / f"{family.name}.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def source(family, known, official) -> str:
+    """The official template."""
+    folder, *path = Path(known.get("template", f"{family.name}/chat_template.jinja")).parts
+    source = official(folder).joinpath(*path).read_text(encoding="utf-8")
+    for words, others in known.get("corrected", ()):
+        assert words in source
+        source = source.replace(words, others)
+    return source
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ nothing is skipped but goldens that go on within a message. In it:
 - `spelled`: how many goldens of arguments given as text upstream refuses or encodes again; we tell the objects
 - `apart`: conversations of which the two witnesses say different things, and what differs; `flipped`, of each switch:
   those of which they do so only with the switch flipped, or no longer ("")
+- `generated`: of conversations that nobody wrote, see `test_agreement.py`
 - `template`: the file of a template that is not in the family's own folder (there are no goldens of it then), or that
   is `corrected` where it is not what tells the goldens
 - `untaken`: flags of the official template that the family does not take, and why; `ours`: what only the family takes
@@ -19,11 +20,9 @@ import copy
 import hashlib
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,12 +46,6 @@ from renderers.tracing.witness import TracedTemplate
 
 NOW = date(2025, 7, 1)
 """The clock of the goldens."""
-KNOWN = Path(__file__).parent / "families"
-
-
-@pytest.fixture
-def known(family) -> dict[str, Any]:
-    return tomllib.loads((KNOWN / f"{family.name}.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +56,6 @@ def told(shared) -> dict[str, dict]:
 @pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys(), scope="module")
 def family(request) -> Family:
     return request.param
-
-
-@pytest.fixture
-def source(family, known, official) -> str:
-    """The official template."""
-    folder, *path = Path(known.get("template", f"{family.name}/chat_template.jinja")).parts
-    source = official(folder).joinpath(*path).read_text(encoding="utf-8")
-    for words, others in known.get("corrected", ()):
-        assert words in source
-        source = source.replace(words, others)
-    return source
 
 
 @pytest.fixture
