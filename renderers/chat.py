@@ -145,6 +145,10 @@ class Chat:
 def _message(index: int, message: Message | Mapping[str, Any]) -> Message:
     if isinstance(message, Message):
         return message
+    if message.get("token_ids") is not None:
+        raise TemplateError(
+            f"message {index}: token_ids are not told: a chat is told from text; go on from ids by `bridge`"
+        )
     if "from" in message:
         role = message["from"]
         message = {"role": SHAREGPT.get(role, role), "content": message.get("value"), **message}

@@ -320,3 +320,9 @@ def test_a_chat_may_have_a_row_for_every_context(qwen3):
     assert (len(last["labels"]), len(split["labels"])) == (1, 2)
     learned = [qwen3.decode(labels[labels != -100]) for labels in split["labels"]]
     assert sorted(learned) == [f"<think>\nR{n}\n</think>\n\nA{n}<|im_end|>" for n in (1, 2)]
+
+
+def test_ids_of_a_message_are_refused_and_not_passed_over():
+    chat = Chat("qwen3", [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo", "token_ids": [1]}])
+    with pytest.raises(TemplateError, match="message 1: token_ids"):
+        chat.prompt()
