@@ -20,8 +20,9 @@ ui: .venv/synced ## Open the demo project in the Dagster UI
 	@$(RUN)/tracemill demo $(DEMO) --no-run
 	DAGSTER_HOME=$(DEMO)/.dagster TRACEMILL_PROJECT=$(DEMO) $(RUN)/dagster dev -w workspace.yaml
 
-bench: .venv/synced ## Measure against the official path, as ratios
+bench: .venv/synced ## Measure against the official path and the peers, as ratios
 	@$(RUN)/python -m assets_tests.bench
+	@$(RUN)/python -m assets_tests.bench_peers
 	@$(RUN)/python -m assets_tests.bench_pipeline
 
 bench-scale: .venv/synced ## Seed instances of 1,000 and 10,000 partitions on PostgreSQL, and time them

@@ -64,11 +64,11 @@ def model() -> ModuleType:
 def official() -> Callable[[str], Path]:
     """family -> folder with its tokenizer files and chat template; skips where it cannot be had."""
     folder = reference()
-    unpacked = _unpacked(folder / "tokenizers.tar.xz") if folder else None
+    found = unpacked(folder / "tokenizers.tar.xz") if folder else None
 
     def find(family: str) -> Path:
-        if unpacked:
-            return unpacked / family
+        if found:
+            return found / family
         try:
             return Path(snapshot_download(HUB[family], allow_patterns=["*token*.json", "*.jinja"]))
         except (KeyError, OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
@@ -77,7 +77,7 @@ def official() -> Callable[[str], Path]:
     return find
 
 
-def _unpacked(archive: Path) -> Path:
+def unpacked(archive: Path) -> Path:
     """The archive's content, unpacked once: workers may race, the first rename wins."""
     place = ROOT / ".cache" / f"tokenizers-{archive.stat().st_size}"
     if not place.is_dir():
