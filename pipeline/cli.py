@@ -13,8 +13,9 @@ from rich.markup import escape
 from pipeline.commands.converting import convert, extract
 from pipeline.commands.collecting import generate
 from pipeline.commands.looking import certify, preview
-from pipeline.commands.making import materialize, stale
+from pipeline.commands.making import materialize
 from pipeline.commands.mixing import mix
+from pipeline.commands.reporting import stale
 from pipeline.commands.spending import ledger
 from pipeline.commands.starting import demo, init, ui
 from pipeline.commands.verifying import verify
@@ -33,7 +34,7 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     ),
     ledger: ("tracemill ledger", "tracemill ledger --json -p demo"),
     mix: ("tracemill mix", "tracemill mix main --json -p demo"),
-    stale: ("tracemill stale", "tracemill stale -p demo"),
+    stale: ("tracemill stale", "tracemill stale --json -p demo"),
     preview: ("tracemill preview", "tracemill preview 3 --batch pi_tasks --target qwen3"),
     certify: (
         "tracemill certify example",

@@ -9,6 +9,7 @@ stays as it is.
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,67 +20,104 @@ from pipeline.rendering import load_renderer, tokenizer_files
 from pipeline.targets import SETTINGS, Project, Target
 from renderers.errors import RendererError
 from renderers.messages import Request, from_hub
-from renderers.renderer import Renderer
+from renderers.rendered import encode
+from renderers.renderer import Family, Renderer
 
 CORPUS = Path(__file__).with_name("hard_conversations.jsonl")
 """Ours: what templates disagree about, a conversation a line."""
 RENDERERS = Path(__file__).parents[1] / "renderers"
-LIBRARIES = ("jinja2", "tokenizers")
+LIBRARIES = ("tokenizers",)
+"""That can change what is written; a traced template hangs on Jinja, too."""
 
 
-def fingerprint(project: Project, name: str) -> str:
+class Behaviour(msgspec.Struct, frozen=True):
+    """What a renderer does, part by part."""
+
+    renderer: str
+    template: str
+    tokenizer: str
+    libraries: str
+    """Versions of those that can change what is written."""
+    told: dict[str, str]
+    """What is written for each conversation of the corpus: a hash of it -> a hash of that."""
+
+
+ABSENT = Behaviour("", "", "not here", "", {})
+"""Of a target whose tokenizer is not on this disk."""
+
+
+def fingerprint(project: Project, name: str) -> Behaviour:
     """The behaviour of a target's renderer. Raises SettingsError where the settings name none."""
     target = project.targets[name]
     try:
         files = tokenizer_files(target, folder=project.folder, offline=True)
     except TokenizerUnavailable:
-        return "tokenizer not here"
+        return ABSENT
     remembered = project.notes / ".fingerprints" / _depends_on(target, files.values())
     if remembered.exists():
-        return remembered.read_text()
+        return msgspec.json.decode(remembered.read_bytes(), type=Behaviour)
     try:
-        found = behaviour(load_renderer(target, folder=project.folder, offline=True))
+        found = behaviour(load_renderer(target, folder=project.folder, offline=True), target.history)
     except RendererError as error:
         raise SettingsError(f"{project.folder / SETTINGS}: targets.{name}: {error}") from error
     if project.folder.is_dir():
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        fresh = remembered.with_name(f"{remembered.name}-{os.getpid()}")
-        fresh.write_text(found)
-        os.replace(fresh, remembered)
+        remember(remembered, found)
     return found
 
 
-def behaviour(renderer: Renderer) -> str:
+def remember(place: Path, value: msgspec.Struct) -> None:
+    """A small file, there once it is whole: several processes may write it, all of them the same."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f"{place.name}-{os.getpid()}")
+    fresh.write_bytes(msgspec.json.encode(value))
+    os.replace(fresh, place)
+
+
+def behaviour(renderer: Renderer, history: str = "last") -> Behaviour:
     """What the renderer makes of the corpus, and what it makes it with."""
     tokenizer = renderer.tokenizer
-    told = blake2b(digest_size=10)
-    told.update(f"{tokenizer.fingerprint} {tokenizer.chat_template}".encode())
-    for request in corpus():
-        told.update(b"\0".join(_render(request, renderer)))
-    return told.hexdigest()
+    used = LIBRARIES if isinstance(renderer.witness, Family) else (*LIBRARIES, "jinja2")
+    return Behaviour(
+        renderer=renderer.name,
+        template=_hash(str(tokenizer.chat_template).encode()),
+        tokenizer=tokenizer.fingerprint,
+        libraries=", ".join(f"{library} {importlib.metadata.version(library)}" for library in used),
+        told={_hash(repr(request).encode()): _hash(*_render(renderer, request, history)) for request in corpus()},
+    )
 
 
-def _render(request: Request, renderer: Renderer) -> Iterator[bytes]:
+def _hash(*told: bytes) -> str:
+    return blake2b(b"\0".join(told), digest_size=8).hexdigest()
+
+
+def _render(renderer: Renderer, request: Request, history: str) -> Iterator[bytes]:
+    """Everything that is stored of each row."""
     try:
-        rendered = renderer.render_batch([request])[0]
+        rows = encode(renderer.streams(request, history), renderer.tokenizer)
     except RendererError as error:
         yield type(error).__name__.encode()
         return
-    for told in (rendered.segments, rendered.stream.proofs, rendered.stream.lost):
-        yield repr(told).encode()
-    yield rendered.ids.tobytes()
-    yield rendered.owners.tobytes()
+    for row in rows:
+        stream = row.stream
+        for told in (row.segments, stream.proofs, stream.lost, sorted(stream.trainable), stream.asked, stream.weights):
+            yield repr(told).encode()
+        yield row.ids.tobytes()
+        yield row.owners.tobytes()
 
 
 def corpus() -> list[Request]:
-    """The hard conversations, whole and ending with a generation prompt."""
+    """The hard conversations: whole, to be gone on with, and as each of them was when the model had just spoken."""
     with CORPUS.open("rb") as lines:
         raw = [msgspec.json.decode(line) for line in lines]
-    return [
-        Request(from_hub(one["messages"]), tuple(one.get("tools", ())), generating=generating)
-        for one in raw
-        for generating in (False, True)
-    ]
+    whole = [Request(from_hub(one["messages"]), tuple(one.get("tools", ()))) for one in raw]
+    spoken = [replace(one, messages=one.messages[:end]) for one in whole for end in _spoken(one)]
+    told = [*whole, *(replace(one, generating=True) for one in whole), *spoken]
+    return list({repr(one): one for one in told}.values())
+
+
+def _spoken(request: Request) -> list[int]:
+    """Where the conversation has just been answered, and then goes on."""
+    return [n for n, message in enumerate(request.messages[:-1], 1) if message.role == "assistant"]
 
 
 def _depends_on(target: Target, files: Iterable[Path]) -> str:
@@ -87,7 +125,7 @@ def _depends_on(target: Target, files: Iterable[Path]) -> str:
     told = blake2b(digest_size=16)
     asked = (target.model, target.revision, target.renderer, target.today, target.flags, target.history)
     told.update(repr(asked).encode())
-    told.update(repr([importlib.metadata.version(library) for library in LIBRARIES]).encode())
+    told.update(repr([importlib.metadata.version(library) for library in (*LIBRARIES, "jinja2")]).encode())
     for path in (Path(__file__), CORPUS, *sorted(RENDERERS.rglob("*.py")), *files):
         told.update(blake2b(path.read_bytes()).digest())
     return told.hexdigest()

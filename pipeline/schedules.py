@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from pipeline.links import PAID
 from pipeline.resources.store import Store
-from pipeline.staleness import PAID, Stale, stale
+from pipeline.staleness import Stale, stale
 from pipeline.targets import Project
 
 

@@ -1,37 +1,28 @@
-"""What each partition should be made of, and which are not: chained code versions, and reasons.
+"""Which partitions are not what they would be if they were made now, and why: chained code versions, and reasons.
 
-Every asset's code version holds those of the assets above it, because Dagster passes no change on by itself. A stage's
-own link is the source of its package, comments left out, and the settings that it reads; the renderer's link is what
-it writes (`fingerprint`), so a refactor changes nothing and a fix makes exactly its targets stale. The link of what
-costs money is a number in `PAID`, changed by hand.
+Every asset's code version holds those of the assets above it, because Dagster passes no change on by itself. Its own
+links (`links`) are kept under the version that they make, so that of a partition made by another version can be said
+what has changed since.
 """
 
-import ast
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+import msgspec
 
 from pipeline.errors import PromptFileError
-from pipeline.fingerprint import fingerprint
-from pipeline.publishing.index import INDEX, published
+from pipeline.fingerprint import remember
+from pipeline.links import PAID, Links, links_of
+from pipeline.publishing.index import INDEX, Index, read_index
 from pipeline.records import Manifest
-from pipeline.scrubbing.secrets import rules_version
 from pipeline.targets import Project
 
-PACKAGE = Path(__file__).parent
-PAID = {"prompts": "2", "traces": "2"}
-"""Raise a number only when what was collected must be collected again."""
-SOURCES: Mapping[str, tuple[str, ...]] = {
-    "conversations": ("converting", "scrubbing"),
-    "rendered": ("rendering.py", "../renderers/histories.py"),
-    "masked": ("masking.py", "fitting.py", "../renderers/masking.py"),
-    "audits": ("auditing",),
-    "publication": ("publishing",),
-}
-"""The code of each stage, relative to this package."""
+VERSIONS = ".versions"
+"""Folder of what each code version was made of, beside the partitions."""
 
 
 class Manifests(Protocol):
@@ -40,13 +31,21 @@ class Manifests(Protocol):
     def manifest(self, asset: str, batch: str) -> Manifest | None: ...
 
 
+Cause = Literal[
+    "missing", "never audited", "renderer", "template", "tokenizer", "libraries", "policy", "setting", "code", "input",
+    "upstream", "gone",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Stale:
     """A partition that is not what it would be if it were made now."""
 
     asset: str
     batch: str
+    cause: Cause
     reason: str
+    """The cause in words: what of it, and how much."""
 
 
 def upstream(project: Project) -> dict[str, tuple[str, ...]]:
@@ -65,51 +64,23 @@ def upstream(project: Project) -> dict[str, tuple[str, ...]]:
 
 
 def code_versions(project: Project) -> dict[str, str]:
-    """The code version of every asset."""
+    """The code version of every asset; what each is made of is remembered."""
+    links = {asset: links_of(asset, project) for asset in upstream(project)}
     versions: dict[str, str] = {}
     for asset, above in upstream(project).items():
-        stage = asset.partition("/")[0]
+        stage, own = asset.partition("/")[0], links[asset]
+        told = [*(f"{name}={link}" for name, link in own.own.items()), repr(sorted(own.told.items()))]
         paid = PAID.get(stage)
-        versions[asset] = f"{stage}-{paid}" if paid else chain(_link(asset, project), *(versions[a] for a in above))
+        versions[asset] = f"{stage}-{paid}" if paid else chain(*told, *(versions[a] for a in above))
+        place = project.data / VERSIONS / versions[asset]
+        if project.folder.is_dir() and not place.exists():
+            remember(place, own)
     return versions
-
-
-def _link(asset: str, project: Project) -> str:
-    """What of an asset's code version is its own."""
-    stage, _, name = asset.partition("/")
-    sources = "".join(source_hash(PACKAGE / path) for path in SOURCES[stage])
-    if stage == "conversations":
-        return chain(sources, repr(project.settings.scrub), rules_version())
-    if stage == "rendered":
-        return chain(sources, project.targets[name].history, fingerprint(project, name))
-    if stage == "masked":
-        fields = ("policy", "train_on", "last_turn_only", "max_length", "over_length")
-        return chain(sources, repr([getattr(project.targets[name], field) for field in fields]))
-    return chain(sources, repr(project.settings.publish)) if stage == "publication" else sources
 
 
 def chain(*links: str) -> str:
     """One version of several."""
     return blake2b("\0".join(links).encode(), digest_size=6).hexdigest()
-
-
-@cache
-def source_hash(path: Path) -> str:
-    """A module or a package, whatever its comments, docstrings and layout."""
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return chain(*(_code(file) for file in files))
-
-
-def _code(path: Path) -> str:
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            body[:] = [line for line in body if not _is_string(line)] or [ast.Pass()]
-    return path.name + ast.unparse(tree)
-
-
-def _is_string(line: ast.AST) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def file_hash(path: Path) -> str:
@@ -120,40 +91,118 @@ def file_hash(path: Path) -> str:
         raise PromptFileError(f"{path}: {error.strerror}; a batch is a .jsonl file of that name") from error
 
 
-def stale(project: Project, store: Manifests) -> list[Stale]:
+def stale(project: Project, store: Manifests, *, batches: Collection[str] | None = None) -> list[Stale]:
     """Partitions that are missing or were made from something else, downstream included, in the order to make them."""
     graph, versions = upstream(project), code_versions(project)
+    why = Reasons(project, versions)
     found: list[Stale] = []
     for batch, path in project.batch_files().items():
+        if batches and batch not in batches:
+            continue
         made = {asset: store.manifest(asset, batch) for asset in graph}
-        behind: dict[str, str] = {}
+        behind: dict[str, Stale] = {}
         for asset, above in graph.items():
             inputs = {a: m.data_version for a in above if (m := made[a])} or {"file": file_hash(path)}
-            reasons = [_why(made[asset], versions[asset], inputs), *(f"{a} is stale" for a in above if a in behind)]
-            reasons.append(_gone(project, batch) if asset == "publication" else None)
-            if reason := next(filter(None, reasons), None):
-                behind[asset] = reason
-        found += [Stale(asset, batch, reason) for asset, reason in behind.items()]
+            reason = why.missing(asset, made) or why.changed(asset, made[asset], inputs)
+            late = next((a for a in above if a in behind), None)
+            if late and (reason is None or reason[0] == "upstream"):
+                reason = "upstream", f"upstream: {late} is stale"
+            if reason := reason or (why.gone(batch) if asset == "publication" else None):
+                behind[asset] = Stale(asset, batch, *reason)
+        found += behind.values()
     return found
 
 
-def _why(made: Manifest | None, version: str, inputs: Mapping[str, str]) -> str | None:
-    """Why a partition is stale by itself."""
-    if made is None:
-        return "missing"
-    if made.code_version != version:
-        return f"made by code version {made.code_version}, now {version}"
-    changed = [name for name, version in inputs.items() if made.inputs.get(name) != version]
-    if "file" in changed:
-        return "the prompt file changed"
-    return f"{', '.join(changed)} changed" if changed else None
+Reason = tuple[Cause, str]
+MISSING: Reason = ("missing", "missing")
+CAUSES: Mapping[str, Cause] = {
+    "code": "code",
+    "tokenizer": "tokenizer",
+    "template": "template",
+    "libraries": "libraries",
+    "policy": "policy",
+}
+"""Links that are causes of their own; every other one is a setting."""
+HASHED = ("code", "tokenizer", "template", "scrubbing rules")
+"""Links whose values say nothing to people."""
 
 
-def _gone(project: Project, batch: str) -> str | None:
-    """Published files that are not there any more; what is on the Hub is not looked at."""
-    publication = project.settings.publish
-    folder = project.folder / publication.folder
-    if publication.to != "folder":
-        return None
-    files = (INDEX, *published(folder, batch))
-    return next((f"{name} is gone from {publication.folder}" for name in files if not (folder / name).exists()), None)
+def _told(name: str, was: str, now: str) -> Reason:
+    told = f"{name} changed" if name in HASHED else f"{name}: {was} → {now}"
+    return CAUSES.get(name, "setting"), told
+
+
+class Reasons:
+    """Why a partition is stale."""
+
+    def __init__(self, project: Project, versions: Mapping[str, str]):
+        self.project, self.versions = project, versions
+        self.known: dict[tuple[str, str], Reason] = {}
+        """(asset, version that made it) -> what has changed since: many partitions were made by one version."""
+
+    def missing(self, asset: str, made: Mapping[str, Manifest | None]) -> Reason | None:
+        if made[asset] is not None:
+            return None
+        stage, _, target = asset.partition("/")
+        return ("never audited", "never audited") if stage == "audits" and made[f"masked/{target}"] else MISSING
+
+    def changed(self, asset: str, made: Manifest | None, inputs: Mapping[str, str]) -> Reason | None:
+        """What a partition was made by, or from, that is otherwise now."""
+        if made is None:
+            return MISSING
+        if made.code_version != self.versions[asset]:
+            key = asset, made.code_version
+            if key not in self.known:
+                self.known[key] = self.since(asset, made.code_version)
+            return self.known[key]
+        changed = [name for name, version in inputs.items() if made.inputs.get(name) != version]
+        if "file" in changed:
+            return "input", "the prompt file changed"
+        return ("upstream", f"upstream: {', '.join(changed)} changed") if changed else None
+
+    def since(self, asset: str, version: str) -> Reason:
+        """What has changed since a code version: the first of its own links, else something above."""
+        was, now = self.links(version), self.links(self.versions[asset])
+        if was is None or now is None:
+            return "code", f"made by code version {version}, of which nothing is known here"
+        names = dict.fromkeys((*now.own, *was.own))
+        changed = [name for name in names if was.own.get(name) != now.own.get(name)]
+        differs = sum(was.told.get(one) != told for one, told in now.told.items())
+        count = f"{differs} of {len(now.told)} corpus conversations differ"
+        if differs and changed in ([], ["code"]):
+            return "renderer", f"renderer {now.renderer}: {count}"
+        if changed:
+            cause, told = _told(changed[0], was.own.get(changed[0], "none"), now.own.get(changed[0], "none"))
+            return cause, f"{told}: {count}" if differs else told
+        above = upstream(self.project)[asset]
+        return "upstream", f"upstream: made by another code version of {' or '.join(above)}"
+
+    def links(self, version: str) -> Links | None:
+        try:
+            return msgspec.json.decode((self.project.data / VERSIONS / version).read_bytes(), type=Links)
+        except FileNotFoundError:
+            return None
+
+    def gone(self, batch: str) -> Reason | None:
+        """Published files that are not there any more; what is on the Hub is not looked at."""
+        publication = self.project.settings.publish
+        if publication.to != "folder":
+            return None
+        folder = self.project.folder / publication.folder
+        files = (INDEX, *self.index.files, *self.published.get(batch, ()))
+        lost = next((name for name in files if not (folder / name).exists()), None)
+        return ("gone", f"{lost} is gone from {publication.folder}") if lost else None
+
+    @cached_property
+    def index(self) -> Index:
+        """What was published, read once."""
+        place = self.project.folder / self.project.settings.publish.folder / INDEX
+        return read_index(place.read_bytes()) if place.exists() else Index()
+
+    @cached_property
+    def published(self) -> dict[str, list[str]]:
+        """The files of each batch."""
+        found: dict[str, list[str]] = {}
+        for shard in self.index.shards:
+            found.setdefault(shard.batch, []).extend(shard.files)
+        return found

@@ -60,6 +60,8 @@ def test_a_new_project_can_be_made_at_once(tracemill: Run, tmp_path: Path):
     recorded = EXAMPLE / "prompts/sessions/codex_tasks/one_command.jsonl"
     assert (project.prompts / "sessions/first/hello.jsonl").read_bytes() == recorded.read_bytes()
     assert tracemill("stale", "-p", "first").returncode == 1
+    first = json.loads(tracemill("stale", "--json", "-p", "first").stdout)[0]
+    assert first == {"asset": "prompts", "batch": "first", "cause": "missing", "reason": "missing"}
 
 
 def test_materialize_makes_every_partition_and_then_has_nothing_to_do(materialized: Path, tracemill: Run):
@@ -72,6 +74,7 @@ def test_materialize_makes_every_partition_and_then_has_nothing_to_do(materializ
     assert "nothing was run" in again.stdout
     fresh = tracemill("stale", in_=materialized)
     assert (fresh.returncode, fresh.stdout) == (0, "✓ everything is up to date\n")
+    assert json.loads(tracemill("stale", "--json", in_=materialized).stdout) == []
 
 
 def test_the_report_fits_a_terminal_of_80_columns(materialized: Path, tracemill: Run):
