@@ -15,7 +15,7 @@ from pipeline.commands.collecting import generate
 from pipeline.commands.looking import certify, preview
 from pipeline.commands.making import materialize
 from pipeline.commands.mixing import mix
-from pipeline.commands.reporting import stale
+from pipeline.commands.reporting import diff, stale
 from pipeline.commands.spending import ledger
 from pipeline.commands.starting import demo, init, ui
 from pipeline.commands.verifying import verify
@@ -35,6 +35,11 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     ledger: ("tracemill ledger", "tracemill ledger --json -p demo"),
     mix: ("tracemill mix", "tracemill mix main --json -p demo"),
     stale: ("tracemill stale", "tracemill stale --json -p demo"),
+    diff: (
+        "tracemill diff",
+        "tracemill diff --partition pi_tasks --against HEAD~1",
+        "tracemill diff --against previous",
+    ),
     preview: ("tracemill preview", "tracemill preview 3 --batch pi_tasks --target qwen3"),
     certify: (
         "tracemill certify example",

@@ -430,6 +430,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rows_file: str
     rejects_file: str
     bytes: int
+    previous: "Manifest | None" = None
+    """What these rows replaced: kept while they stand, so that both can be compared."""
 
 
 class Shard(Row, frozen=True, kw_only=True):

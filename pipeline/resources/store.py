@@ -7,7 +7,7 @@ one or the new one. Writing the same rows again changes no file but the manifest
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +46,8 @@ ROWS: Mapping[str, type[Row]] = {
     "mixture": MixedRow,
 }
 """What each asset holds; `rendered/<target>` is under `rendered`."""
+COMPARED = ("rendered", "masked")
+"""What keeps the rows that it replaces."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -92,6 +94,7 @@ class Store:
                 rows_file=rows_file,
                 rejects_file=rejects_file,
                 bytes=(place / rows_file).stat().st_size,
+                previous=self.replaced(asset, batch, rows_file),
             )
             (draft.work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
             draft.commit()
@@ -107,6 +110,14 @@ class Store:
         except msgspec.ValidationError as error:
             raise _of_another_version(asset, batch) from error
 
+    def replaced(self, asset: str, batch: str, rows_file: str) -> Manifest | None:
+        """What other rows stood there before, where there is something to compare: labels and what they are of."""
+        with suppress(StoreError):
+            was = self.manifest(asset, batch)
+            if asset.partition("/")[0] in COMPARED and was is not None:
+                return was.previous if was.rows_file == rows_file else msgspec.structs.replace(was, previous=None)
+        return None
+
     def known(self, asset: str, batch: str) -> Manifest:
         """The manifest of a partition that must be there."""
         manifest = self.manifest(asset, batch)
@@ -114,9 +125,12 @@ class Store:
             raise StoreError(f"{asset}/{batch} has not been materialized")
         return manifest
 
-    def read(self, asset: str, batch: str, row: type[R]) -> Iterator[R]:
-        """The rows of a partition as they are now: a write that comes later does not change what is read."""
-        path = self.file(asset, batch, "rows_file")
+    def read(self, asset: str, batch: str, row: type[R], *, of: Manifest | None = None) -> Iterator[R]:
+        """The rows of a partition as they are now: a write that comes later does not change what is read.
+
+        of: a manifest of it, the present one or one that it replaced.
+        """
+        path = self.place(asset, batch) / (of or self.known(asset, batch)).rows_file
         file = open_rows(path)
         if not file.schema_arrow.equals(schema_of(row)):
             file.close()
