@@ -64,8 +64,9 @@ def test_a_stop_of_glm_that_was_not_trained(said: list[Conversation]):
     now = renderer("glm-4.5")
     found = difference(said, broken("glm-4.5", lent=()), now)
     assert (found.changed, found.unchanged, found.tokens_removed) == (27, 0, 0)
-    told = sum(end - start for side in sides(said, now) for start, end in stops(side.row))
-    assert found.flips["stop now trained"] + found.tokens_added == told, "those that stood there, and the row's last"
+    trained = sum(int(side.trained[a:b].sum()) for side in sides(said, now) for a, b in stops(side.row))
+    stood = found.flips["stop now trained"]
+    assert 300 < stood < trained <= stood + found.tokens_added, "those that stood there, and most rows' last"
     names = [cause.name for cause in found.causes]
     assert any(name.startswith("scaffold → stop now trained: '<|observation|>") for name in names), names
     assert "stop added: '<|user|>'" in names
