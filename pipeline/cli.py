@@ -13,9 +13,9 @@ from rich.markup import escape
 from pipeline.commands.converting import convert, extract
 from pipeline.commands.collecting import generate
 from pipeline.commands.looking import certify, preview
-from pipeline.commands.making import materialize
+from pipeline.commands.making import backfill, materialize
 from pipeline.commands.mixing import mix
-from pipeline.commands.reporting import diff, stale
+from pipeline.commands.reporting import diff, stale, why
 from pipeline.commands.spending import ledger
 from pipeline.commands.starting import demo, init, ui
 from pipeline.commands.verifying import verify
@@ -34,12 +34,14 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     ),
     ledger: ("tracemill ledger", "tracemill ledger --json -p demo"),
     mix: ("tracemill mix", "tracemill mix main --json -p demo"),
+    backfill: ("tracemill backfill --stale", "tracemill backfill pi_tasks -p demo"),
     stale: ("tracemill stale", "tracemill stale --json -p demo"),
     diff: (
         "tracemill diff",
         "tracemill diff --partition pi_tasks --against HEAD~1",
         "tracemill diff --against previous",
     ),
+    why: ("tracemill why 3 --token 120", "tracemill why 0 --text 'I will run' --json"),
     preview: ("tracemill preview", "tracemill preview 3 --batch pi_tasks --target qwen3"),
     certify: (
         "tracemill certify example",

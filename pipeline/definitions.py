@@ -12,14 +12,16 @@ from pipeline.assets.prompts import prompts
 from pipeline.assets.publication import publication_of
 from pipeline.assets.rendered import rendered_for
 from pipeline.assets.traces import traces
+from pipeline.assets.watching import GROUP as WATCH
+from pipeline.assets.watching import pins_of, staleness
 from pipeline.blending import mixture_version
 from pipeline.collecting.collect import Progress, silent
 from pipeline.errors import SettingsError
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.sites import Sites
 from pipeline.resources.store import Store
-from pipeline.schedules import nightly_rerender
-from pipeline.sensors import new_batches
+from pipeline.schedules import nightly_drift, nightly_rerender
+from pipeline.sensors import failures, new_batches
 from pipeline.staleness import code_versions, upstream
 from pipeline.targets import Project, find_project
 
@@ -82,12 +84,17 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
         for asset in (rendered_for, masked_for, audits_for)
     ]
     return dg.Definitions(
-        assets=dg.map_asset_specs(
-            dressed, [prompts, traces, conversations, *per_target, publication_of(above), *mixtures.values()]
-        ),
-        jobs=[PRODUCE, RERENDER, *([MIX] if mixtures else [])],
-        sensors=[new_batches],
-        schedules=[nightly_rerender],
+        assets=[
+            *dg.map_asset_specs(
+                dressed, [prompts, traces, conversations, *per_target, publication_of(above), *mixtures.values()]
+            ),
+            *dg.map_asset_specs(
+                lambda spec: spec.replace_attributes(owners=OWNERS), [staleness, pins_of(project.targets)]
+            ),
+        ],
+        jobs=[PRODUCE, RERENDER, STALENESS, DRIFT, *([MIX] if mixtures else [])],
+        sensors=[new_batches, failures],
+        schedules=[nightly_rerender, nightly_drift],
         resources={
             "project": project,
             "store": Store(project.data),
@@ -100,7 +107,7 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
 
 PRODUCE = dg.define_asset_job(
     "produce",
-    selection=dg.AssetSelection.all() - MIXTURES,
+    selection=dg.AssetSelection.all() - MIXTURES - dg.AssetSelection.groups(WATCH),
     executor_def=executor(),
     description="Everything. The only job that may call a model.",
     tags={"tracemill/paid": "true"},
@@ -110,5 +117,17 @@ RERENDER = dg.define_asset_job(
     selection=dg.AssetSelection.assets("traces").downstream(include_self=False) - MIXTURES,
     executor_def=executor(),
     description="Everything after the traces. Cannot call a model: it has no agents.",
+)
+STALENESS = dg.define_asset_job(
+    "staleness",
+    selection=dg.AssetSelection.assets("staleness"),
+    executor_def=dg.in_process_executor,
+    description="Says which partitions are stale, and why.",
+)
+DRIFT = dg.define_asset_job(
+    "drift",
+    selection=dg.AssetSelection.assets("pins"),
+    executor_def=dg.in_process_executor,
+    description="Compares the revisions that targets pin with the latest ones.",
 )
 defs = definitions_of(find_project())

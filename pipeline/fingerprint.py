@@ -86,6 +86,11 @@ def behaviour(renderer: Renderer, history: str = "last") -> Behaviour:
     )
 
 
+def key_of(request: Request) -> str:
+    """What a conversation of the corpus is known by."""
+    return _hash(repr(request).encode())
+
+
 def _hash(*told: bytes) -> str:
     return blake2b(b"\0".join(told), digest_size=8).hexdigest()
 

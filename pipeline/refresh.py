@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.links import PAID
 from pipeline.partitions import BATCHES
 from pipeline.projects import dagster_home, with_instance
 from pipeline.resources.store import Store
-from pipeline.staleness import Stale, stale
+from pipeline.staleness import Stale, rerenderable, stale, upstream
 from pipeline.targets import Project
 
-JOB = "produce"
+PRODUCE, RERENDER = "produce", "rerender"
 MODULE = re.compile(r"^([a-z_]\w*\.)+(?=[A-Z])")
 """Of an error's class: what people read is its name."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -27,24 +28,47 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 def refresh(project: Project, console: Console, *, batches: Sequence[str] | None = None) -> list[Stale]:
     """Materialize what is stale and return what was. Raises PipelineError naming the step that failed."""
+    _known(project, batches)
+    behind = stale(project, Store(project.data), batches=batches)
+    by_batch: dict[str, list[str]] = {}
+    for one in behind:
+        by_batch.setdefault(one.batch, []).append(one.asset)
+    _launch(project, PRODUCE, by_batch, console)
+    return behind
+
+
+def backfill(project: Project, console: Console, *, batches: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Render again: these batches, or the stale assets of all; return what was. Never calls a model.
+
+    Raises PipelineError naming the step that failed, SettingsError for a batch that has no traces.
+    """
+    _known(project, batches)
+    store = Store(project.data)
+    if unpaid := [batch for batch in batches or () if not store.manifest("traces", batch)]:
+        raise SettingsError(f"no traces of {', '.join(unpaid)}: `tracemill materialize` collects them first")
+    late = [asset for asset in upstream(project) if asset not in PAID]
+    found = rerenderable(project, store) if not batches else {}
+    by_batch = dict.fromkeys(batches or (), late) or {b: [one.asset for one in all_] for b, all_ in found.items()}
+    _launch(project, RERENDER, by_batch, console)
+    return by_batch
+
+
+def _known(project: Project, batches: Sequence[str] | None) -> None:
     if unknown := set(batches or ()) - set(project.batch_files()):
         held = ", ".join(project.batch_files()) or "none"
         raise SettingsError(f"no batch {', '.join(sorted(unknown))} in {project.prompts}: it holds {held}")
-    store = Store(project.data)
-    behind = [s for s in stale(project, store) if not batches or s.batch in batches]
-    if not behind:
-        return []
+
+
+def _launch(project: Project, job: str, by_batch: Mapping[str, Sequence[str]], console: Console) -> None:
+    if not by_batch:
+        return
     os.environ |= {"TRACEMILL_PROJECT": str(project.folder), "DAGSTER_HOME": str(dagster_home(with_instance(project)))}
     # Definitions read the project when they are loaded, so they are loaded now and not before.
     from pipeline.definitions import defs
 
-    by_batch: dict[str, list[str]] = {}
-    for one in behind:
-        by_batch.setdefault(one.batch, []).append(one.asset)
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions(str(BATCHES.name), sorted(by_batch))
-        run_batches(defs.resolve_job_def(JOB), instance, store, by_batch, console)
-    return behind
+        run_batches(defs.resolve_job_def(job), instance, Store(project.data), by_batch, console)
 
 
 def run_batches(

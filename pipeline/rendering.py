@@ -78,7 +78,7 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
     if parts := {n: m.weight for n, m in enumerate(conversation.answered) if m.weight not in (None, 0, 1)}:
         return _reject(conversation, "fractional_weight", f"messages weigh {parts}: labels know only 0 and 1")
     try:
-        streams = renderer.streams(_request(conversation), history)
+        streams = renderer.streams(request_of(conversation), history)
     except RendererError as error:
         return _reject(conversation, "refused", f"{renderer.name}: {error}")
     fields = dict.fromkeys(origin for stream in streams for origin in stream.lost)
@@ -89,7 +89,7 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
     return streams
 
 
-def _request(conversation: Conversation) -> Request:
+def request_of(conversation: Conversation) -> Request:
     """What is told of a conversation. What the model did not write weighs nothing."""
     flawed = {flaw.message for flaw in conversation.flaws}
     messages = [m.but(weight=0.0) if index in flawed else m for index, m in enumerate(conversation.answered)]

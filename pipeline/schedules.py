@@ -1,10 +1,9 @@
-"""Every night, if it is switched on: render again what is not what it would be if it were made now."""
+"""Every night, if it is switched on: render again what is stale; look whether the pinned revisions have moved on."""
 
 import dagster as dg
 
-from pipeline.links import PAID
 from pipeline.resources.store import Store
-from pipeline.staleness import Stale, stale
+from pipeline.staleness import rerenderable
 from pipeline.targets import Project
 
 
@@ -12,16 +11,12 @@ from pipeline.targets import Project
     job_name="rerender",
     cron_schedule="0 2 * * *",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Renders again what is stale. Never calls a model.",
+    description="Renders again what is stale or was never audited. Never calls a model.",
 )
 def nightly_rerender(
     context: dg.ScheduleEvaluationContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One run of `rerender` for every batch that has traces and is stale after them."""
-    behind: dict[str, list[Stale]] = {}
-    for one in stale(project, store):
-        if one.asset not in PAID and store.manifest("traces", one.batch):
-            behind.setdefault(one.batch, []).append(one)
+    """One run for every batch that has traces and is stale after them."""
     day = context.scheduled_execution_time.date().isoformat()
     return [
         dg.RunRequest(
@@ -29,5 +24,16 @@ def nightly_rerender(
             partition_key=batch,
             tags={"tracemill/reason": f"{found[0].asset}: {found[0].reason}"},
         )
-        for batch, found in behind.items()
+        for batch, found in rerenderable(project, store).items()
     ] or dg.SkipReason("nothing is stale")
+
+
+@dg.schedule(
+    job_name="drift",
+    cron_schedule="0 4 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Compares each target's pinned revision with the latest one. Changes nothing.",
+)
+def nightly_drift(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """One run for all targets."""
+    return dg.RunRequest(run_key=f"drift:{context.scheduled_execution_time.date().isoformat()}")

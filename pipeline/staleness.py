@@ -113,6 +113,15 @@ def stale(project: Project, store: Manifests, *, batches: Collection[str] | None
     return found
 
 
+def rerenderable(project: Project, store: Manifests) -> dict[str, list[Stale]]:
+    """What of each batch can be brought up to date without a model: all that is stale after the traces it has."""
+    behind: dict[str, list[Stale]] = {}
+    for one in stale(project, store):
+        if one.asset not in PAID and store.manifest("traces", one.batch):
+            behind.setdefault(one.batch, []).append(one)
+    return behind
+
+
 Reason = tuple[Cause, str]
 MISSING: Reason = ("missing", "missing")
 CAUSES: Mapping[str, Cause] = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipeline.assets.watching import GROUP as WATCH
 from pipeline.auditing import AUDITS
 from pipeline.definitions import definitions_of
 from pipeline.errors import PublicationRefused, SettingsError
@@ -46,9 +47,12 @@ def told(defs: dg.Definitions) -> Iterable[str]:
     for job in ("produce", "rerender"):
         keys = sorted(map(name_of, defs.resolve_job_def(job).asset_layer.executable_asset_keys))
         yield f"job {job}: {' '.join(keys)}"
-    sensor, schedule = defs.resolve_sensor_def("new_batches"), defs.resolve_schedule_def("nightly_rerender")
+    sensor = defs.resolve_sensor_def("new_batches")
     yield f"sensor {sensor.name} -> {sensor.job_name}, {sensor.default_status.value}"
-    yield f"schedule {schedule.name} {schedule.cron_schedule} -> {schedule.job_name}, {schedule.default_status.value}"
+    yield f"sensor failures, {defs.resolve_sensor_def('failures').default_status.value}"
+    for name in ("nightly_rerender", "nightly_drift"):
+        schedule = defs.resolve_schedule_def(name)
+        yield f"schedule {name} {schedule.cron_schedule} -> {schedule.job_name}, {schedule.default_status.value}"
 
 
 def test_the_graph_is_the_one_that_was_reviewed(project: Project, request: pytest.FixtureRequest):
@@ -64,6 +68,8 @@ def test_every_asset_says_what_it_is_and_changes_its_version(project: Project):
         assert asset.description
         assert asset.owners == ["team:data"]
         assert asset.kinds
+        if asset.group_name == WATCH:
+            continue
         assert asset.tags["tracemill/stage"] == asset.key.path[0]
         assert asset.partitions_def == BATCHES
 
@@ -71,6 +77,7 @@ def test_every_asset_says_what_it_is_and_changes_its_version(project: Project):
 def test_dagster_and_staleness_see_the_same_graph(project: Project):
     graph = definitions_of(project).resolve_asset_graph()
     parents = {name_of(key): set(map(name_of, graph.get(key).parent_keys)) for key in graph.get_all_asset_keys()}
+    assert [parents.pop(watched) for watched in ("staleness", "pins")] == [set(), set()]
     assert parents == {asset: set(above) for asset, above in upstream(project).items()}
     assert {asset.partition("/")[0] for asset in parents} == set(ROWS)
 

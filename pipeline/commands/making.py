@@ -1,10 +1,11 @@
-"""`materialize`: bringing partitions up to date."""
+"""`materialize`, `backfill`: bringing partitions up to date, with a model or without."""
 
 from typing import Annotated
 
 import typer
 
 from pipeline.commands.options import ProjectOption, console
+from pipeline.errors import SettingsError
 from pipeline.projects import existing_project
 from pipeline.targets import Project
 
@@ -15,6 +16,20 @@ def materialize(
 ) -> None:
     """Bring the project's partitions up to date through Dagster: what is in sync is left alone."""
     bring_up_to_date(existing_project(project), batches)
+
+
+def backfill(
+    batches: Annotated[list[str] | None, typer.Argument(help="Batches to render again, be they stale or not.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="What is stale, of every batch that has traces.")] = False,
+    project: ProjectOption = None,
+) -> None:
+    """Render again through Dagster's job `rerender`, which cannot call a model."""
+    from pipeline.refresh import backfill as run
+
+    if bool(batches) == stale:
+        raise SettingsError("name batches, or --stale for all that is")
+    made = run(existing_project(project), console, batches=batches)
+    console.print(f"[green]✓[/] rendered {sum(map(len, made.values()))} partitions of {len(made)} batches again")
 
 
 def bring_up_to_date(project: Project, batches: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`stale`, `diff`: which partitions are not what they would be if they were made now, and what would change."""
+"""`stale`, `diff`, `why`: which partitions are behind, what would change in them, and why a token is learned or not."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ import typer
 from pipeline.commands.options import JsonOption, ProjectOption, console
 from pipeline.errors import SettingsError
 from pipeline.projects import existing_project
+from pipeline.targets import Project
 
 Partitions = Annotated[list[str] | None, typer.Option("--partition", "-b", help="Batch; all of them when not named.")]
 Targets = Annotated[list[str] | None, typer.Option("--target", "-t", help="Target; all of them when not named.")]
@@ -47,10 +48,8 @@ def diff(
 
     found = existing_project(project)
     store = Store(found.data)
-    if unknown := set(targets or ()) - set(found.targets):
-        raise SettingsError(f"{found.folder} has no target {', '.join(unknown)}; it has {', '.join(found.targets)}")
     told = []
-    for name in targets or list(found.targets):
+    for name in [known_target(found, name) for name in targets or found.targets]:
         batches = partitions or store.batches(f"masked/{name}")
         told += differences(found, store, batches, targets=[name], against=against)
     if as_json:
@@ -58,3 +57,42 @@ def diff(
     else:
         print_differences(console, told)
     raise typer.Exit(code=0 if all(one.diff.empty for one in told) else 1)
+
+
+def why(
+    row: Annotated[str, typer.Argument(help="A row's id (or how it begins), or its number in the batch from 0.")],
+    token: Annotated[int | None, typer.Option(help="The token's place in the row, from 0.")] = None,
+    text: Annotated[str | None, typer.Option(help="Or a text: the token in which it first begins.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Target; the first one when not named.")] = None,
+    batch: Annotated[str | None, typer.Option("--partition", "-b", help="Batch; all of them when not named.")] = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a token is, where it comes from, which rule trains or masks it, and what would flip that."""
+    import msgspec
+
+    from pipeline.explaining import place_of, told
+    from pipeline.explaining import why as explain
+    from pipeline.report import find_case
+    from pipeline.resources.store import Store
+
+    if (token is None) == (text is None):
+        raise SettingsError("name a token of the row: --token N, or --text WORDS")
+    found = existing_project(project)
+    name = known_target(found, target or next(iter(found.targets)))
+    case = find_case(Store(found.data), found, row, target=name, batch=batch)
+    at = token if token is not None else place_of(text or "", case.row, case.renderer.tokenizer)
+    answer = explain(case, at)
+    if as_json:
+        print(msgspec.json.encode(answer).decode())
+        return
+    for label, words in told(answer):
+        console.print(f"[bold]{label:>14}[/]  ", end="")
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def known_target(project: Project, name: str) -> str:
+    """A target of the project. Raises SettingsError."""
+    if name not in project.targets:
+        raise SettingsError(f"{project.folder} has no target {name!r}; it has {', '.join(project.targets)}")
+    return name

@@ -1,0 +1,166 @@
+"""What runs without anybody: the project watched, limits of the sensor, failures told of; and backfills by command."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.assets.watching import drifted
+from pipeline.cli import app
+from pipeline.definitions import definitions_of
+from pipeline.drifting import compare, drift
+from pipeline.partitions import BATCHES
+from pipeline.resources.store import Store
+from pipeline.sensors import MOST_PARTITIONS, WEBHOOK, failures, new_batches
+from pipeline.staleness import stale, upstream
+from pipeline.targets import EXAMPLE, Project, Target, load_project
+
+PIN = Target(model="owner/name", revision="0" * 40, renderer="traced")
+
+
+def watched(project: Project, job: str) -> tuple[dict[str, dg.AssetCheckEvaluation], dg.AssetMaterialization]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions_of(project).resolve_job_def(job).execute_in_process(instance=instance)
+    (event,) = result.get_asset_materialization_events()
+    return {check.check_name: check for check in result.get_asset_check_evaluations()}, event.materialization
+
+
+def test_what_is_stale_is_a_check_and_a_page_of_the_graph(made: Project):
+    checks, seen = watched(made, "staleness")
+    assert checks["in_sync"].passed
+    assert seen.metadata["staleness"].value == "every partition is in sync"
+    shutil.rmtree(made.data / "masked" / "qwen3" / "pi_tasks")
+    checks, seen = watched(made, "staleness")
+    assert not checks["in_sync"].passed
+    late = {f"stale: {one.asset}" for one in stale(made, Store(made.data))}
+    assert late == set(checks["in_sync"].metadata) - {"stale partitions"}
+    assert "| masked/qwen3 | pi_tasks | missing |" in seen.metadata["staleness"].value
+
+
+def test_what_follows_traces_has_no_way_to_a_model(project: Project):
+    keys = definitions_of(project).resolve_job_def("rerender").asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in keys} == set(upstream(project)) - {"prompts", "traces"}
+
+
+def test_a_pin_that_is_the_latest_has_not_drifted_and_a_folder_cannot(tmp_path: Path):
+    found = drift(PIN, folder=tmp_path, latest=lambda model: "0" * 40)
+    assert found
+    assert (found.differs, found.pinned) == (0, found.latest)
+    assert drift(Target(model="example"), folder=tmp_path) is None
+
+
+def test_a_template_that_moved_on_shows_its_smallest_difference(tmp_path: Path):
+    for name in ("old", "new"):
+        shutil.copytree(EXAMPLE / "tokenizer", tmp_path / name)
+    template = tmp_path / "new" / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_end|>", "<|im_end|> "))
+    old, new = (Target(model=name, renderer="traced") for name in ("old", "new"))
+    found = compare(old, new, folder=tmp_path)
+    assert found.changed == ("template",)
+    assert 0 < found.differs <= found.of
+    assert found.now.replace("<|im_end|> ", "<|im_end|>") == found.was != found.now
+    told = drifted(found)
+    assert told["conversations that differ"] == f"{found.differs} of {found.of}"
+    same = compare(old, old, folder=tmp_path)
+    assert (same.changed, same.differs, same.was) == ((), 0, "")
+
+
+def test_a_hub_that_does_not_answer_is_a_check_that_says_so(made: Project, monkeypatch: pytest.MonkeyPatch):
+    def nobody(target: Target, *, folder: Path) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("pipeline.assets.watching.drift", nobody)
+    found, _ = watched(made, "drift")
+    assert {name: check.passed for name, check in found.items()} == dict.fromkeys(
+        ("qwen3_pin_is_latest", "chatml_pin_is_latest"), False
+    )
+    assert found["qwen3_pin_is_latest"].metadata["not asked"].value == "OSError: no route"
+
+
+def test_more_partitions_than_dagster_bears_are_not_added_unless_that_was_asked_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    def tick(instance: dg.DagsterInstance):
+        return new_batches(dg.build_sensor_context(instance=instance, resources={"project": project}))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(BATCHES.name), [f"b{n}" for n in range(4_999)])
+        refused = tick(instance)
+        assert isinstance(refused, dg.SkipReason)
+        assert "4,999 partitions and 2 new files are more than 5,000" in str(refused.skip_message)
+        monkeypatch.setenv(MOST_PARTITIONS, "6000")
+        assert isinstance(tick(instance), dg.SensorResult)
+
+
+@pytest.fixture
+def posted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
+    """What a webhook is sent."""
+    seen: list[dict] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:{server.server_port}/hook")
+        yield seen
+        server.shutdown()
+
+
+def test_a_failed_run_is_posted_with_its_batch_and_error(
+    project: Project, posted: list[dict], monkeypatch: pytest.MonkeyPatch
+):
+    (project.prompts / "broken.jsonl").mkdir()
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(BATCHES.name), ["broken"])
+        job = definitions_of(project).resolve_job_def("produce")
+        result = job.execute_in_process(instance=instance, partition_key="broken", raise_on_error=False)
+        context = dg.build_run_status_sensor_context(
+            sensor_name="failures",
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        )
+        failures(context.for_run_failure())
+    (told,) = posted
+    assert (told["job"], told["batch"], told["run"]) == ("produce", "broken", result.run_id)
+    assert told["error"]
+
+
+def traces(project: Project) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (project.data / "traces").rglob("*") if path.is_file()}
+
+
+def test_a_backfill_renders_what_is_stale_and_touches_no_trace(made: Project):
+    settings = made.folder / "tracemill.yaml"
+    settings.write_text(settings.read_text().replace("policy: assistant", "policy: answers"))
+    project, before = load_project(made.folder), traces(made)
+    kept = (made.folder / "dataset" / "chatml" / "train" / "pi_tasks.parquet").stat().st_mtime_ns
+    command = [sys.executable, "-m", "pipeline.cli", "backfill", "--stale", "-p", str(project.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "rendered 6 partitions of 2 batches again" in done.stdout, done.stderr
+    assert stale(project, Store(project.data)) == []
+    assert traces(made) == before
+    assert (made.folder / "dataset" / "chatml" / "train" / "pi_tasks.parquet").stat().st_mtime_ns == kept
+    again = CliRunner().invoke(app, ["backfill", "--stale", "-p", str(project.folder)])
+    assert "rendered 0 partitions of 0 batches again" in again.output
+
+
+def test_a_backfill_must_be_told_of_what(made: Project, project: Project):
+    run = CliRunner().invoke
+    assert "name batches, or --stale" in str(run(app, ["backfill", "-p", str(made.folder)]).exception)
+    assert "no batch nowhere" in str(run(app, ["backfill", "nowhere", "-p", str(made.folder)]).exception)
+    assert "no traces of pi_tasks" in str(run(app, ["backfill", "pi_tasks", "-p", str(project.folder)]).exception)

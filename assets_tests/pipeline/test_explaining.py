@@ -1,0 +1,122 @@
+"""Why a token is learned or not: the answer agrees with its label and with its message, run by run of the example."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.errors import StoreError
+from pipeline.explaining import Case, place_of, why
+from pipeline.records import RenderedRow, Trace
+from pipeline.report import find_case
+from pipeline.resources.store import Store
+from pipeline.targets import Project
+from renderers.messages import text
+from renderers.segments import Kind
+
+BATCH, MOST = "pi_tasks", 6
+Cases = Callable[..., list[Case]]
+
+
+@pytest.fixture
+def cases(made: Project, store: Store) -> Cases:
+    """(target=) -> cases of the first rows of a batch."""
+
+    def find(target: str = "qwen3") -> list[Case]:
+        rows = [row.id for row in store.read(f"rendered/{target}", BATCH, RenderedRow)]
+        return [
+            find_case(store, made, str(number), target=target, batch=BATCH) for number in range(min(len(rows), MOST))
+        ]
+
+    return find
+
+
+def first(case: Case, kind: Kind, trained: bool | None = None) -> int:
+    spans = [span for span in case.row.spans if span.kind is kind]
+    wanted = [span for span in spans if trained is None or (span.message in case.row.trainable) is trained]
+    return wanted[0].start
+
+
+def test_the_first_token_of_every_run_is_explained_as_its_label_has_it(cases: Cases):
+    for target in ("qwen3", "chatml"):
+        for case in cases(target):
+            for span in case.row.spans:
+                found = why(case, span.start)
+                assert found.trained == (found.rule.startswith("policy assistant learns")), found
+                assert found.kind is span.kind
+                assert found.flip
+
+
+def test_a_field_holds_what_its_token_says(cases: Cases):
+    seen = set()
+    for case in cases():
+        for span in case.row.spans:
+            found = why(case, span.start)
+            if found.field and found.field.endswith("/content") and found.message is not None:
+                seen.add(found.kind)
+                assert found.text.strip(" \n\ufffd") in text(case.conversation.messages[found.message].content)
+    assert {Kind.USER, Kind.ANSWER, Kind.TOOL_RESULT} <= seen
+
+
+def test_the_place_is_where_the_raw_trace_says_it(cases: Cases, store: Store):
+    case = cases()[0]
+    found = why(case, first(case, Kind.USER))
+    trace = next(t for t in store.read("traces", BATCH, Trace) if t.id == case.conversation.trace_id)
+    assert found.place
+    file = next(file for file in trace.files if file.name == found.place.file)
+    value = json.loads(file.data.split(b"\n")[found.place.line - 1])
+    for key in found.place.pointer.split("/")[1:]:
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    assert found.text.strip() in json.dumps(value)
+
+
+def test_what_would_flip_it_depends_on_what_decides(cases: Cases, made: Project):
+    (case, *_) = cases()
+    assert why(case, first(case, Kind.SCAFFOLD)).flip == "nothing"
+    told = why(case, first(case, Kind.USER))
+    assert told.rule == "policy assistant does not learn user, which the model was told"
+    assert told.flip == "`train_on: [answer, reasoning, stop, tool_call, user]`"
+    learned = why(case, first(case, Kind.STOP, trained=True))
+    assert learned.rule.startswith("policy assistant learns stop, and the turn is proved")
+    split = [(c, s.start) for c in cases() for s in c.row.spans if s.kind.sampled and s.message not in c.row.trainable]
+    (other, token) = split[0]
+    assert not why(other, token).trained
+    assert why(other, token).rule.startswith(f"message {why(other, token).message}: ")
+
+
+def test_a_text_is_found_where_it_begins(cases: Cases):
+    for case in cases():
+        renderer = case.renderer
+        for span in case.row.spans[1:6]:
+            piece = renderer.tokenizer.decode(case.row.input_ids[span.start : span.start + 3])
+            at = place_of(piece, case.row, renderer.tokenizer)
+            assert at <= span.start
+            assert renderer.tokenizer.decode(case.row.input_ids[at : at + 8]).startswith(piece[:3])
+    with pytest.raises(StoreError, match="does not hold 'nowhere in it'"):
+        place_of("nowhere in it", case.row, renderer.tokenizer)
+    with pytest.raises(StoreError, match="has tokens 0 to"):
+        why(case, len(case.row.input_ids))
+
+
+def test_an_answer_takes_less_than_fifty_milliseconds(cases: Cases):
+    taken = []
+    for case in cases():
+        start = time.process_time()
+        why(case, len(case.row.input_ids) // 2)
+        taken.append(time.process_time() - start)
+    assert sorted(taken)[len(taken) // 2] < 0.05
+
+
+def test_the_command_takes_a_token_or_a_text_and_speaks_json(made: Project):
+    run = CliRunner().invoke
+    project = ["-p", str(made.folder), "-b", BATCH]
+    found = json.loads(run(app, ["why", "0", "--text", "<|im_start|>assistant", "--json", *project]).stdout)
+    again = json.loads(run(app, ["why", "0", "--token", str(found["token"]), "--json", *project]).stdout)
+    assert again == found
+    assert (found["kind"], found["trained"], found["field"]) == ("scaffold", False, None)
+    words = run(app, ["why", "0", "--token", "0", *project]).stdout
+    assert "would flip it" in words
+    assert "name a token" in str(run(app, ["why", "0", *project]).exception)
