@@ -41,6 +41,11 @@ class Behaviour(msgspec.Struct, frozen=True):
     told: dict[str, str]
     """What is written for each conversation of the corpus: a hash of it -> a hash of that."""
 
+    @property
+    def digest(self) -> str:
+        """All of it in a word."""
+        return _hash(msgspec.json.encode(self))
+
 
 ABSENT = Behaviour("", "", "not here", "", {})
 """Of a target whose tokenizer is not on this disk."""

@@ -61,7 +61,7 @@ def makers_of(project: Project, store: Store, batch: str) -> Makers:
 
     return Makers(
         again=partial(remade, folder=project.folder),
-        renderers={name: fingerprint(project, name) for name in project.targets},
+        renderers={name: fingerprint(project, name).digest for name in project.targets},
         clean=clean,
         summary=summary,
         picture=drawn,
