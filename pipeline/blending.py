@@ -17,7 +17,8 @@ from pipeline.publishing.publisher import Partitions
 from pipeline.records import Conversation, MaskedRow, Prompt, Reject, RenderedRow
 from pipeline.rendering import load_renderer, render
 from pipeline.scrubbing import scrub
-from pipeline.staleness import Stale, chain, code_versions, source_hash
+from pipeline.sources import version_of
+from pipeline.staleness import Reason, Stale, chain, code_versions
 from pipeline.targets import Project
 
 Found = Iterator[Candidate | Reject]
@@ -112,8 +113,8 @@ def grams_of(project: Project, mixture: Mixture) -> dict[str, str]:
     return benchmark_grams(files, mixture.curate.ngram)
 
 
-SOURCES = ("mixing", "blending.py", "gathering.py")
-"""The code of a mixture, relative to this package."""
+ENTRIES = ("pipeline.blending:candidates", "pipeline.mixing.mix:mix")
+"""Where the code of a mixture begins; what renders is a link of its target's."""
 WHOLE = "whole"
 """What stands for the batch of an asset that has no partitions."""
 
@@ -121,8 +122,8 @@ WHOLE = "whole"
 def mixture_version(project: Project, name: str) -> str:
     """The code version of a mixture."""
     mixture = project.settings.mixtures[name]
-    sources = "".join(source_hash(Path(__file__).with_name(path)) for path in SOURCES)
-    return chain(sources, repr(mixture), code_versions(project)[f"masked/{mixture.target}"])
+    code = version_of(*ENTRIES, without=("pipeline.targets", "renderers"))
+    return chain(code, repr(mixture), code_versions(project)[f"masked/{mixture.target}"])
 
 
 def mixture_inputs(mixture: Mixture, store: Partitions) -> dict[str, str]:
@@ -135,18 +136,19 @@ def mixture_inputs(mixture: Mixture, store: Partitions) -> dict[str, str]:
 def stale_mixtures(project: Project, store: Partitions, behind: Collection[Stale] = ()) -> list[Stale]:
     """Mixtures that are missing, or were made of something else. `behind`: partitions that are stale already."""
     found = ((name, _why(project, name, store, behind)) for name in project.settings.mixtures)
-    return [Stale(f"mixture/{name}", WHOLE, why) for name, why in found if why]
+    return [Stale(f"mixture/{name}", WHOLE, *why) for name, why in found if why]
 
 
-def _why(project: Project, name: str, store: Partitions, behind: Collection[Stale]) -> str | None:
+def _why(project: Project, name: str, store: Partitions, behind: Collection[Stale]) -> Reason | None:
     mixture, version = project.settings.mixtures[name], mixture_version(project, name)
     made, inputs = store.manifest(f"mixture/{name}", WHOLE), mixture_inputs(mixture, store)
     if made is None:
-        return "missing"
+        return "missing", "missing"
     if made.code_version != version:
-        return f"made by code version {made.code_version}, now {version}"
+        return "code", f"made by code version {made.code_version}, now {version}"
     for asset in sorted(made.inputs.keys() | inputs.keys()):
         if made.inputs.get(asset) != inputs.get(asset):
-            return f"{asset} changed"
-    waits = (f"{one.asset} of {one.batch} is stale" for one in behind if one.asset == f"masked/{mixture.target}")
-    return next(waits, None)
+            return "upstream", f"upstream: {asset} changed"
+    waits = (one for one in behind if one.asset == f"masked/{mixture.target}")
+    one = next(waits, None)
+    return ("upstream", f"upstream: {one.asset} of {one.batch} is stale") if one else None

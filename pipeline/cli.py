@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.commands.converting import convert, extract
 from pipeline.commands.collecting import generate
+from pipeline.commands.converting import convert, extract
 from pipeline.commands.looking import certify, preview
 from pipeline.commands.making import backfill, materialize
 from pipeline.commands.mixing import mix

@@ -72,7 +72,7 @@ def code_versions(project: Project) -> dict[str, str]:
         told = [*(f"{name}={link}" for name, link in own.own.items()), repr(sorted(own.told.items()))]
         paid = PAID.get(stage)
         versions[asset] = f"{stage}-{paid}" if paid else chain(*told, *(versions[a] for a in above))
-        place = project.data / VERSIONS / versions[asset]
+        place = project.notes / VERSIONS / versions[asset]
         if project.folder.is_dir() and not place.exists():
             remember(place, own)
     return versions
@@ -188,7 +188,7 @@ class Reasons:
 
     def links(self, version: str) -> Links | None:
         try:
-            return msgspec.json.decode((self.project.data / VERSIONS / version).read_bytes(), type=Links)
+            return msgspec.json.decode((self.project.notes / VERSIONS / version).read_bytes(), type=Links)
         except FileNotFoundError:
             return None
 

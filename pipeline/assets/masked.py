@@ -46,7 +46,7 @@ def compared(
         write_page(page, diff, title=f"{manifest.batch}, {manifest.asset}: what changed")
     return {
         "rendering diff": dg.MetadataValue.md(markdown(diff)),
-        "diff page": dg.MetadataValue.path(store.place(manifest.asset, manifest.batch) / PAGE),
+        "diff page": dg.MetadataValue.path(str(store.place(manifest.asset, manifest.batch) / PAGE)),
         "rows changed": diff.changed,
         "rows unchanged": diff.unchanged,
         "tokens added": diff.tokens_added,

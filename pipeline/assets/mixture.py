@@ -30,7 +30,7 @@ def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
         """Rows of all sources in their shares: curated, split so that nothing leaks, packed."""
         inputs = mixture_inputs(mixture, store)
         judge = mixture.curate.judge
-        grader = ChatJudge(judge, project.data / ".judge") if judge else None
+        grader = ChatJudge(judge, project.notes / ".judge") if judge else None
         found = candidates(project, mixture, store, salt=salt_of(project.data))
         rows, told = mix(found, mixture, grams=grams_of(project, mixture), grader=grader)
         version = context.assets_def.specs_by_key[key].code_version or ""

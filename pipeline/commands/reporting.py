@@ -17,12 +17,15 @@ def stale(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     """Say which partitions of which assets are stale, and why. Exit code 1 if any is."""
     import msgspec
 
+    from pipeline.blending import stale_mixtures
     from pipeline.report import print_stale
     from pipeline.resources.store import Store
     from pipeline.staleness import stale as find_stale
 
     found = existing_project(project)
-    behind = find_stale(found, Store(found.data))
+    store = Store(found.data)
+    behind = find_stale(found, store)
+    behind += stale_mixtures(found, store, behind)
     if as_json:
         print(msgspec.json.encode(behind).decode())
     else:
