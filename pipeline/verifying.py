@@ -91,7 +91,8 @@ def _notes(index: Index, models: Path) -> Iterator[str]:
     """Renderers that behave otherwise here than where the dataset was made: its rows may be equal nevertheless."""
     made = {json.dumps(shard.target): shard for shard in index.shards if shard.target}
     for shard in made.values():
-        here = behaviour(load_renderer(Target.model_validate(shard.target), folder=models, offline=True))
+        target = Target.model_validate(shard.target)
+        here = behaviour(load_renderer(target, folder=models, offline=True), target.history).digest
         if here != shard.renderer:
             yield f"{shard.config}: made by renderer {shard.renderer}, here it is {here}; its rows are the same"
 
