@@ -26,6 +26,10 @@ OVERTAKEN = frozenset({409, 412})
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 TITLE = "Tracemill: publish"
 """How commits and pull requests of ours begin."""
+CUT = (httpx2.TransportError, LocalEntryNotFoundError, ConnectionError, TimeoutError)
+"""A line that went dead; Xet raises Python's own."""
+DECLINED = "HTTP status client error"
+"""What Xet says of a Hub that will not have it."""
 KIND = "dataset"
 
 
@@ -53,9 +57,8 @@ class Hub:
             for attempt in stamina.retry_context(on=_again, attempts=ATTEMPTS, timeout=PATIENCE, wait_max=30):
                 with attempt:
                     self._swap(name, change, f"{TITLE} {message}")
-        except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.TransportError, RuntimeError, ValueError) as error:
-            cure = "is HF_TOKEN set, with write access?" if _status(error) in (401, 403, 404) else "try again later"
-            raise PublicationRefused(f"the Hub refuses {self.repo}: {_told(error)}; {cure}") from error
+        except (HfHubHTTPError, httpx2.TransportError, OSError, RuntimeError, ValueError) as error:
+            raise PublicationRefused(f"the Hub refuses {self.repo}: {_told(error)}; {_cure(error)}") from error
 
     def _swap(self, name: str, change: Callable[[bytes | None], Change], title: str) -> None:
         self.api.create_repo(self.repo, repo_type=KIND, private=self.private, exist_ok=True)
@@ -96,8 +99,10 @@ def _again(error: Exception) -> bool | float:
     asked = next((e.response.headers.get("Retry-After") for e in _chain(error) if isinstance(e, HfHubHTTPError)), None)
     if _status(error) in PASSING and asked and asked.isdigit():
         return min(float(asked), LONGEST)
-    cut = any(isinstance(one, httpx2.TransportError | LocalEntryNotFoundError) for one in _chain(error))
-    return cut or _status(error) in OVERTAKEN | PASSING
+    return (
+        any(isinstance(one, CUT) and DECLINED not in str(one) for one in _chain(error))
+        or _status(error) in OVERTAKEN | PASSING
+    )
 
 
 def _status(error: BaseException) -> int | None:
@@ -110,6 +115,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while found is not None:
         yield found
         found = found.__cause__
+
+
+def _cure(error: BaseException) -> str:
+    if "xet" in str(error) and DECLINED in str(error):
+        return "a Hub without Xet wants HF_HUB_DISABLE_XET=1"
+    return "is HF_TOKEN set, with write access?" if _status(error) in (401, 403, 404) else "try again later"
 
 
 def _told(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 from huggingface_hub import HfApi
 from pydantic import SecretStr
@@ -231,6 +232,29 @@ def test_a_hub_that_stays_broken_is_given_up(hub, publisher):
     with pytest.raises(PublicationRefused, match=r"503.*try again later"):
         publisher().swap("lines.txt", counting, message="0")
     assert hub.repos["me/set"].history == ["initial commit"]
+
+
+def test_a_hub_without_xet_is_told_with_the_cure(hub, publisher, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    with pytest.raises(PublicationRefused, match="a Hub without Xet wants HF_HUB_DISABLE_XET=1"):
+        publisher().swap("lines.txt", counting, message="0")
+    assert hub.repos["me/set"].history == ["initial commit"]
+    assert sum("xet-write-token" in path for _, path, _ in hub.log) == 1
+
+
+def test_an_upload_through_xet_that_is_cut_is_tried_again(hub, publisher, monkeypatch: pytest.MonkeyPatch):
+    tried, create = [], HfApi.create_commit
+
+    def cut(*arguments, **options):
+        tried.append(1)
+        if len(tried) == 1:
+            raise ConnectionError("Network error: connection reset")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(HfApi, "create_commit", cut)
+    publisher().swap("lines.txt", counting, message="0")
+    assert on_main(hub)["lines.txt"] == b"0\n"
 
 
 def test_an_index_that_was_edited_is_not_built_upon(hub, publisher, put):
