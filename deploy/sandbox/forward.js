@@ -3,7 +3,7 @@ const net = require("node:net");
 const [port, socket] = process.argv.slice(2);
 
 net
-  .createServer((inside) => {
+  .createServer({ noDelay: true }, (inside) => {
     const outside = net.connect(socket);
     inside.pipe(outside).pipe(inside);
     inside.on("error", () => outside.destroy());

@@ -48,7 +48,10 @@ class Recorder:
     def __init__(self, collection: Collection, journal: Journal, generation: int, folder: Path):
         self.collection, self.journal, self.generation = collection, journal, generation
         self.price, self.lines = price_of(collection.endpoint), dict[str, RecordedLine]()
-        self.tcp, self.unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+        # Told to be TCP by number: else asyncio leaves Nagle's algorithm on, and every answer waits 40 ms.
+        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self.tcp.bind(("127.0.0.1", 0))
+        self.unix = socket.socket(socket.AF_UNIX)
         self.unix.bind(str(folder / SOCKET))
         (folder / SOCKET).chmod(0o666)  # the folder is shut for others; in a container another user asks
         self.url = f"http://127.0.0.1:{self.tcp.getsockname()[1]}"

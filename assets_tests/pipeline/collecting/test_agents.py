@@ -29,8 +29,9 @@ BOTH = pytest.mark.parametrize("agent", APIS)
 
 def shell(agent: str, *commands: str) -> tuple[dict, ...]:
     """Parallel calls of the agent's own shell."""
-    called = {"codex": ("exec_command", "cmd"), "pi": ("bash", "command")}[agent]
-    return tuple({called[0]: {called[1]: command}} for command in commands)
+    if agent == "pi":
+        return tuple({"bash": {"command": command}} for command in commands)
+    return tuple({"exec_command": {"cmd": command, "yield_time_ms": 30_000}} for command in commands)
 
 
 @pytest.fixture
