@@ -8,7 +8,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from pipeline.errors import SettingsError
-from pipeline.gathering import read
 from pipeline.masking import mask
 from pipeline.mixing.contamination import benchmark_grams
 from pipeline.mixing.mix import Candidate
@@ -74,6 +73,8 @@ def _placed(conversation: Conversation, prompts: Mapping[str, Prompt]) -> Conver
 
 def _outside(name: str, source: Source, target: str, project: Project, salt: bytes) -> Found:
     """Rows of others, told, scrubbed, rendered and masked as the project's own. Their ids begin with the source."""
+    from pipeline.gathering import read  # it brings `datasets`, which definitions must not wait for
+
     wanted = project.targets[target]
     place = source.repo if source.path is None else project.folder / source.path
     where = {"split": source.split, "revision": source.revision, "token": None}
