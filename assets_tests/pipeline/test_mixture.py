@@ -388,7 +388,7 @@ def test_a_mixture_whose_rows_changed_is_stale(blended: Project):
     place = store.place("masked/qwen3", "codex_tasks") / "manifest.json"
     place.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, data_version="other.1")))
     (behind,) = stale_mixtures(blended, store)
-    assert behind.reason == "masked/qwen3/codex_tasks changed"
+    assert behind.reason == "upstream: masked/qwen3/codex_tasks changed"
 
 
 def test_a_source_without_a_batch_or_a_row_says_so(blended: Project):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.records import Conversation, MaskedRow, Scrub
+from pipeline.records import Conversation, MaskedRow, Scrub, Trace
 from pipeline.resources.store import Store
 from pipeline.targets import SETTINGS, load_project
 from renderers.masking import IGNORED
@@ -60,18 +60,21 @@ def project(made_once, official, materialize, tmp_path_factory):
     }
     (folder / SETTINGS).write_text(yaml.safe_dump({"targets": targets}), encoding="utf-8")
     made = load_project(folder)
-    Store(made.data).write("conversations", BATCH, map(conversation, (*CHATS, TALK, AGENT)), code_version="small")
+    store = Store(made.data)
+    trace = next(store.read("traces", BATCH, Trace))
+    told = [conversation(messages, trace) for messages in (*CHATS, TALK, AGENT)]
+    store.write("conversations", BATCH, told, code_version="small")
     assets = [f"{stage}/{name}" for name in targets for stage in ("rendered", "masked", "audits")]
     assert materialize(made, BATCH, job="rerender", assets=[*assets, "publication"]).success
     return made
 
 
-def conversation(messages: list[dict]) -> Conversation:
+def conversation(messages: list[dict], trace: Trace) -> Conversation:
     told = from_hub(messages)
     return Conversation(
         id=f"c{len(told)}-{told[0].content}",
-        trace_id="t",
-        prompt_id="p",
+        trace_id=trace.id,
+        prompt_id=trace.prompt_id,
         window=0,
         messages=told,
         tools=(TOOL,) if any(m.tool_calls for m in told) else (),
