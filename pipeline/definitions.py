@@ -119,7 +119,7 @@ RERENDER = dg.define_asset_job(
     description="Everything after the traces. Cannot call a model: it has no agents.",
 )
 STALENESS = dg.define_asset_job(
-    "staleness",
+    "in_sync",
     selection=dg.AssetSelection.assets("staleness"),
     executor_def=dg.in_process_executor,
     description="Says which partitions are stale, and why.",

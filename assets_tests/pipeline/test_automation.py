@@ -34,11 +34,11 @@ def watched(project: Project, job: str) -> tuple[dict[str, dg.AssetCheckEvaluati
 
 
 def test_what_is_stale_is_a_check_and_a_page_of_the_graph(made: Project):
-    checks, seen = watched(made, "staleness")
+    checks, seen = watched(made, "in_sync")
     assert checks["in_sync"].passed
     assert seen.metadata["staleness"].value == "every partition is in sync"
     shutil.rmtree(made.data / "masked" / "qwen3" / "pi_tasks")
-    checks, seen = watched(made, "staleness")
+    checks, seen = watched(made, "in_sync")
     assert not checks["in_sync"].passed
     late = {f"stale: {one.asset}" for one in stale(made, Store(made.data))}
     assert late == set(checks["in_sync"].metadata) - {"stale partitions"}

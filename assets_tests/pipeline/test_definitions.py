@@ -62,6 +62,11 @@ def test_the_graph_is_the_one_that_was_reviewed(project: Project, request: pytes
     assert found == GRAPH.read_text(encoding="utf-8")
 
 
+def test_a_code_server_can_serve_the_graph(project: Project):
+    """Names of jobs and of steps share one space, which a graph alone does not show."""
+    dg.Definitions.validate_loadable(definitions_of(project))
+
+
 def test_every_asset_says_what_it_is_and_changes_its_version(project: Project):
     for asset in definitions_of(project).resolve_asset_graph().asset_nodes:
         assert asset.code_version
