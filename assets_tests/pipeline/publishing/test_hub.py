@@ -138,7 +138,7 @@ def test_a_batch_whose_commit_was_made_but_not_answered_is_there_once(hub, publi
 
 def test_an_upload_that_was_cut_goes_on_where_it_was(hub, publisher):
     content = {f"rows/{n}.parquet": bytes([n]) * 200_000 for n in range(4)}
-    hub.fail("PUT /lfs/", 400, times=99, after=9)
+    hub.fail("PUT /lfs/", 400, times=99, after=15)  # of 16 parts
     with pytest.raises(PublicationRefused, match="the Hub refuses me/set"):
         publisher().swap("x", lambda _: Change(put=content), message="1")
     arrived = len(hub.lfs)
