@@ -1,7 +1,6 @@
 """What every test may use: the reference folder, and the official tokenizers in it."""
 
 import fcntl
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,17 +10,20 @@ import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 HUB = {"qwen3": "Qwen/Qwen3-8B", "qwen2.5": "Qwen/Qwen2.5-7B-Instruct", "smollm3": "HuggingFaceTB/SmolLM3-3B"}
 """Where an official tokenizer is had when there is no reference folder."""
 CACHE = Path.home() / ".cache" / "tracemill-tests"
 """What takes long to make, under a hash of what it is made of."""
+
+settings.register_profile("the same everywhere", derandomize=True, deadline=None, database=None)
+settings.load_profile("the same everywhere")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,17 +49,6 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("no reference folder: set TRACEMILL_REFERENCE")
     return folder
-
-
-@pytest.fixture(scope="session")
-def model() -> ModuleType:
-    """The scripted model, `recording/model.py`: no package holds it."""
-    found = importlib.util.spec_from_file_location("recording_model", Path(__file__).parent / "recording/model.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

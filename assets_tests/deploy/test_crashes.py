@@ -29,10 +29,9 @@ from pipeline.resources.store import Store
 from pipeline.staleness import stale, upstream
 from pipeline.targets import Project
 
-pytestmark = [
-    pytest.mark.xdist_group("crashes"),
-    pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning"),  # Dagster's own client earns it
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using variable_values:DeprecationWarning"  # Dagster's own client earns it
+)
 PATIENCE = 240
 """Seconds: a loaded machine is slow, not broken."""
 STAGES = ("prompts", "traces", "conversations", "rendered/qwen3", "masked/qwen3", "audits/qwen3", "publication")

@@ -19,10 +19,9 @@ from pipeline.records import RenderedRow
 from pipeline.resources.store import Store
 from pipeline.staleness import upstream
 
-pytestmark = [
-    pytest.mark.xdist_group("docker"),
-    pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning"),  # Dagster's own client earns it
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using variable_values:DeprecationWarning"  # Dagster's own client earns it
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIMIT = 650_000_000
 

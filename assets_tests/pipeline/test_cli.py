@@ -17,7 +17,6 @@ from pipeline.resources.store import Store
 from pipeline.staleness import upstream
 from pipeline.targets import EXAMPLE, Project, load_project
 
-pytestmark = pytest.mark.xdist_group("cli")
 ROOT = Path(__file__).parents[2]
 COMMANDS = [str(command.name or getattr(command.callback, "__name__", "")) for command in cli.app.registered_commands]
 Run = Callable[..., subprocess.CompletedProcess[str]]

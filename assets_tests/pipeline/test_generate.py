@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
 
+from assets_tests.recording.model import Reply, ScriptedModel
 from pipeline.cli import app
 from pipeline.configs import Config
 from pipeline.errors import PipelineError, SettingsError
@@ -51,8 +51,8 @@ def config(tmp_path: Path):
     return written
 
 
-def test_teichs_config_is_run_and_resumed_and_run_anew(config, model: ModuleType):
-    with model.ScriptedModel(lambda request: model.Reply(text="Said.", tokens=10)) as served:
+def test_teichs_config_is_run_and_resumed_and_run_anew(config):
+    with ScriptedModel(lambda request: Reply(text="Said.", tokens=10)) as served:
         path = config(CONFIG % served.url)
         told = tracemill("-c", str(path))
         assert "tasks: 2 complete; 20 + " in told
@@ -69,14 +69,14 @@ def test_teichs_config_is_run_and_resumed_and_run_anew(config, model: ModuleType
         assert len(served.requests) == 6
 
 
-def test_a_project_is_generated_from_its_own_settings(tmp_path, model: ModuleType, monkeypatch):
+def test_a_project_is_generated_from_its_own_settings(tmp_path, monkeypatch):
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts/fixes.txt").write_text("Say a.\nSay b.\n")
     settings = (
         "targets: {x: {model: example}}\ncollect: {agent: chat, model: mine, endpoint: {base_url: '%s', key: MINE}}\n"
     )
     monkeypatch.setenv("MINE", "sk-mine")
-    with model.ScriptedModel(lambda request: model.Reply(text="Said.")) as served:
+    with ScriptedModel(lambda request: Reply(text="Said.")) as served:
         (tmp_path / "tracemill.yaml").write_text(settings % served.url)
         told = tracemill("-p", str(tmp_path))
     assert "fixes: 2 complete" in told
@@ -86,8 +86,8 @@ def test_a_project_is_generated_from_its_own_settings(tmp_path, model: ModuleTyp
     assert list(Store(project.data).journal("traces", "fixes").names()) == [], "the partition has it all"
 
 
-def test_a_wrong_key_is_told_in_one_line(config, model: ModuleType):
-    with model.ScriptedModel(lambda request: model.Reply(status=401)) as served:
+def test_a_wrong_key_is_told_in_one_line(config):
+    with ScriptedModel(lambda request: Reply(status=401)) as served:
         path = config(CONFIG % served.url)
         with pytest.raises(PipelineError, match="TEICH_API_KEY is not accepted; set it"):
             CliRunner().invoke(app, ["generate", "-c", str(path)], catch_exceptions=False)

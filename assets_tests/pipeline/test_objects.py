@@ -21,7 +21,6 @@ from pipeline.resources.store import Store
 from pipeline.staleness import stale, upstream
 from pipeline.targets import SETTINGS, Project, load_project
 
-pytestmark = pytest.mark.xdist_group("objects")
 GONE = Reject(id="gone", stage="prompts", reason="invalid_json", detail="-")
 
 

@@ -79,7 +79,6 @@ def python_with_ray() -> Path:
     return place / "bin" / "python"
 
 
-@pytest.mark.xdist_group("ray")
 def test_a_cluster_of_two_workers_gives_the_same_rows_and_hashes(made: Project, python_with_ray: Path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(

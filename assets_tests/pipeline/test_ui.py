@@ -29,7 +29,6 @@ from pipeline.resources.store import Store
 from pipeline.staleness import upstream
 from pipeline.targets import Project
 
-pytestmark = pytest.mark.xdist_group("ui")
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 60

@@ -3,9 +3,9 @@
 What is real: the agents, their session files, every tool result. What we wrote: the tasks, the repositories they work
 in (`repositories.yaml`), and every word of the model (`cases/`). A case is one file; its folder is its batch.
 
-    python assets_tests/recording/record.py                       # all, into pipeline/example/prompts
-    python assets_tests/recording/record.py --only code_mode      # these cases; others keep the sessions they have
-    python assets_tests/recording/record.py --cache ~/.cache/x    # keep the installed agents (half a gigabyte)
+    python -m assets_tests.recording.record                       # all, into pipeline/example/prompts
+    python -m assets_tests.recording.record --only code_mode      # these cases; others keep the sessions they have
+    python -m assets_tests.recording.record --cache ~/.cache/x    # keep the installed agents (half a gigabyte)
 
 Needs npm, git and Linux; takes half a minute, and about as long again to install the agents. The sessions are stored
 byte for byte as the agents wrote them. One more in each batch is cut on purpose, and its row says so: the demo shows
@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from agents import MODEL, Agent, Codex, Pi, surroundings
-from model import Reply, ScriptedModel
+
+from assets_tests.recording.agents import MODEL, Agent, Codex, Pi, surroundings
+from assets_tests.recording.model import Reply, ScriptedModel
 
 HERE = Path(__file__).parent
 PROMPTS = HERE.parents[1] / "pipeline/example/prompts"

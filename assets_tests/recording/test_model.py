@@ -3,13 +3,15 @@
 import openai
 import pytest
 
+from assets_tests.recording.model import Reply, ScriptedModel
+
 
 @pytest.fixture
-def thinking(model):
+def thinking():
     """A model that thinks, speaks and calls two tools; then it is cut off in a word."""
     calls = ({"shell": {"cmd": "echo „ü“"}}, {"code.exec": "text(1)"})
-    script = (model.Reply(reasoning="Hm.", text="Let me see. " * 20, calls=calls), model.Reply(text="It is", cut=True))
-    with model.ScriptedModel(script) as served:
+    script = (Reply(reasoning="Hm.", text="Let me see. " * 20, calls=calls), Reply(text="It is", cut=True))
+    with ScriptedModel(script) as served:
         yield served
 
 

@@ -1,4 +1,4 @@
-"""Trains the demo's tokenizer: `python assets_tests/recording/train_tokenizer.py [folder]`.
+"""Trains the demo's tokenizer: `python -m assets_tests.recording.train_tokenizer [folder]`.
 
 A byte-level BPE vocabulary of 8,192 ids, cut into words as Qwen3 cuts them and with Qwen3's control tokens, so that the
 family `qwen3` renders with it. It is learned from what every machine with Python has: the sources of the standard

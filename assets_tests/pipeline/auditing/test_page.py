@@ -108,7 +108,6 @@ def test_hostile_text_stays_inert(case: Make, conversation: Conversation, text: 
     assert not set(written) & set("\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\u061c\u200b\ufeff\u00ad\U000e0041")
 
 
-@pytest.mark.xdist_group("ui")
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 def test_a_browser_opens_it_offline_and_hostile_text_is_only_read(
     case: Make, conversation: Conversation, tmp_path: Path

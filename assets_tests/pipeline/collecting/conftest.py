@@ -1,24 +1,23 @@
 """A scripted model, batches run against it, and a place where real agents work."""
 
 import fcntl
-import importlib.util
 import os
 import re
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import docker
 import docker.errors
 import pytest
 
+from assets_tests.recording.agents import Codex, Pi
+from assets_tests.recording.model import Reply, ScriptedModel
 from pipeline.collecting.agent import World
 from pipeline.collecting.collect import Finished, collect, silent
 from pipeline.converting import FORMATS
@@ -31,7 +30,7 @@ from pipeline.settings import Collection
 
 HERE = Path(__file__).parent
 BASE_IMAGE = HERE / "base_image.sh"
-RECORDING, DEPLOY = HERE.parents[1] / "recording", HERE.parents[2] / "deploy"
+DEPLOY = HERE.parents[2] / "deploy"
 CACHE = Path.home() / ".cache/tracemill-tests"
 """What takes long to make stays here, and in the Docker engine."""
 
@@ -39,15 +38,15 @@ CACHE = Path.home() / ".cache/tracemill-tests"
 class Bench:
     """Runs prompts against a scripted model; the journal goes on from run to run."""
 
-    def __init__(self, module: ModuleType, folder: Path):
-        self.module, self.folder = module, folder
+    def __init__(self, folder: Path):
+        self.folder = folder
         self.journal = Journal(folder / "journal")
 
     @contextmanager
     def model(self, *replies: dict[str, Any] | Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
         """A server that says these replies in a row, or what a function chooses."""
-        chosen = replies[0] if callable(replies[0]) else tuple(self.module.Reply(**one) for one in replies)
-        with self.module.ScriptedModel(chosen) as served:
+        chosen = replies[0] if callable(replies[0]) else tuple(Reply(**one) for one in replies)
+        with ScriptedModel(chosen) as served:
             yield served
 
     def settings(self, url: str, **told: Any) -> Collection:
@@ -65,9 +64,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(model: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("TEST_KEY", "sk-secret")
-    return Bench(model, tmp_path)
+    return Bench(tmp_path)
 
 
 @pytest.fixture
@@ -140,14 +139,8 @@ def built_image() -> str:
 
 def with_programs() -> None:
     """Codex and Pi of npm in a folder of programs; skips where npm has them not."""
-    found = importlib.util.spec_from_file_location("recording_agents", RECORDING / "agents.py")
-    assert found is not None
-    assert found.loader is not None
-    agents = importlib.util.module_from_spec(found)
-    sys.modules["recording_agents"] = agents  # its dataclasses look themselves up
-    found.loader.exec_module(agents)
     try:
-        codex, pi = (agent.installed(CACHE / "agents", CACHE) for agent in (agents.Codex, agents.Pi))
+        codex, pi = (agent.installed(CACHE / "agents", CACHE) for agent in (Codex, Pi))
     except (subprocess.SubprocessError, OSError, StopIteration) as error:
         pytest.skip(f"no container, and npm does not install the agents: {error}")
     (CACHE / "programs").mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from assets_tests.recording.model import Reply
 from pipeline.records import Trace
 
 RUN = Path(__file__).with_name("collecting_run.py")
@@ -24,7 +25,7 @@ def prompts_of(request) -> str:
 def test_a_killed_run_repeats_no_finished_prompt_and_loses_none(bench, task, examples):
     asked = [task(f"task {n}", follow_up_prompts=("more", "and more")) for n in range(24)]
     rng, kills, again = random.Random(7), 0, Counter()
-    with bench.model(lambda request: bench.module.Reply(text="Hi.", delay=0.03)) as model:
+    with bench.model(lambda request: Reply(text="Hi.", delay=0.03)) as model:
         settings = bench.settings(model.url, limits={"concurrency": CONCURRENCY}).model_dump_json()
         command = [sys.executable, str(RUN), settings, str(bench.folder), msgspec.json.encode(asked).decode()]
         while kills < max(4, examples // 8):
@@ -57,7 +58,7 @@ def test_a_killed_run_repeats_no_finished_prompt_and_loses_none(bench, task, exa
 
 def test_a_whole_partition_calls_nobody_until_a_generation_is_asked_for(bench, task):
     asked = [task(str(n)) for n in range(3)]
-    with bench.model(lambda request: bench.module.Reply(text="Hi.")) as model:
+    with bench.model(lambda request: Reply(text="Hi.")) as model:
         first = bench.run(asked, model.url)
         bench.journal.clear()
         assert bench.run(asked, model.url, held=first) == first
@@ -72,7 +73,7 @@ def test_a_whole_partition_calls_nobody_until_a_generation_is_asked_for(bench, t
 
 
 def test_a_prompt_that_is_new_is_run_and_the_others_stand(bench, task):
-    with bench.model(lambda request: bench.module.Reply(text="Hi.")) as model:
+    with bench.model(lambda request: Reply(text="Hi.")) as model:
         first = bench.run([task("a"), task("b")], model.url)
         rows = bench.run([task("c"), task("b"), task("a")], model.url, held=first)
     assert [row.prompt for row in rows] == ["c", "b", "a"]

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from assets_tests.recording.model import Reply, chat, responses
+from assets_tests.recording.model import whole as whole_of
 from pipeline.collecting.translation import from_chat, response_events, to_chat
 from pipeline.collecting.wire import BrokenAnswer, events, finish_of, put_together, sse, usage_of
 from pipeline.records import Usage
@@ -11,18 +13,18 @@ from pipeline.records import Usage
 APIS = ("responses", "chat")
 
 
-def spoken(model, api, **fields):
+def spoken(api, **fields):
     """A scripted answer as a stream of bytes."""
-    told = list({"responses": model.responses, "chat": model.chat}[api](model.Reply(**fields), 1, "m"))
+    told = list({"responses": responses, "chat": chat}[api](Reply(**fields), 1, "m"))
     return told, sse(told, done=api == "chat")
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_stream_put_together_is_the_answer(model, api):
+def test_a_stream_put_together_is_the_answer(api):
     calls = ({"shell": {"cmd": "ls 'a\u2028b'"}}, {"look": {"x": [1, None]}})
-    told, data = spoken(model, api, reasoning="Hm. " * 40, text="Hi.\n\ndata: [DONE]\n\n" * 9, calls=calls)
+    told, data = spoken(api, reasoning="Hm. " * 40, text="Hi.\n\ndata: [DONE]\n\n" * 9, calls=calls)
     answer = put_together(api, data)
-    whole = told[-1]["response"] if api == "responses" else model.whole(told)
+    whole = told[-1]["response"] if api == "responses" else whole_of(told)
     if api == "responses":
         assert answer == whole
     else:
@@ -37,8 +39,8 @@ def test_a_stream_put_together_is_the_answer(model, api):
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
-def test_a_stream_that_was_cut_anywhere_before_its_end_is_no_answer(model, api, newline):
-    _, data = spoken(model, api, text="Hi." * 30)
+def test_a_stream_that_was_cut_anywhere_before_its_end_is_no_answer(api, newline):
+    _, data = spoken(api, text="Hi." * 30)
     data = data.replace(b"\n", newline)
     said = data.index(b'"finish_reason":"stop"') if api == "chat" else data.index(b"event: response.completed")
     for at in range(0, said, 41):

@@ -1,10 +1,7 @@
 """A Hub on this machine, and publishers that go there; the ways to publish a batch."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import datasets
 import huggingface_hub.constants
@@ -12,6 +9,7 @@ import pytest
 import stamina
 from huggingface_hub import HfApi
 
+from assets_tests.pipeline.publishing.server import HubServer
 from pipeline.assets.publication import makers_of
 from pipeline.publishing.folder import Folder
 from pipeline.publishing.hub import Hub
@@ -22,22 +20,10 @@ from pipeline.resources.store import Store
 from pipeline.targets import Project
 
 
-@pytest.fixture(scope="session")
-def server() -> ModuleType:
-    """The module `server.py` beside this file: no package holds it."""
-    found = importlib.util.spec_from_file_location("hub_server", Path(__file__).parent / "server.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["hub_server"] = module
-    found.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def hub(server: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator:
     """A Hub whose files come in parts of 64 KiB; the client finds it as it does with HF_ENDPOINT set."""
-    with server.HubServer(part=1 << 16) as running, stamina.set_testing(True, attempts=12):
+    with HubServer(part=1 << 16) as running, stamina.set_testing(True, attempts=12):
         place = f"{running.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", running.url)
         monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", place)
