@@ -2,67 +2,19 @@
 
 import gzip
 import json
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from assets_tests.pipeline.codex_lines import ASKED, USAGE, Line, called, dumped, event, item, meta, output, read, said
 from pipeline.converting import convert
-from pipeline.records import REPEATED, Conversation, Flaw, Origin, Place, Reject, Trace, TraceFile, Usage
+from pipeline.records import Origin, Place, Trace, TraceFile, Usage
 from renderers.messages import Message, Part, ToolCall
 
-Line = dict[str, Any]
-Convert = Callable[..., list[Conversation | Reject]]
 
-
-def meta(thread: str = "t1", **fields: Any) -> Line:
-    return {"type": "session_meta", "payload": {"id": thread, "cli_version": "0.169.0", **fields}}
-
-
-def item(kind: str, *, ordinal: int | None = None, metadata: dict | None = None, **fields: Any) -> Line:
-    return {"type": "response_item", "ordinal": ordinal, "payload": {"type": kind, **fields}, "metadata": metadata}
-
-
-def said(role: str, *texts: str, **fields: Any) -> Line:
-    kind = "output_text" if role == "assistant" else "input_text"
-    return item("message", role=role, content=[{"type": kind, "text": text} for text in texts], **fields)
-
-
-def called(call: str, name: str = "shell", **fields: Any) -> Line:
-    return item("function_call", name=name, call_id=call, **{"arguments": '{"cmd": "ls"}', **fields})
-
-
-def output(call: str, text: Any = "ok") -> Line:
-    return item("function_call_output", call_id=call, output=text)
-
-
-def event(kind: str, **fields: Any) -> Line:
-    return {"type": "event_msg", "payload": {"type": kind, **fields}}
-
-
-USAGE: Line = {"type": "token_usage_record", "payload": {}}
-ASKED = said("user", "Fix it.")
-
-
-@pytest.fixture
-def read() -> Convert:
-    """Converts a rollout of these lines; `beside` are the rollouts of other threads."""
-
-    def convert_lines(*lines: Line, beside: tuple[tuple[Line, ...], ...] = ()) -> list[Conversation | Reject]:
-        files = [TraceFile(f"{at}.jsonl", b"".join(map(dumped, rows))) for at, rows in enumerate([lines, *beside])]
-        trace = Trace(id="t-1", prompt_id="p-1", prompt="", agent="replay", format="codex", files=tuple(files))
-        return list(convert([trace]))
-
-    return convert_lines
-
-
-def dumped(line: Line) -> bytes:
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
-
-
-def test_a_response_is_one_message_whatever_its_items(read):
+def test_a_response_is_one_message_whatever_its_items():
     (told,) = read(
         meta(),
         ASKED,
@@ -89,17 +41,17 @@ def test_a_response_is_one_message_whatever_its_items(read):
 
 
 @pytest.mark.parametrize("timestamp", ["2026-11-20T23:19:47.615Z", "", "long ago"])
-def test_a_conversation_has_the_day_on_which_its_session_began(read, timestamp):
+def test_a_conversation_has_the_day_on_which_its_session_began(timestamp):
     (told,) = read(meta(timestamp=timestamp), ASKED, said("assistant", "One."))
     assert told.date == (date(2026, 11, 20) if timestamp.startswith("2026") else None)
 
 
-def test_the_usage_record_parts_two_answers_in_a_row(read):
+def test_the_usage_record_parts_two_answers_in_a_row():
     (told,) = read(meta(), ASKED, said("assistant", "One."), USAGE, said("assistant", "Two."), USAGE)
     assert [message.content for message in told.messages] == ["Fix it.", "One.", "Two."]
 
 
-def test_old_files_part_answers_by_token_counts_and_neighbours(read):
+def test_old_files_part_answers_by_token_counts_and_neighbours():
     count = event("token_count", info={"total": 1})
     (told,) = read(
         meta(),
@@ -118,12 +70,12 @@ def test_old_files_part_answers_by_token_counts_and_neighbours(read):
     assert told.messages[1] == Message("assistant", "One.", tool_calls=(ToolCall("shell", '{"cmd": "ls"}', "c1"),))
 
 
-def test_events_say_nothing(read):
+def test_events_say_nothing():
     lines = (meta(), ASKED, event("agent_message", message="shown"), said("assistant", "Done."), USAGE)
     assert read(*lines)[0].messages == (Message("user", "Fix it."), Message("assistant", "Done."))
 
 
-def test_the_base_prompt_comes_first_and_once(read):
+def test_the_base_prompt_comes_first_and_once():
     base = {"text": "Be good."}
     developer = said("developer", "Be good.")
     (classic,) = read(meta(base_instructions=base), ASKED, said("assistant", "Done."))
@@ -134,7 +86,7 @@ def test_the_base_prompt_comes_first_and_once(read):
     assert code_mode.places[0] == Place("0.jsonl", 2, "/payload")
 
 
-def test_several_pieces_stay_parts_and_pictures_hold_their_bytes(read):
+def test_several_pieces_stay_parts_and_pictures_hold_their_bytes():
     picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     (told,) = read(
         meta(),
@@ -151,7 +103,7 @@ def test_several_pieces_stay_parts_and_pictures_hold_their_bytes(read):
     assert told.messages[3].content == (shown,)
 
 
-def test_custom_calls_are_wrapped_and_tools_declared_so(read):
+def test_custom_calls_are_wrapped_and_tools_declared_so():
     grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
     patch = {"type": "custom", "name": "apply_patch", "description": "Edits.", "format": grammar}
     wait = {"type": "function", "name": "wait", "description": "Waits.", "parameters": {"type": "object"}}
@@ -179,68 +131,13 @@ def namespace(name: str, *tools: dict[str, Any]) -> dict[str, Any]:
     return {"type": "namespace", "name": name, "tools": list(tools)}
 
 
-def test_what_is_not_recorded_is_not_claimed(read):
+def test_what_is_not_recorded_is_not_claimed():
     (told,) = read(meta(), ASKED, said("assistant", "Done."))
     assert (told.tools, told.tools_recorded, told.status, told.model) == ((), False, "unknown", None)
     assert told.agent_version == "0.169.0"
 
 
-def test_a_compaction_opens_a_new_window(read):
-    kept = [line["payload"] for line in (said("developer", "Rules."), ASKED, said("user", "Summary: half done."))]
-    first, second = read(
-        meta(base_instructions={"text": "Be good."}),
-        {"type": "turn_context", "payload": {"model": "m-1"}},
-        ASKED,
-        called("c1"),
-        USAGE,
-        output("c1"),
-        said("assistant", "half done", metadata={"compaction_output": True}),
-        USAGE,
-        {"type": "compacted", "payload": {"message": "…", "replacement_history": kept}},
-        {"type": "turn_context", "payload": {"model": "m-2"}},
-        said("assistant", "Done."),
-        USAGE,
-    )
-    assert [message.role[0] for message in first.messages] == list("suat")
-    assert [message.content for message in second.messages] == [
-        "Be good.",
-        "Rules.",
-        "Fix it.",
-        "Summary: half done.",
-        "Done.",
-    ]
-    assert [place.line for place in second.places] == [1, 9, 9, 9, 11]
-    assert [(told.id, told.window, told.model) for told in (first, second)] == [
-        ("t-1-0", 0, "m-1"),
-        ("t-1-1", 1, "m-2"),
-    ]
-
-
-def test_a_fork_tells_its_parents_part_up_to_the_fork(read):
-    parent = (meta(), ASKED, said("assistant", "One.", ordinal=2), said("user", "After the fork.", ordinal=3))
-    base = {"thread_id": "t1", "end_ordinal_exclusive": 3}
-    own = (meta("t2", history_base=base), said("user", "Go on."), said("assistant", "Two."))
-    (told,) = read(*own, beside=((meta("t0"),), parent))
-    assert [message.content for message in told.messages] == ["Fix it.", "One.", "Go on.", "Two."]
-    assert [place.file for place in told.places] == ["2.jsonl", "2.jsonl", "0.jsonl", "0.jsonl"]
-
-
-@pytest.mark.parametrize("thread", ["gone", "t2"])
-def test_a_fork_without_its_parent_is_a_reject(read, thread):
-    base = {"thread_id": thread, "end_ordinal_exclusive": 3}
-    (reject,) = read(meta("t2", history_base=base), ASKED, said("assistant", "Two."))
-    assert reject.reason == "missing_parent"
-
-
-def test_a_window_that_only_the_parent_spoke_in_is_left_to_the_parent(read):
-    compacted = {"type": "compacted", "ordinal": 2, "payload": {"message": "", "replacement_history": []}}
-    parent = (meta(), ASKED, said("assistant", "One."), compacted)
-    base = {"thread_id": "t1", "end_ordinal_exclusive": 3}
-    (told,) = read(meta("t2", history_base=base), said("user", "Go on."), said("assistant", "Two."), beside=(parent,))
-    assert (told.window, [message.content for message in told.messages]) == (1, ["Go on.", "Two."])
-
-
-def test_a_call_without_a_result_is_aborted_if_the_talk_goes_on(read):
+def test_a_call_without_a_result_is_aborted_if_the_talk_goes_on():
     start = (meta(), ASKED, called("c1"), called("c2"), USAGE, output("c2"))
     (gone_on,) = read(*start, said("user", "<turn_aborted>"), said("assistant", "Done."))
     (killed,) = read(*start)
@@ -264,13 +161,13 @@ def test_a_call_without_a_result_is_aborted_if_the_talk_goes_on(read):
         ((event("task_started"), event("turn_aborted"), event("task_started"), event("task_complete")), "complete"),
     ],
 )
-def test_the_status_is_how_the_last_turn_ended(read, events, status):
+def test_the_status_is_how_the_last_turn_ended(events, status):
     (told,) = read(meta(), ASKED, said("assistant", "Done."), *events)
     assert told.status == status
     assert [flaw.message for flaw in told.flaws] == ([1] if status == "length" else [])
 
 
-def test_what_is_no_conversation_is_counted_if_it_is_new(read):
+def test_what_is_no_conversation_is_counted_if_it_is_new():
     (told,) = read(
         meta(),
         ASKED,
@@ -298,45 +195,23 @@ def test_what_is_no_conversation_is_counted_if_it_is_new(read):
         (item("message", role="user"), "invalid_field"),
     ],
 )
-def test_what_the_model_saw_and_we_cannot_tell_is_a_reject(read, line, reason):
+def test_what_the_model_saw_and_we_cannot_tell_is_a_reject(line, reason):
     (reject,) = read(meta(), ASKED, line, said("assistant", "Done."))
     assert (reject.id, reject.stage, reject.reason) == ("t-1", "conversations", reason)
     assert reject.detail.startswith("0.jsonl:3: ")
     assert "; " in reject.detail, "names the cure"
 
 
-def test_a_session_without_an_answer_is_a_reject(read):
+def test_a_session_without_an_answer_is_a_reject():
     assert read(meta(), ASKED)[0].reason == "no_completion"
 
 
-def test_another_first_line_is_another_format(read):
+def test_another_first_line_is_another_format():
     (reject,) = read({"type": "session", "version": 3, "id": "a pi session"}, ASKED)
     assert (reject.reason, reject.detail[:10]) == ("wrong_format", "0.jsonl:1:")
 
 
-def test_what_was_taken_back_is_a_branch_of_its_own(read):
-    first, second = read(
-        meta(),
-        said("user", "<environment_context>"),
-        ASKED,
-        said("assistant", "One."),
-        USAGE,
-        said("developer", "Mode: fast."),
-        said("user", "Wrong."),
-        said("assistant", "Two."),
-        USAGE,
-        event("thread_rolled_back", num_turns=1),
-        said("user", "Right."),
-        said("assistant", "Three."),
-        USAGE,
-    )
-    assert [message.content for message in first.messages][2:] == ["One.", "Mode: fast.", "Wrong.", "Two."]
-    assert [message.content for message in second.messages][1:] == ["Fix it.", "One.", "Right.", "Three."]
-    assert first.flaws == ()
-    assert second.flaws == (Flaw(2, REPEATED),)
-
-
-def test_the_oldest_files_have_no_envelopes(read):
+def test_the_oldest_files_have_no_envelopes():
     (told,) = read(
         {"id": "t1", "timestamp": "2025-08-01T10:00:00.000Z", "instructions": None, "git": {"commit_hash": "abc"}},
         {"record_type": "state"},
@@ -360,7 +235,7 @@ def test_archived_sessions_are_read_compressed(compress):
     assert told.places[0] == Place("r.jsonl.zst", 2, "/payload")
 
 
-def test_a_thought_that_nobody_can_read_is_marked(read):
+def test_a_thought_that_nobody_can_read_is_marked():
     summary = [{"type": "summary_text", "text": "Hm."}]
     (told,) = read(
         meta(),
@@ -375,14 +250,14 @@ def test_a_thought_that_nobody_can_read_is_marked(read):
     assert told.unreadable == (1,)
 
 
-def test_an_answer_that_rests_on_a_hosted_search_is_flawed(read):
+def test_an_answer_that_rests_on_a_hosted_search_is_flawed():
     search = item("web_search_call", action={"type": "search", "query": "x"})
     (told,) = read(meta(), ASKED, search, USAGE, said("assistant", "Found."), USAGE, said("assistant", "So."), USAGE)
     assert [flaw.message for flaw in told.flaws] == [1]
     assert "hosted" in told.flaws[0].reason
 
 
-def test_every_kind_of_call_is_told(read):
+def test_every_kind_of_call_is_told():
     spec = {"type": "function", "name": "wait", "parameters": {"type": "object"}}
     (told,) = read(
         meta(),
@@ -404,7 +279,7 @@ def test_every_kind_of_call_is_told(read):
     assert [tool["function"]["name"] for tool in told.tools] == ["sh", "wait"]
 
 
-def test_a_session_says_where_it_comes_from_and_what_it_cost(read):
+def test_a_session_says_where_it_comes_from_and_what_it_cost():
     spent = {"input_tokens": 10, "cached_input_tokens": 4, "output_tokens": 3, "reasoning_output_tokens": 1}
     git = {"commit_hash": "abc", "branch": "main", "repository_url": "https://me:key@example.org/x.git"}
     first = {"timestamp": "2026-01-01T00:00:00Z", **meta(timestamp="2026-01-01T00:00:00Z", git=git)}
@@ -421,26 +296,9 @@ def test_a_session_says_where_it_comes_from_and_what_it_cost(read):
     )
 
 
-def test_old_files_say_at_last_what_they_cost(read):
+def test_old_files_say_at_last_what_they_cost():
     def count(n: int) -> Line:
         return event("token_count", info={"total_token_usage": {"input_tokens": n, "output_tokens": n}})
 
     (told,) = read(meta(), ASKED, said("assistant", "One."), count(1), count(1), said("assistant", "Two."), count(5))
     assert told.origin.usage == Usage(input=5, output=5)
-
-
-def test_an_answer_that_a_compaction_kept_is_learned_where_it_was_given(read):
-    kept = [said("assistant", "One.")["payload"]]
-    first, second = read(
-        meta(),
-        ASKED,
-        said("assistant", "One."),
-        USAGE,
-        {"type": "compacted", "payload": {"message": "", "replacement_history": kept}},
-        said("assistant", "Two."),
-        USAGE,
-    )
-    assert first.flaws == ()
-    assert [message.content for message in second.messages] == ["One.", "Two."]
-    assert second.flaws == (Flaw(0, REPEATED),)
-    assert second.places[0].pointer == "/payload/replacement_history/0"

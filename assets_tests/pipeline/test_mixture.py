@@ -1,20 +1,13 @@
-"""Mixtures: what was asked for, what came of it, what left and why; and the asset that makes them."""
+"""Mixtures: what was asked for, what came of it, what left and why."""
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import dagster as dg
-import msgspec
 import numpy as np
 import pytest
-import yaml
-from typer.testing import CliRunner
 
-from pipeline.blending import WHOLE, stale_mixtures
-from pipeline.cli import app
-from pipeline.definitions import definitions_of
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.mixing.choosing import choose
 from pipeline.mixing.contamination import benchmark_grams, hits
@@ -25,8 +18,6 @@ from pipeline.mixing.splitting import crossings, grouped, split, ties_of
 from pipeline.mixtures import Judge, Mixture, Quality, Source
 from pipeline.records import Conversation, MaskedRow, MixedRow, Reject
 from pipeline.resources.judge import ChatJudge
-from pipeline.resources.store import Store
-from pipeline.targets import SETTINGS, Project, load_project
 from renderers.messages import from_hub
 
 LOREM = [
@@ -313,85 +304,7 @@ def test_a_source_that_means_nothing_is_refused(source, why):
         Source.model_validate(source)
 
 
-@pytest.fixture
-def blended(made: Project) -> Project:
-    """The example with a mixture of its batches and of rows of others."""
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"What is {n} times {n}?"},
-                {"role": "assistant", "content": f"{n * n}."},
-            ]
-        }
-        for n in range(30)
-    ]
-    (made.folder / "extra.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"prompt": "no messages"}])))
-    settings = yaml.safe_load((made.folder / SETTINGS).read_text())
-    settings["mixtures"] = {
-        "main": {
-            "target": "qwen3",
-            "by": "rows",
-            "sources": {
-                "codex": {"batches": "codex_*", "percentage": 60},
-                "chats": {"path": "extra.jsonl", "percentage": 40},
-            },
-            "splits": {"validation": 20},
-            "pack": 4096,
-        }
-    }
-    (made.folder / SETTINGS).write_text(yaml.safe_dump(settings))
-    return load_project(made.folder)
-
-
-def test_the_asset_mixes_batches_and_outside_rows_as_the_settings_say(blended: Project):
-    store = Store(blended.data)
-    (behind,) = stale_mixtures(blended, store)
-    assert (behind.asset, behind.batch, behind.reason) == ("mixture/main", WHOLE, "missing")
-    runner = CliRunner()
-    shown = runner.invoke(app, ["mix", "--json", "--project", str(blended.folder)])
-    assert shown.exit_code == 0, shown.output
-    told = json.loads(shown.stdout.strip().splitlines()[-1])["main"]
-    chats, codex = sorted(told["shares"], key=lambda share: share["source"])
-    assert (codex["asked"], chats["asked"]) == (0.6, 0.4)
-    assert abs(codex["realized"] - 0.6) < 0.5 / (codex["rows"] + chats["rows"]) + 1e-9
-    assert set(told["crossings"].values()) == {0}
-    assert told["splits"]["validation"] > 0
-    rows = list(store.read("mixture/main", WHOLE, MixedRow))
-    masked = {row.id: row for row in store.read("masked/qwen3", "codex_tasks", MaskedRow)}
-    for row in rows:
-        assert len(row.input_ids) <= 4096
-        for name, ids, labels in zip(row.rows, *_cut(row), strict=True):
-            if name in masked:
-                assert np.array_equal(ids, masked[name].input_ids)
-                assert np.array_equal(labels[1:], masked[name].labels[1:])
-    reasons = {reject.reason for reject in store.rejects("mixture/main", WHOLE)}
-    assert "no_messages" in reasons
-    assert stale_mixtures(blended, store) == []
-    words = runner.invoke(app, ["mix", "main", "--project", str(blended.folder)])
-    assert "crossing a split: repository 0, prompt 0, task 0, near duplicate 0" in " ".join(words.stdout.split())
-
-
-def _cut(row: MixedRow) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    ends = np.cumsum(row.seq_lengths)[:-1]
-    return np.split(row.input_ids, ends), np.split(row.labels, ends)
-
-
-def test_a_mixture_whose_rows_changed_is_stale(blended: Project):
-    store = Store(blended.data)
-    version = next(iter(stale_mixtures(blended, store)))
-    assert version.reason == "missing"
-    with dg.DagsterInstance.ephemeral() as instance:
-        job = definitions_of(blended).resolve_job_def("mix")
-        assert job.execute_in_process(instance=instance).success
-    assert stale_mixtures(blended, store) == []
-    manifest = store.known("masked/qwen3", "codex_tasks")
-    place = store.place("masked/qwen3", "codex_tasks") / "manifest.json"
-    place.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, data_version="other.1")))
-    (behind,) = stale_mixtures(blended, store)
-    assert behind.reason == "upstream: masked/qwen3/codex_tasks changed"
-
-
-def test_a_source_without_a_batch_or_a_row_says_so(blended: Project):
+def test_a_source_without_a_row_says_so():
     found = {"a": []}
     with pytest.raises(PipelineError, match="a: no row of it is left: it had none"):
         mix(found, mixture({"a": {}}), grams={})
