@@ -69,6 +69,8 @@ class Judge(Settings):
     """A model that grades conversations, behind any server that speaks Chat Completions."""
 
     base_url: str = "https://api.openai.com/v1"
+    provider: str | None = None
+    """Whose prices hold, as `collect.endpoint.provider`."""
     model: str
     key: str = "OPENAI_API_KEY"
     """The environment variable that holds the key."""
@@ -77,6 +79,10 @@ class Judge(Settings):
     """The lowest grade that stays, of 0 to 10."""
     max_calls: Count
     """Answers that may be paid for; remembered ones are free. A conversation that was not graded stays."""
+    max_usd: Positive | None = None
+    """What they may cost together; a call that might pass it is not made. Needs a model whose price is known."""
+    max_answer: Count = 2000
+    """Tokens of an answer, its reasoning included; what reaches it is no grade."""
     at_once: Count = 4
 
 

@@ -248,6 +248,7 @@ def grading():
             asked.append(body["messages"][1]["content"])
             grade = "2" if "bad" in asked[-1] else "I give it 9."
             told = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
+            told["usage"] = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
             told["choices"] = [
                 {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": grade}}
             ]
@@ -288,6 +289,26 @@ def test_a_judge_is_asked_once_and_never_beyond_its_budget(grading, tmp_path, mo
     monkeypatch.delenv("JUDGE_KEY")
     with pytest.raises(SettingsError, match="JUDGE_KEY is not set"):
         ChatJudge(judge, tmp_path)
+
+
+def test_a_judge_keeps_to_its_dollars(grading, tmp_path, monkeypatch):
+    url, asked = grading
+    monkeypatch.setenv("JUDGE_KEY", "k")
+    settings = {
+        "base_url": url,
+        "provider": "openai",
+        "model": "gpt-5",
+        "key": "JUDGE_KEY",
+        "max_calls": 99,
+        "max_answer": 500,
+    }
+    grader = ChatJudge(Judge(**settings, max_usd=0.0125), tmp_path)  # an answer costs $0.00225, and might cost $0.0056
+    grades = [grader.grade(f"good {number}") for number in range(9)]
+    assert [grade is None for grade in grades] == [False] * 4 + [True] * 5
+    assert len(asked) == 4
+    assert 0.0089 < grader.usd < 0.0091
+    with pytest.raises(SettingsError, match="nobody tells a price of my-own"):
+        ChatJudge(Judge(**{**settings, "model": "my-own"}, max_usd=1), tmp_path)
 
 
 @pytest.mark.parametrize(
