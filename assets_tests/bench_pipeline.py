@@ -19,15 +19,12 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
 import datasets
 from msgspec.structs import replace
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from transformers import PreTrainedTokenizerFast
 
+from assets_tests.timing import interleaved, show
 from pipeline.columns import RowWriter
 from pipeline.gathering import read
 from pipeline.masking import mask
@@ -76,6 +73,7 @@ Work = Callable[[], object]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, help="conversations, a JSON object a line; else the example, often")
+    parser.add_argument("--copies", type=int, default=20, help="how many copies of the example")
     parser.add_argument("--tokenizer", type=Path, default=EXAMPLE / "tokenizer", help="a folder with tokenizer.json")
     parser.add_argument("--template", type=Path, help="a chat template that marks generations")
     parser.add_argument("--renderer", default="qwen3", help="a family, or `traced`")
@@ -87,21 +85,21 @@ def main() -> None:
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        asked.corpus = asked.corpus or example_corpus(work / "corpus.jsonl")
+        asked.corpus = asked.corpus or example_corpus(work / "corpus.jsonl", asked.copies)
         target = Target(model=str(asked.tokenizer), renderer=asked.renderer)
         end_to_end(asked, target, work)
         parts(asked, target, work)
         stream(asked, target, work)
 
 
-def example_corpus(path: Path) -> Path:
-    """The example's conversations, 20 times."""
+def example_corpus(path: Path, copies: int) -> Path:
+    """The example's conversations, so many times."""
     from assets_tests.bench import example_traces
     from pipeline.converting import convert
 
     told = [row for row in convert(example_traces()) if isinstance(row, Conversation)]
     with path.open("w", encoding="utf-8") as lines:
-        for copy in range(20):
+        for copy in range(copies):
             for row in told:
                 hub = {"id": f"{row.id}-{copy}", "messages": to_hub(row.answered), "tools": list(row.tools)}
                 lines.write(json.dumps(hub) + "\n")
@@ -151,20 +149,14 @@ def end_to_end(asked: argparse.Namespace, target: Target, work: Path) -> None:
         "ours": lambda: made(asked.corpus, target, renderer, work / "ours.parquet"),
         "datasets.map + assistant mask": lambda: mapped(asked.corpus, tokenizer, work / "mapped.parquet"),
     }
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for counted in range(-1, asked.rounds):
-        for name, case in cases.items():
-            begin = time.process_time()
-            case()
-            if counted >= 0:
-                times[name].append(time.process_time() - begin)
+    times = interleaved(cases, asked.rounds)
     if asked.teich:
         (work / "teich.jinja").write_text((asked.tokenizer / "chat_template.jinja").read_text())
         command = [asked.teich, "-c", TEICH, *map(str, (asked.corpus, asked.tokenizer, work / "teich.jinja"))]
         told = subprocess.run([*command, str(work / "t.parquet")], capture_output=True, text=True, check=True).stdout
         times["teich, prepare + mask"] = [json.loads(told.splitlines()[-1])[0]]
     count = sum(1 for _ in asked.corpus.open("rb"))
-    shown(f"{count:,} conversations, JSONL to masked Parquet", times)
+    show(f"{count:,} conversations, JSONL to masked Parquet", times)
 
 
 def parts(asked: argparse.Namespace, target: Target, work: Path) -> None:
@@ -182,7 +174,7 @@ def parts(asked: argparse.Namespace, target: Target, work: Path) -> None:
         if counted >= 0:
             for name, spent in zip(times, (middle - begin, last - middle, time.process_time() - last), strict=True):
                 times[name].append(spent)
-    shown(f"{tokens:,} tokens", times)
+    show(f"{tokens:,} tokens", times)
     held = {row.id: row for row in told}
     origins = (Sourced(held[row.conversation_id], "0" * 64, "train") for row in masked)
     rows = (replace(row, conversation_id=row.conversation_id) for row in masked)
@@ -237,17 +229,6 @@ def stream(asked: argparse.Namespace, target: Target, work: Path) -> None:
             print(
                 f"{asked.rows:,} rows, {workers} workers: {asked.rows / slowest:,.0f} rows/s, {most / 1e6:,.0f} MB each"
             )
-
-
-def shown(title: str, times: dict[str, list[float]]) -> None:
-    base = next(iter(times.values()))
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    for heading in ("case", "CPU s", "ratio"):
-        table.add_column(heading, justify="left" if heading == "case" else "right")
-    for name, seconds in times.items():
-        ratios = [mine / theirs for mine, theirs in zip(seconds, base, strict=False)]
-        table.add_row(name, f"{median(seconds):.2f}", f"{median(ratios):.2f}")
-    Console().print(table)
 
 
 if __name__ == "__main__":

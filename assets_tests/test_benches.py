@@ -1,0 +1,22 @@
+"""The benches run; what they measure is read by people."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CASES = {
+    "bench": (["--copies", "1", "--rounds", "1"], "convert"),
+    "bench_pipeline": (["--copies", "1", "--rounds", "1", "--rows", "8"], "8 rows, 4 workers"),
+}
+
+
+@pytest.mark.parametrize("bench", CASES)
+def test_a_bench_runs_to_its_last_line(bench: str):
+    options, last = CASES[bench]
+    command = [sys.executable, "-m", f"assets_tests.{bench}", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert last in done.stdout

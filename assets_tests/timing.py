@@ -1,0 +1,34 @@
+"""Cases timed side by side: CPU seconds, the rounds of all cases in turn, shown as ratios to the first."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each round, after one that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for counted in range(-1, rounds):
+        for name, work in cases.items():
+            begin = time.process_time()
+            work()
+            if counted >= 0:
+                times[name].append(time.process_time() - begin)
+    return times
+
+
+def show(title: str, times: Mapping[str, list[float]]) -> None:
+    """Medians, and the ratios of rounds to those of the first case."""
+    base = next(iter(times.values()))
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for heading in ("case", "CPU ms", "ratio", "min … max"):
+        table.add_column(heading, justify="left" if heading == "case" else "right")
+    for name, seconds in times.items():
+        ratios = sorted(mine / theirs for mine, theirs in zip(seconds, base, strict=False))
+        spread = f"{ratios[0]:.2f} … {ratios[-1]:.2f}"
+        table.add_row(name, f"{statistics.median(seconds) * 1e3:,.0f}", f"{statistics.median(ratios):.2f}", spread)
+    Console().print(table)
