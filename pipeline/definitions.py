@@ -20,7 +20,7 @@ from pipeline.errors import SettingsError
 from pipeline.resources.hub import publisher_of
 from pipeline.resources.sites import Sites
 from pipeline.resources.store import Store
-from pipeline.schedules import nightly_drift, nightly_rerender
+from pipeline.schedules import nightly_drift, nightly_regenerate, nightly_rerender
 from pipeline.sensors import failures, new_batches
 from pipeline.staleness import code_versions, upstream
 from pipeline.targets import Project, find_project
@@ -94,7 +94,7 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
         ],
         jobs=[PRODUCE, RERENDER, STALENESS, DRIFT, *([MIX] if mixtures else [])],
         sensors=[new_batches, failures],
-        schedules=[nightly_rerender, nightly_drift],
+        schedules=[nightly_rerender, nightly_regenerate, nightly_drift],
         resources={
             "project": project,
             "store": Store(project.data),

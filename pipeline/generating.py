@@ -10,6 +10,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipeline.collecting.regenerating import generation_of
 from pipeline.definitions import definitions_of
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.partitions import BATCHES
@@ -82,9 +83,8 @@ def _generate(project: Project, instance: dg.DagsterInstance, progress: Progress
 
 def _next(project: Project, batch: str) -> int:
     """The generation after the partition's."""
-    store = Store(project.data)
-    held = store.read("traces", batch, Trace) if store.manifest("traces", batch) else ()
-    return 1 + max((trace.generation for trace in held), default=-1)
+    held = Store(project.data).manifest("traces", batch)
+    return 1 + generation_of(held) if held else 0
 
 
 def report(project: Project, console: Console, batches: Iterable[str]) -> None:

@@ -135,6 +135,11 @@ class Exchange(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
 
 
+COST, UNPRICED = "cost in micro-USD", "runs without a price"
+GENERATION = "generation "
+"""Measures of traces; what the third begins counts the traces of one generation."""
+
+
 class Trace(Row, frozen=True, kw_only=True):
     """What an agent logged, untouched. `files[0]` is the session; others are what it points into (fork parents)."""
 
@@ -169,8 +174,8 @@ class Trace(Row, frozen=True, kw_only=True):
         if not self.exchanges:
             return {}
         spent = {"requests": len(self.exchanges), "input tokens": self.usage.input, "output tokens": self.usage.output}
-        priced = {} if self.cost_usd is None else {"cost in micro-USD": round(self.cost_usd * 1e6)}
-        return {**spent, **priced, f"run {self.status}": 1}
+        priced = {UNPRICED: 1} if self.cost_usd is None else {COST: round(self.cost_usd * 1e6)}
+        return {**spent, **priced, f"run {self.status}": 1, f"{GENERATION}{self.generation}": 1}
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):

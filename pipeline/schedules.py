@@ -1,10 +1,11 @@
-"""Every night, if it is switched on: render again what is stale; look whether the pinned revisions have moved on."""
+"""Every night, if it is switched on: render again what is stale, sample anew, look whether pins have moved on."""
 
 import dagster as dg
 
+from pipeline.collecting.regenerating import regenerations
 from pipeline.resources.store import Store
 from pipeline.staleness import rerenderable
-from pipeline.targets import Project
+from pipeline.targets import SETTINGS, Project
 
 
 @dg.schedule(
@@ -37,3 +38,29 @@ def nightly_rerender(
 def nightly_drift(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """One run for all targets."""
     return dg.RunRequest(run_key=f"drift:{context.scheduled_execution_time.date().isoformat()}")
+
+
+@dg.schedule(
+    job_name="produce",
+    cron_schedule="0 22 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    tags={"tracemill/paid": "true"},
+    description="Runs prompts anew, as `collect.regenerate` allows: the next generation of some batches. Costs money.",
+)
+def nightly_regenerate(
+    context: dg.ScheduleEvaluationContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One run for every batch that has its turn."""
+    collection = project.settings.collect
+    if collection.regenerate is None:
+        return dg.SkipReason(f"{SETTINGS} has no collect.regenerate: set max_partitions and max_usd of a night")
+    day = context.scheduled_execution_time.date().isoformat()
+    return [
+        dg.RunRequest(
+            run_key=f"regenerate:{one.batch}:{one.generation}:{day}",
+            partition_key=one.batch,
+            run_config={"ops": {"traces": {"config": {"generation": one.generation, "max_usd": one.max_usd}}}},
+            tags={"tracemill/reason": f"generation {one.generation}"},
+        )
+        for one in regenerations(project.batch_files(), collection, store)
+    ] or dg.SkipReason("no batch was ever run by an agent")

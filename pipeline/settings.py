@@ -62,6 +62,14 @@ class Limits(Settings):
     """Tokens that a request may be answered with where a budget is set and it says nothing itself."""
 
 
+class Regeneration(Settings):
+    """What the schedule `nightly_regenerate` may run anew in a night."""
+
+    max_partitions: Count
+    max_usd: Positive | None
+    """That a night may cost, split evenly among its partitions. null: no price holds it, only `limits`."""
+
+
 class Collection(Settings):
     """How prompts are run that say nothing else themselves."""
 
@@ -75,6 +83,7 @@ class Collection(Settings):
     endpoint: Endpoint = Endpoint()
     sandbox: Sandbox = Sandbox()
     limits: Limits = Limits()
+    regenerate: Regeneration | None = None
 
     @model_validator(mode="after")
     def _a_model_is_named(self) -> "Collection":

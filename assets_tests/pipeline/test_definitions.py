@@ -50,7 +50,7 @@ def told(defs: dg.Definitions) -> Iterable[str]:
     sensor = defs.resolve_sensor_def("new_batches")
     yield f"sensor {sensor.name} -> {sensor.job_name}, {sensor.default_status.value}"
     yield f"sensor failures, {defs.resolve_sensor_def('failures').default_status.value}"
-    for name in ("nightly_rerender", "nightly_drift"):
+    for name in ("nightly_rerender", "nightly_regenerate", "nightly_drift"):
         schedule = defs.resolve_schedule_def(name)
         yield f"schedule {name} {schedule.cron_schedule} -> {schedule.job_name}, {schedule.default_status.value}"
 

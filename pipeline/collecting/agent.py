@@ -30,6 +30,16 @@ class Format(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """What is finished of a partition before all of it is."""
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def write(self, name: str, value: bytes) -> None: ...
+
+    def names(self, prefix: str = "") -> Iterator[str]: ...
+
+
 class Line(Protocol):
     """One run's way to the model. What goes over it is recorded and counted; the key is added behind it."""
 
@@ -98,6 +108,11 @@ class Site(Protocol):
 
     api: Api
     """What the model's server speaks."""
+
+    @property
+    def out_of_budget(self) -> bool:
+        """Whether a request was held back; others would be."""
+        ...
 
     def line(self, prompt: Prompt) -> AbstractContextManager[Line]: ...
 

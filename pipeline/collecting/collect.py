@@ -2,34 +2,27 @@
 
 A prompt that is paid for is finished when its trace stands in the journal. After a kill at any moment the next run goes
 on from the journal: it repeats no finished prompt and loses none. What ended in an error is run again.
+
+Where a greater generation is asked for, all prompts are run anew; one whose new run fails, or is held back by the
+budget, keeps the trace that it had.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Literal
 
 import msgspec
 
 from pipeline.collecting import AGENTS
-from pipeline.collecting.agent import Site, World
+from pipeline.collecting.agent import Journal, Site, World
 from pipeline.errors import TraceError
 from pipeline.records import Prompt, Reject, Trace
 
 Progress = Callable[[Prompt, Trace | Reject | None], None]
 """Told when a prompt begins (None) and ends."""
-Sites = Callable[["Journal", int], AbstractContextManager[Site]]
+Sites = Callable[[Journal, int], AbstractContextManager[Site]]
 """(journal, generation) -> where agents work, while it is open."""
-
-
-class Journal(Protocol):
-    """What is finished of a partition before all of it is."""
-
-    def read(self, name: str) -> bytes | None: ...
-
-    def write(self, name: str, value: bytes) -> None: ...
-
-    def names(self, prefix: str = "") -> Iterator[str]: ...
 
 
 def silent(prompt: Prompt, row: Trace | Reject | None) -> None:
@@ -37,30 +30,52 @@ def silent(prompt: Prompt, row: Trace | Reject | None) -> None:
 
 
 class Finished:
-    """The traces of one generation that stand."""
+    """Traces that need no run: those of the generation that is asked for, or of a greater one; unasked, all."""
 
-    def __init__(self, journal: Journal, generation: int):
-        self.journal, self.generation = journal, generation
+    def __init__(self, journal: Journal, asked: int | None):
+        self.journal, self.asked = journal, asked or 0
+        known = {int(name.split("/")[1]) for name in journal.names("done")}
+        self.generation = max({self.asked, *known})
+        """Of what is run now: the greatest, asked for, held or begun."""
+        self.newest = sorted(known | {self.generation}, reverse=True)
 
     @classmethod
     def of(cls, journal: Journal, held: Iterable[Trace], asked: int | None) -> "Finished":
-        """Those of the partition and of the journal. The generation is the greatest: asked for, held or begun."""
-        generations = {0, asked or 0, *(int(name.split("/")[1]) for name in journal.names("done"))}
+        """Those of the partition and of the journal."""
         for trace in held:
-            generations.add(trace.generation)
-            cls(journal, trace.generation).add(trace)
-        return cls(journal, max(generations))
+            _add(journal, trace)
+        return cls(journal, asked)
 
     def add(self, trace: Trace) -> None:
-        if trace.status != "error":
-            self.journal.write(self._name(trace.prompt_id), msgspec.msgpack.encode(trace))
+        _add(self.journal, trace)
 
     def get(self, prompt: Prompt) -> Trace | None:
-        told = self.journal.read(self._name(prompt.id))
-        return msgspec.msgpack.decode(told, type=Trace) if told is not None else None
+        return self._find(prompt, [one for one in self.newest if one >= self.asked])
 
-    def _name(self, prompt_id: str) -> str:
-        return f"done/{self.generation}/{prompt_id}"
+    def kept(self, prompt: Prompt) -> Trace | None:
+        """What the prompt has of an earlier generation than the one that is asked for."""
+        return self._find(prompt, [one for one in self.newest if one < self.asked])
+
+    def mark(self, what: Literal["begun", "through"]) -> None:
+        """Of the generation that is run: `through` once each of its prompts had its turn, finished or failed."""
+        self.journal.write(f"{what}/{self.generation}", b"")
+
+    def _find(self, prompt: Prompt, generations: Iterable[int]) -> Trace | None:
+        for one in generations:
+            if (told := self.journal.read(f"done/{one}/{prompt.id}")) is not None:
+                return msgspec.msgpack.decode(told, type=Trace)
+        return None
+
+
+def unfinished(journal: Journal) -> int | None:
+    """The generation that was begun last, unless it is through: a run was killed, or the budget spent."""
+    last = max((int(name.split("/")[1]) for name in journal.names("begun")), default=None)
+    return last if last is not None and journal.read(f"through/{last}") is None else None
+
+
+def _add(journal: Journal, trace: Trace) -> None:
+    if trace.status != "error":
+        journal.write(f"done/{trace.generation}/{trace.prompt_id}", msgspec.msgpack.encode(trace))
 
 
 def collect(
@@ -77,6 +92,8 @@ def collect(
     """
     prompts = list(prompts)
     paid = [p for p in prompts if _is_paid(p) and not _stands(p, finished, tell)]
+    if paid:
+        finished.mark("begun")
     opened = sites(finished.journal, finished.generation) if paid else nullcontext()
     with opened as site, ThreadPoolExecutor(world.collection.limits.concurrency) as pool:
 
@@ -87,6 +104,8 @@ def collect(
         try:
             for prompt in prompts:
                 yield from _rows(prompt, world, finished, begun)
+            if site is not None and not site.out_of_budget:
+                finished.mark("through")
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -107,7 +126,10 @@ def _rows(
     prompt: Prompt, world: World, finished: Finished, begun: dict[str, "Future[Trace | Reject | None]"]
 ) -> Iterator[Trace | Reject]:
     if prompt.id in begun and (row := begun.pop(prompt.id).result()) is not None:
-        yield row
+        kept = finished.kept(prompt)
+        yield kept or row
+        if kept:
+            yield row if isinstance(row, Reject) else _failed(prompt, row)
     elif _is_paid(prompt):
         trace = finished.get(prompt)
         assert trace is not None
@@ -140,6 +162,11 @@ def _paid(prompt: Prompt, world: World, site: Site | None, finished: Finished, t
     finished.add(trace)
     tell(prompt, trace)
     return trace if trace.status == "error" else None
+
+
+def _failed(prompt: Prompt, trace: Trace) -> Reject:
+    told = f"prompt: its run of generation {trace.generation} ended in an error; the trace before it stands"
+    return _reject(prompt, TraceError("run_error", told))
 
 
 def _reject(prompt: Prompt, error: TraceError) -> Reject:

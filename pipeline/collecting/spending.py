@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import genai_prices
+import msgspec
 
+from pipeline.collecting.agent import Journal
 from pipeline.errors import EndpointRefused
-from pipeline.records import Usage
+from pipeline.records import Exchange, Usage
 from pipeline.settings import Endpoint, Limits
 
 
@@ -20,8 +22,12 @@ class BudgetPassed(Exception):
     """A request that might pass the budget: it is not sent."""
 
 
-def price_of(endpoint: Endpoint) -> Callable[[str, Usage], float | None]:
-    """(model, usage) -> US dollars, or None where nobody has told the price."""
+Price = Callable[[str, Usage], float | None]
+"""(model, usage) -> US dollars, or None where nobody has told the price."""
+
+
+def price_of(endpoint: Endpoint) -> Price:
+    """What this server takes."""
 
     def price(model: str, usage: Usage) -> float | None:
         told = genai_prices.Usage(
@@ -51,6 +57,28 @@ class Spent:
         self.tokens += tokens
         self.usd += usd or 0.0
 
+    @classmethod
+    def of(cls, journal: Journal, generation: int, price: Price) -> "Spent":
+        """What runs that are over have paid for a generation of a partition that is not whole."""
+        spent = cls()
+        for name in journal.names(f"paid/{generation}"):
+            exchange = msgspec.msgpack.decode(journal.read(name) or b"", type=Paid).exchange
+            spent.add(exchange.usage.input + exchange.usage.output, price(model_of(exchange), exchange.usage))
+        return spent
+
+
+class Paid(msgspec.Struct, frozen=True):
+    """An answer in the journal: whole, with the bytes that the agent got. The request is known by its hash."""
+
+    asked: str
+    exchange: Exchange
+    raw: bytes
+
+
+def model_of(exchange: Exchange) -> str:
+    """The model that has answered, as it says itself."""
+    return str(msgspec.json.decode(exchange.answer).get("model") or "")
+
 
 @dataclass
 class Budget:
@@ -62,7 +90,7 @@ class Budget:
     """
 
     limits: Limits
-    price: Callable[[str, Usage], float | None]
+    price: Price
     spent: Spent = field(default_factory=Spent)
     aside: Spent = field(default_factory=Spent)
     passed: bool = False

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -11,9 +10,8 @@ from operator import add
 
 import msgspec
 
-from pipeline.collecting.agent import Api
-from pipeline.collecting.collect import Journal
-from pipeline.collecting.spending import BudgetPassed
+from pipeline.collecting.agent import Api, Journal
+from pipeline.collecting.spending import BudgetPassed, Paid, Price, model_of
 from pipeline.collecting.translation import from_chat, response_events, to_chat
 from pipeline.collecting.wire import Json, sse, usage_of
 from pipeline.errors import EndpointRefused
@@ -23,14 +21,6 @@ from pipeline.resources.endpoint import Sent, Server
 CAPS = {"responses": ("max_output_tokens",), "chat": ("max_tokens", "max_completion_tokens")}
 """What a request calls the longest answer that it wants."""
 OPENAI = "https://api.openai.com/"
-
-
-class Paid(msgspec.Struct, frozen=True):
-    """An answer in the journal: whole, with the bytes that the agent got. The request is known by its hash."""
-
-    asked: str
-    exchange: Exchange
-    raw: bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class RecordedLine:
         journal: Journal,
         place: str,
         url: str,
-        price: Callable[[str, Usage], float | None],
+        price: Price,
     ):
         self.server, self.journal, self.place, self.url, self.price = server, journal, place, url, price
         self.recorded: list[Exchange] = []
@@ -61,7 +51,7 @@ class RecordedLine:
         for name in journal.names(place):
             paid = msgspec.msgpack.decode(journal.read(name) or b"", type=Paid)
             self.prior.setdefault(paid.asked, []).append(paid)
-            self.spent.append((_model(paid.exchange), paid.exchange.usage))
+            self.spent.append((model_of(paid.exchange), paid.exchange.usage))
         self.answered = len(self.spent)
         self.seen = (0, 0)
         """Bytes of the last request that was answered, and the tokens that it was."""
@@ -114,7 +104,7 @@ class RecordedLine:
         if sent.status < 400:
             self.answered += 1
             self.seen = (len(raw), exchange.usage.input)
-            self.spent.append((_model(exchange), exchange.usage))
+            self.spent.append((model_of(exchange), exchange.usage))
             paid = Paid(asked, msgspec.structs.replace(exchange, request=b""), told)
             name, value = f"{self.place}/{self.answered:05}", msgspec.msgpack.encode(paid)
             await asyncio.to_thread(self.journal.write, name, value)
@@ -155,10 +145,6 @@ class RecordedLine:
 def _refused(status: int, why: str, kind: str) -> Sent:
     answer = {"error": {"message": why, "type": kind, "code": kind}}
     return Sent(status, msgspec.json.encode(answer), answer, attempts=0)
-
-
-def _model(exchange: Exchange) -> str:
-    return str(msgspec.json.decode(exchange.answer).get("model") or "")
 
 
 def _now() -> str:

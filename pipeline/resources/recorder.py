@@ -26,13 +26,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pipeline.collecting.collect import Journal
+from pipeline.collecting.agent import Journal
 from pipeline.collecting.spending import Budget, Spent, price_of
 from pipeline.collecting.wire import PATHS, sse
 from pipeline.errors import EndpointRefused, TraceError
 from pipeline.records import Prompt
 from pipeline.resources.endpoint import Server
-from pipeline.resources.lines import Paid, RecordedLine, Told
+from pipeline.resources.lines import RecordedLine, Told
 from pipeline.settings import Collection
 
 PATIENCE = 10.0
@@ -88,7 +88,8 @@ class Recorder:
             raise EndpointRefused(self.server.refused)
 
     async def _serve(self) -> None:
-        self.budget = Budget(self.collection.limits, self.price, spent=self._spent())
+        spent = Spent.of(self.journal, self.generation, self.price)
+        self.budget = Budget(self.collection.limits, self.price, spent=spent)
         self.server = Server(self.collection.endpoint, self.collection.limits, self.budget)
         app = Starlette(routes=[Route(f"/{{token}}/v1/{path}", self._answer, methods=["POST"]) for path in PATHS])
         quiet = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_keep_alive=600)
@@ -96,15 +97,6 @@ class Recorder:
         self.ready.set_result(asyncio.get_running_loop())
         await self.http.serve(sockets=[self.tcp, self.unix])
         await self.server.http.aclose()
-
-    def _spent(self) -> Spent:
-        """What killed runs have paid for this partition already."""
-        spent = Spent()
-        for name in self.journal.names(f"paid/{self.generation}"):
-            exchange = msgspec.msgpack.decode(self.journal.read(name) or b"", type=Paid).exchange
-            model = str(msgspec.json.decode(exchange.answer).get("model") or "")
-            spent.add(exchange.usage.input + exchange.usage.output, self.price(model, exchange.usage))
-        return spent
 
     async def _answer(self, request: Request) -> Response:
         line = self.lines.get(request.path_params["token"])

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.collecting.agent import Api, Box, Line
-from pipeline.collecting.collect import Journal, Progress, silent
+from pipeline.collecting.agent import Api, Box, Journal, Line
+from pipeline.collecting.collect import Progress, silent
 from pipeline.records import Prompt
 from pipeline.resources.boxes import Host, check_out, scratch, sweep
 from pipeline.resources.containers import Containers
@@ -20,6 +20,13 @@ class Sites:
 
     def __init__(self, collection: Collection, tell: Progress = silent):
         self.collection, self.tell = collection, tell
+
+    def within(self, max_usd: float | None) -> "Sites":
+        """The same, where a partition may cost no more than this either. None: as `collect.limits` says."""
+        limits = self.collection.limits
+        caps = [cap for cap in (limits.max_usd, max_usd) if cap is not None]
+        limits = limits.model_copy(update={"max_usd": min(caps, default=None)})
+        return Sites(self.collection.model_copy(update={"limits": limits}), self.tell)
 
     @contextmanager
     def open(self, journal: Journal, generation: int) -> Iterator["OpenSite"]:
@@ -41,6 +48,10 @@ class OpenSite:
         self.sandbox = Containers(collection.sandbox, folder, sockets) if docker else Host()
         self.api: Api = collection.endpoint.api
         self.line = recorder.line
+
+    @property
+    def out_of_budget(self) -> bool:
+        return self.recorder.budget.passed
 
     @property
     def name(self) -> str:
