@@ -1,7 +1,8 @@
-"""The Dagster UI by click: what a person does with a new project.
+"""The Dagster UI by click: what a person does with a new project, and after a renderer was fixed.
 
 `dagster dev` serves a project that nothing was made of; its sensor finds the batches, one of them is materialized, and
-the pages show what came of it.
+the pages show what came of it. Then a family is fixed in a copy of our sources: its targets show as unsynced, the job
+`rerender` makes them anew, and the model is not asked.
 """
 
 import os
@@ -20,14 +21,15 @@ from urllib.request import urlopen
 
 import msgspec
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from assets_tests.recording.model import Reply, ScriptedModel
 from pipeline.auditing.summary import SUMMARY, Summary
 from pipeline.definitions import GROUPS
 from pipeline.projects import create_demo, dagster_home
 from pipeline.resources.store import Store
 from pipeline.staleness import upstream
-from pipeline.targets import Project
+from pipeline.targets import SETTINGS, Project
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,6 +41,13 @@ KNOWS = """async ([asset, batch]) => {
     const answer = await fetch("/graphql", {method: "POST", headers, body: JSON.stringify({query})});
     return (await answer.json()).data.assetNodeOrError.partitionKeys.includes(batch);
 }"""
+STALE = """async ([path, batch]) => {
+    const query = `query($key: AssetKeyInput!, $batch: String!) {
+        assetNodeOrError(assetKey: $key) { ... on AssetNode { staleStatus(partition: $batch) } } }`;
+    const body = JSON.stringify({query, variables: {key: {path}, batch}});
+    const answer = await fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body});
+    return (await answer.json()).data.assetNodeOrError.staleStatus;
+}"""
 DRAWN = "image => image.complete && image.naturalWidth > 0"
 
 
@@ -48,16 +57,31 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def address(project: Project) -> Iterator[str]:
+def tree(tmp_path: Path) -> Path:
+    """Our sources, to be edited while they are served."""
+    for package in ("pipeline", "renderers"):
+        shutil.copytree(ROOT / package, tmp_path / "tree" / package)
+    shutil.copy(ROOT / "workspace.yaml", tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def environment(project: Project, tree: Path) -> dict[str, str]:
+    """In which a process works on the project with these sources."""
+    own = {"DAGSTER_HOME": str(dagster_home(project)), "TRACEMILL_PROJECT": str(project.folder)}
+    return {**os.environ, **own, "PYTHONPATH": str(tree)}
+
+
+@pytest.fixture
+def address(project: Project, tree: Path) -> Iterator[str]:
     """Where `dagster dev` serves the project; all of its processes end with the test."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "DAGSTER_HOME": str(dagster_home(project)), "TRACEMILL_PROJECT": str(project.folder)}
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)]
     log = project.folder / "server.log"
     with log.open("wb") as out:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
+        env = environment(project, tree)
+        server = subprocess.Popen(command, cwd=tree, env=env, stdout=out, stderr=out, start_new_session=True)
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/server_info", server))
         yield f"http://127.0.0.1:{port}"
@@ -126,6 +150,81 @@ def test_a_batch_is_found_materialized_and_shown(project: Project, page: Page):
     page.wait_for_function(DRAWN, arg=mask.element_handle())
 
     page.wait_for_function(KNOWS, arg=["prompts", "dropped"], polling=200)
+
+
+FAMILY, RIGHT, WRONG = "renderers/families/qwen3.py", 'after="\\n"', 'after=""'
+
+
+def test_a_fixed_renderer_is_seen_and_rendered_again_without_the_model(
+    project: Project, tree: Path, request: pytest.FixtureRequest
+):
+    store = Store(project.data)
+    swap(tree / FAMILY, RIGHT, WRONG)
+    with ScriptedModel(lambda request: Reply(reasoning="Two.", text="Four.")) as model:
+        ask(project, model.url)
+        page: Page = request.getfixturevalue("page")
+        page.goto("/locations")
+        page.wait_for_function(KNOWS, arg=["prompts", "sums"], polling=200)
+        materialize(page, "produce", "sums")
+        asked, traces = len(model.requests), store.known("traces", "sums")
+        assert asked == traces.rows == 2
+        assert stale_ones(page, project, "sums") == set()
+
+        swap(tree / FAMILY, WRONG, RIGHT)
+        reload(page)
+        was = {asset: store.known(asset, "sums") for asset in upstream(project)}
+        expect(unsynced(page, "masked/qwen3", "sums").first).to_be_visible()
+        late = {asset for asset in was if asset.endswith("/qwen3")} | {"publication"}
+        assert stale_ones(page, project, "sums") == late, "one family was fixed"
+
+        materialize(page, "rerender", "sums")
+        word = unsynced(page, "masked/qwen3", "sums")
+        expect(page.get_by_text("2 rows changed, 0 exactly unchanged")).to_be_visible()
+        expect(word).to_have_count(0)
+        assert stale_ones(page, project, "sums") == set()
+        assert len(model.requests) == asked, "nobody asks the model again"
+    now = {asset: store.known(asset, "sums") for asset in upstream(project)}
+    assert {asset for asset in was if now[asset].rows_file != was[asset].rows_file} == {
+        "rendered/qwen3",
+        "masked/qwen3",
+        "publication",
+    }
+    assert now["traces"] == was["traces"]
+
+
+def ask(project: Project, url: str) -> None:
+    """A batch of prompts for a model, in the project."""
+    (project.prompts / "sums.txt").write_text("One and three?\nTwo and two?\n")
+    settings = project.folder / SETTINGS
+    collect = f"collect: {{agent: chat, model: mine, endpoint: {{base_url: '{url}', key: NONE}}}}\n"
+    settings.write_text(settings.read_text() + collect)
+
+
+def swap(file: Path, old: str, new: str) -> None:
+    told = file.read_text()
+    assert told.count(old) == 1, f"{file.name} has changed: choose another edit"
+    file.write_text(told.replace(old, new))
+
+
+def reload(page: Page) -> None:
+    """The code location, by click."""
+    page.goto("/locations")
+    page.get_by_role("button", name="Reload all").or_(page.get_by_role("button", name="Reload")).first.click()
+    page.get_by_text(re.compile("(Code location|Definitions) reloaded")).first.wait_for()
+
+
+def unsynced(page: Page, asset: str, batch: str) -> Locator:
+    """The word on the page of one partition that says so."""
+    page.goto(f"/assets/{asset}?view=partitions&partition={batch}")
+    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+    return page.get_by_text(re.compile("Unsynced"))
+
+
+def stale_ones(page: Page, project: Project, batch: str) -> set[str]:
+    """The assets that Dagster itself holds for stale, of one batch."""
+    states = {asset: page.evaluate(STALE, [asset.split("/"), batch]) for asset in upstream(project)}
+    assert set(states.values()) <= {"FRESH", "STALE"}, states
+    return {asset for asset, told in states.items() if told == "STALE"}
 
 
 def materialize(page: Page, job: str, batch: str) -> None:
