@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import ProjectOption, console
-from pipeline.projects import existing_project
+from pipeline.commands.options import ProjectOption, console, existing_project
 
 
 def generate(

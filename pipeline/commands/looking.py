@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import JsonOption, ProjectOption, console
+from pipeline.commands.options import JsonOption, ProjectOption, console, existing_project
 from pipeline.errors import SettingsError
-from pipeline.projects import existing_project
-from pipeline.targets import Target
 
 
 def preview(
@@ -35,6 +33,7 @@ def certify(
 ) -> None:
     """Say what a model's chat template does with conversations, each time with the smallest one that shows it."""
     from pipeline.certificate import certificate, print_certificate, to_json
+    from pipeline.targets import Target
 
     findings = certificate(Target(model=model, revision=revision), limit=limit)
     if as_json:

@@ -1,13 +1,14 @@
 """`materialize`, `backfill`: bringing partitions up to date, with a model or without."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import ProjectOption, console
+from pipeline.commands.options import ProjectOption, console, existing_project
 from pipeline.errors import SettingsError
-from pipeline.projects import existing_project
-from pipeline.targets import Project
+
+if TYPE_CHECKING:
+    from pipeline.targets import Project
 
 
 def materialize(
@@ -32,7 +33,7 @@ def backfill(
     console.print(f"[green]✓[/] rendered {sum(map(len, made.values()))} partitions of {len(made)} batches again")
 
 
-def bring_up_to_date(project: Project, batches: list[str] | None = None) -> None:
+def bring_up_to_date(project: "Project", batches: list[str] | None = None) -> None:
     from pipeline.refresh import refresh
     from pipeline.report import print_report
 

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import JsonOption, ProjectOption, console
-from pipeline.projects import existing_project
+from pipeline.commands.options import JsonOption, ProjectOption, console, existing_project
 
 
 def mix(

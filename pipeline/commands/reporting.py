@@ -1,13 +1,14 @@
 """`stale`, `diff`, `why`: which partitions are behind, what would change in them, and why a token is learned or not."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import JsonOption, ProjectOption, console
+from pipeline.commands.options import JsonOption, ProjectOption, console, existing_project
 from pipeline.errors import SettingsError
-from pipeline.projects import existing_project
-from pipeline.targets import Project
+
+if TYPE_CHECKING:
+    from pipeline.targets import Project
 
 Partitions = Annotated[list[str] | None, typer.Option("--partition", "-b", help="Batch; all of them when not named.")]
 Targets = Annotated[list[str] | None, typer.Option("--target", "-t", help="Target; all of them when not named.")]
@@ -94,7 +95,7 @@ def why(
         console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
-def known_target(project: Project, name: str) -> str:
+def known_target(project: "Project", name: str) -> str:
     """A target of the project. Raises SettingsError."""
     if name not in project.targets:
         raise SettingsError(f"{project.folder} has no target {name!r}; it has {', '.join(project.targets)}")
