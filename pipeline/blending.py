@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pipeline.errors import SettingsError
+from pipeline.links import code_of
 from pipeline.masking import mask
 from pipeline.mixing.contamination import benchmark_grams
 from pipeline.mixing.mix import Candidate
@@ -16,7 +17,6 @@ from pipeline.publishing.publisher import Partitions
 from pipeline.records import Conversation, MaskedRow, Prompt, Reject, RenderedRow
 from pipeline.rendering import load_renderer, render
 from pipeline.scrubbing import scrub
-from pipeline.sources import version_of
 from pipeline.staleness import Reason, Stale, chain, code_versions
 from pipeline.targets import Project
 
@@ -123,7 +123,7 @@ WHOLE = "whole"
 def mixture_version(project: Project, name: str) -> str:
     """The code version of a mixture."""
     mixture = project.settings.mixtures[name]
-    code = version_of(*ENTRIES, without=("pipeline.targets", "renderers"))
+    code = code_of(project, *ENTRIES, without=("pipeline.targets", "renderers"))
     return chain(code, repr(mixture), code_versions(project)[f"masked/{mixture.target}"])
 
 

@@ -70,7 +70,7 @@ def fingerprint(project: Project, name: str) -> Behaviour:
     return found
 
 
-def remember(place: Path, value: msgspec.Struct) -> None:
+def remember(place: Path, value: msgspec.Struct | str) -> None:
     """A small file, there once it is whole: several processes may write it, all of them the same."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f"{place.name}-{os.getpid()}")

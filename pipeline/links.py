@@ -4,13 +4,14 @@ A stage's code is what its entry points reach (`sources`); settings are the valu
 what it writes (`fingerprint`). The link of what costs money is a number in `PAID`, changed by hand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from hashlib import blake2b
 
 import msgspec
 
-from pipeline.fingerprint import fingerprint
+from pipeline.fingerprint import fingerprint, remember
 from pipeline.scrubbing.secrets import rules_version
-from pipeline.sources import version_of
+from pipeline.sources import digest, version_of
 from pipeline.targets import Project, Target
 
 PAID = {"prompts": "2", "traces": "2"}
@@ -23,6 +24,8 @@ ENTRIES: Mapping[str, tuple[str, ...]] = {
     "publication": ("pipeline.publishing.publish:publish",),
 }
 """Where the code of each stage begins."""
+CODE = ".code"
+"""Folder of what was found out about these sources, beside the partitions."""
 LINKED = ("pipeline.targets",)
 """Code that is not looked into: what is read of the settings is a link by its value."""
 
@@ -51,10 +54,10 @@ def links_of(asset: str, project: Project) -> Links:
     settings = project.settings
     if stage == "rendered":
         made = fingerprint(project, name)
-        code = version_of(*ENTRIES[stage], without=(*LINKED, "renderers"))
+        code = code_of(project, *ENTRIES[stage], without=(*LINKED, "renderers"))
         own = {"history": project.targets[name].history, "template": made.template, "tokenizer": made.tokenizer}
         return Links({**own, "libraries": made.libraries, "code": code}, made.renderer, made.told)
-    own = {"code": version_of(*ENTRIES[stage], without=LINKED)}
+    own = {"code": code_of(project, *ENTRIES[stage], without=LINKED)}
     if stage == "conversations":
         own |= {"scrub": settings.scrub.model_dump_json(), "scrubbing rules": rules_version()}
     elif stage == "masked":
@@ -62,6 +65,18 @@ def links_of(asset: str, project: Project) -> Links:
     elif stage == "publication":
         own |= {"publish": settings.publish.model_dump_json()}
     return Links(own)
+
+
+def code_of(project: Project, *entries: str, without: Collection[str]) -> str:
+    """`version_of`, remembered in the project: a second for all stages, which each load of the graph would take."""
+    key = blake2b(repr((digest(), entries, sorted(without))).encode(), digest_size=16).hexdigest()
+    remembered = project.notes / CODE / key
+    if remembered.exists():
+        return msgspec.json.decode(remembered.read_bytes(), type=str)
+    version = version_of(*entries, without=without)
+    if project.folder.is_dir():
+        remember(remembered, version)
+    return version
 
 
 def _masking(target: Target) -> dict[str, str]:

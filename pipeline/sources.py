@@ -6,6 +6,7 @@ anything that is reached is another version. Methods keep their names: who calls
 """
 
 import ast
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from pathlib import Path
 Name = tuple[str, str]
 """A module, and a definition in it; `*` is all of it."""
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("pipeline", "renderers")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -52,6 +54,17 @@ def version_of(*entries: str, without: Collection[str] = ()) -> str:
 
 
 @cache
+def digest() -> str:
+    """Of all that a version can depend on: our sources as they are, and the Python that reads them."""
+    told = blake2b(repr(sys.version_info).encode(), digest_size=16)
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            told.update(f"\n{path.relative_to(ROOT)}\n{path.stat().st_size}\n".encode())
+            told.update(path.read_bytes())
+    return told.hexdigest()
+
+
+@cache
 def defined(module: str, name: str) -> Definition:
     """A definition of one of our modules."""
     known = _module(module)
@@ -84,7 +97,7 @@ def _target(name: Name) -> Name:
 def _file(module: str) -> Path | None:
     """The file of one of our modules."""
     place = ROOT.joinpath(*module.split("."))
-    if module.partition(".")[0] not in ("pipeline", "renderers"):
+    if module.partition(".")[0] not in PACKAGES:
         return None
     return next((path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()), None)
 

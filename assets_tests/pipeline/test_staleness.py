@@ -141,7 +141,7 @@ def test_rows_that_were_made_anew_upstream_are_a_reason(made: Project, store: St
 
 
 def test_no_change_of_code_makes_paid_work_stale(made: Project, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(links, "version_of", lambda *entries, without=(): "another")
+    monkeypatch.setattr(links, "code_of", lambda project, *entries, without=(): "another")
     assert assets(made, Store(made.data)) == AFTER_TRACES
 
 
@@ -158,6 +158,14 @@ def test_a_template_that_writes_otherwise_is_another_behaviour(own_model: Projec
     template.write_text(template.read_text() + "\n\nmore")
     assert fingerprint(own_model, "chatml") != before
     assert fingerprint(own_model, "qwen3") == others
+
+
+def test_a_version_of_code_is_remembered_until_a_source_changes(made: Project, monkeypatch: pytest.MonkeyPatch):
+    before = code_versions(made)
+    monkeypatch.setattr(links, "version_of", lambda *entries, without: "another")
+    assert code_versions(made) == before
+    monkeypatch.setattr(links, "digest", lambda: "of other sources")
+    assert {name for name, told in code_versions(made).items() if told != before[name]} == set(AFTER_TRACES)
 
 
 def test_a_fingerprint_is_remembered_until_something_changes(own_model: Project, monkeypatch: pytest.MonkeyPatch):

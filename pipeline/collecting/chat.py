@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import openai
 
 from pipeline.collecting.agent import Api, Line, Site, World
 from pipeline.collecting.runs import Clock, cut_short, trace_of, with_status
@@ -25,6 +24,8 @@ class Chat:
     paid = True
 
     def run(self, prompt: Prompt, world: World, site: Site | None) -> Iterator[Trace]:
+        import openai  # half a second, which the graph need not wait for
+
         assert site is not None
         api = APIS[site.api]
         _check(prompt, site.api)
@@ -51,6 +52,8 @@ def _check(prompt: Prompt, api: Api) -> None:
 
 def _talk(api: "Spoken", prompt: Prompt, line: Line, clock: Clock) -> tuple[list[Json], Exception | None]:
     """What was answered to each prompt, until one gets no whole answer."""
+    import openai
+
     client = openai.OpenAI(base_url=line.url, api_key="none", max_retries=0)  # the recorder tries again
     history, said = list[Any](api.first(prompt)), list[Json]()
     for asked in (prompt.prompt, *prompt.follow_up_prompts):

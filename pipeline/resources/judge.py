@@ -6,8 +6,6 @@ import threading
 from hashlib import blake2b
 from pathlib import Path
 
-import openai
-
 from pipeline.collecting.spending import price_of
 from pipeline.errors import SamplingError, SettingsError
 from pipeline.mixtures import Judge
@@ -37,6 +35,8 @@ class ChatJudge:
             raise SettingsError(
                 f"curate.judge: nobody tells a price of {judge.model}: set provider, or max_calls alone"
             )
+        import openai  # half a second, which the graph need not wait for
+
         self.lock = threading.Lock()
         self.http = openai.OpenAI(base_url=judge.base_url, api_key=key, max_retries=3)
 
@@ -73,6 +73,8 @@ class ChatJudge:
 
     def _ask(self, asked: str, said: str, most: float) -> str:
         """The answer. What it cost less than was set aside is there again."""
+        import openai
+
         try:
             told = self.http.chat.completions.create(
                 model=self.judge.model,

@@ -4,15 +4,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.collecting.agent import Api, Box, Journal, Line
 from pipeline.collecting.collect import Progress, silent
 from pipeline.records import Prompt
 from pipeline.resources.boxes import Host, check_out, scratch, sweep
-from pipeline.resources.containers import Containers
 from pipeline.resources.recorder import Recorder
 from pipeline.settings import Collection
+
+if TYPE_CHECKING:
+    from pipeline.resources.containers import Containers
 
 
 class Sites:
@@ -44,10 +47,15 @@ class OpenSite:
 
     def __init__(self, collection: Collection, recorder: Recorder, folder: Path, sockets: Path):
         self.recorder, self.folder, self.github = recorder, folder, collection.github
-        docker = collection.sandbox.kind == "docker"
-        self.sandbox = Containers(collection.sandbox, folder, sockets) if docker else Host()
+        self.docker = collection.sandbox.kind == "docker"
+        self.sandbox = self._containers(collection, sockets) if self.docker else Host()
         self.api: Api = collection.endpoint.api
         self.line = recorder.line
+
+    def _containers(self, collection: Collection, sockets: Path) -> "Containers":
+        from pipeline.resources.containers import Containers  # Docker's client, which the graph need not wait for
+
+        return Containers(collection.sandbox, self.folder, sockets)
 
     @property
     def out_of_budget(self) -> bool:
@@ -66,7 +74,7 @@ class OpenSite:
             (place / name).mkdir(parents=True)
         repo, work = prompt.github_repo, place / "work"
         commit = check_out(repo, prompt.ref, work, host=self.github) if repo else None
-        with self.sandbox.box(place, path if isinstance(self.sandbox, Containers) else line.url) as box:
+        with self.sandbox.box(place, path if self.docker else line.url) as box:
             box.commit = commit
             try:
                 yield box
