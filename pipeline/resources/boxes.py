@@ -111,8 +111,8 @@ def check_out(repo: str, ref: str | None, work: Path, *, host: str) -> str:
 
 
 @dataclass
-class HostBox:
-    """A `collecting.agent.Box` that shuts nothing in: a process with a home of its own."""
+class Folders:
+    """What every `collecting.agent.Box` has."""
 
     place: Path
     url: str
@@ -125,6 +125,10 @@ class HostBox:
     @property
     def work(self) -> Path:
         return self.place / "work"
+
+
+class HostBox(Folders):
+    """A `collecting.agent.Box` that shuts nothing in: a process with a home of its own."""
 
     def inside(self, path: Path) -> str:
         return str(path)

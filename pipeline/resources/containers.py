@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from signal import Signals
@@ -20,7 +20,7 @@ from docker.types import Mount
 
 from pipeline.collecting.agent import Ended
 from pipeline.errors import SettingsError, TraceError
-from pipeline.resources.boxes import GRACE, TAIL, ownerless
+from pipeline.resources.boxes import GRACE, TAIL, Folders, ownerless
 from pipeline.settings import Sandbox
 
 LABEL = "tracemill.scratch"
@@ -32,23 +32,11 @@ TURN = 'echo $$ > /tmp/.turn; exec "$@"'
 STOP = 'kill -s "$0" "$(cat /tmp/.turn)"'
 
 
-@dataclass
-class ContainerBox:
+@dataclass(kw_only=True)
+class ContainerBox(Folders):
     """A `collecting.agent.Box`."""
 
-    place: Path
-    url: str
     container: Any
-    commit: str | None = None
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def home(self) -> Path:
-        return self.place / "home"
-
-    @property
-    def work(self) -> Path:
-        return self.place / "work"
 
     def inside(self, path: Path) -> str:
         told = path.relative_to(self.home)
@@ -136,7 +124,7 @@ class Containers:
                 "no_container", f"agent: {error.explanation}; mend the engine, then run it again"
             ) from error
         try:
-            yield ContainerBox(place, f"http://127.0.0.1:{PORT}{line}", container)
+            yield ContainerBox(place, f"http://127.0.0.1:{PORT}{line}", container=container)
         finally:
             with suppress(NotFound):
                 container.remove(force=True)
