@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from pipeline.collecting.codex import CONFIG
+
 INSTRUCTIONS = """\
 You are a coding agent. You work in a git repository on the user's machine, with the tools you are given.
 Look before you change anything, change only what the task needs, and run the tests when there are any.
@@ -21,6 +23,8 @@ MODEL = "scripted-model"
 CODE_MODEL = "scripted-code-model"
 """The model that Codex offers one tool, which runs JavaScript."""
 WINDOW = 32_000
+PATIENCE = 60_000
+"""Milliseconds that Codex waits for a word."""
 
 
 class Agent(Protocol):
@@ -87,46 +91,21 @@ class Codex:
         return cls(next(install(cache, cls.PACKAGE).glob("@openai/codex-*/vendor/*/bin/codex")), home)
 
     def environment(self) -> dict[str, str]:
-        return {"CODEX_HOME": str(self.home), "SCRIPTED_KEY": "none"}
+        return {"CODEX_HOME": str(self.home), "TRACEMILL_LINE": "none"}
 
     def configure(self, url: str, *, compact_above: int) -> None:
         (self.home / "models.json").write_text(json.dumps({"models": [_model(MODEL), _model(CODE_MODEL)]}))
         limit = f"model_auto_compact_token_limit = {compact_above}\n" if compact_above else ""
-        (self.home / "config.toml").write_text(limit + CODEX_CONFIG.format(home=self.home, url=url))
+        told = f'model_provider = "tracemill"\nmodel_catalog_json = "{self.home}/models.json"\n{limit}'
+        (self.home / "config.toml").write_text(told + CONFIG.format(url=url, patience=PATIENCE))
 
     def command(self, prompt: str, *, model: str, resume: bool) -> list[str]:
-        return [str(self.binary), "exec", *(["resume", "--last"] if resume else []), "--json", "-m", model, prompt]
+        bare = [word for name in ("goals", "multi_agent") for word in ("--disable", name)]
+        resumed = ["resume", "--last"] if resume else []
+        return [str(self.binary), "exec", *bare, *resumed, "--json", "-m", model, prompt]
 
     def sessions(self) -> list[Path]:
         return sorted(self.home.glob("sessions/**/*.jsonl"))
-
-
-CODEX_CONFIG = """\
-model_provider = "scripted"
-model_catalog_json = "{home}/models.json"
-approval_policy = "never"
-sandbox_mode = "danger-full-access"
-check_for_update_on_startup = false
-web_search = "disabled"
-analytics = {{ enabled = false }}
-history = {{ persistence = "none" }}
-skills = {{ bundled = {{ enabled = false }} }}
-
-[features]
-plugins = false
-apps = false
-goals = false
-multi_agent = false
-unbounded_connection_retries = false
-
-[model_providers.scripted]
-name = "scripted"
-base_url = "{url}"
-wire_api = "responses"
-env_key = "SCRIPTED_KEY"
-request_max_retries = 0
-stream_max_retries = 0
-"""
 
 
 def _model(slug: str) -> dict[str, object]:
