@@ -29,6 +29,7 @@ settings.load_profile("the same everywhere")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write goldens again: the git diff is the review")
     parser.addoption("--examples", type=int, default=25, help="generated cases a family, where a law is asked of many")
+    parser.addoption("--host", action="store_true", help="run agents on this machine itself, engine or not")
 
 
 @pytest.fixture(scope="session")

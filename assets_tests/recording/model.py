@@ -1,7 +1,7 @@
 """A scripted model: says what a script says, in order, to whoever asks over HTTP.
 
-`ScriptedModel(replies)` serves OpenAI's Responses and Chat Completions, as JSON or as server-sent events, on a port of
-the loopback: one reply a request, whichever of the two is asked. What was asked is kept in `requests`: what an agent
+`ScriptedModel(replies)` serves OpenAI's Responses and Chat Completions and Anthropic's Messages, as JSON or as
+server-sent events, on a port of the loopback: one reply a request, whichever of the three is asked. What was asked is kept in `requests`: what an agent
 really sent, and `headers`. Instead of replies in a row, a function may choose one for each request.
 
     with ScriptedModel((Reply(text="Hello."),)) as model:
@@ -93,23 +93,21 @@ def _handler(model: ScriptedModel) -> type[BaseHTTPRequestHandler]:
             """Nothing on the terminal."""
 
         def do_POST(self) -> None:
-            apis = {"/v1/responses": responses, "/v1/chat/completions": chat}
+            api = APIS.get(self.path.partition("?")[0])
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            answered = model.answer(request, self.headers) if self.path in apis else None
-            if answered is None:
+            answered = model.answer(request, self.headers) if api else None
+            if api is None or answered is None:
                 self.send_error(HTTPStatus.GONE, "the script is at its end")
                 return
             asked, reply = answered
             time.sleep(reply.delay)
-            events = (
-                list(apis[self.path](reply, asked, request["model"])) if reply.status < HTTPStatus.BAD_REQUEST else []
-            )
+            events = list(api(reply, asked, request["model"])) if reply.status < HTTPStatus.BAD_REQUEST else []
             if request.get("stream") and events:
                 self.stream(events[: len(events) // 2] if reply.broken else events)
-                if self.path.endswith("completions") and not reply.broken:
+                if api is chat and not reply.broken:
                     self.wfile.write(b"data: [DONE]\n\n")
             elif events:
-                self.tell(reply, events[-1]["response"] if "response" in events[-1] else whole(events))
+                self.tell(reply, whole(events))
             else:
                 self.tell(reply, {"error": {"message": "scripted", "type": "scripted", "code": None}})
             model.said(asked)
@@ -153,8 +151,14 @@ def chat(reply: Reply, asked: int, model: str) -> Iterator[Event]:
     yield {**head, "choices": [], "usage": usage}
 
 
-def whole(chunks: Sequence[Event]) -> Event:
-    """What chunks tell, as Chat Completions say it at once."""
+def whole(events: Sequence[Event]) -> Event:
+    """What a stream tells, as its API says it at once."""
+    if "response" in events[-1]:
+        return events[-1]["response"]
+    return _message(events) if events[-1].get("type") == "message_stop" else _completion(events)
+
+
+def _completion(chunks: Sequence[Event]) -> Event:
     message: dict[str, Any] = {"role": "assistant", "content": None}
     calls: dict[int, dict[str, Any]] = {}
     for choice in (choice for chunk in chunks for choice in chunk["choices"]):
@@ -189,6 +193,49 @@ def responses(reply: Reply, asked: int, model: str) -> Iterator[Event]:
     usage = {"input_tokens": told, "output_tokens": said, "total_tokens": told + said}
     end = {**whole, "status": status, "incomplete_details": why, "output": items, "usage": usage}
     yield {"type": f"response.{status}", "response": end}
+
+
+def messages(reply: Reply, asked: int, model: str) -> Iterator[Event]:
+    """The reply as the Messages API streams it: a block after the other, each in pieces."""
+    head = {"id": f"msg_{asked}", "type": "message", "role": "assistant", "model": model, "content": []}
+    usage = {"input_tokens": reply.tokens, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    told = {**head, "stop_reason": None, "stop_sequence": None, "usage": {**usage, "output_tokens": 1}}
+    yield {"type": "message_start", "message": told}
+    for index, (block, deltas) in enumerate(_blocks(reply, asked)):
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        yield from ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
+        yield {"type": "content_block_stop", "index": index}
+    stop = "max_tokens" if reply.cut else "tool_use" if reply.calls else "end_turn"
+    ended = {"stop_reason": stop, "stop_sequence": None}
+    yield {"type": "message_delta", "delta": ended, "usage": {**usage, "output_tokens": _tokens(reply)}}
+    yield {"type": "message_stop"}
+
+
+def _blocks(reply: Reply, asked: int) -> Iterator[tuple[Event, list[Event]]]:
+    if reply.reasoning:
+        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(reply.reasoning)]
+        signed = {"type": "signature_delta", "signature": f"signature-{asked}"}
+        yield {"type": "thinking", "thinking": "", "signature": ""}, [*deltas, signed]
+    if reply.text:
+        yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in _pieces(reply.text)]
+    for index, (name, arguments) in enumerate(_calls(reply)):
+        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in _pieces(_json(arguments))]
+        yield {"type": "tool_use", "id": f"toolu_{asked}_{index}", "name": name, "input": {}}, deltas
+
+
+def _message(events: Sequence[Event]) -> Event:
+    blocks: list[dict[str, Any]] = []
+    for event in events:
+        if event["type"] == "content_block_start":
+            blocks.append(dict(event["content_block"]))
+        elif event["type"] == "content_block_delta":
+            for field, value in event["delta"].items():
+                if field != "type":
+                    blocks[-1][field] = blocks[-1].get(field, "") + value
+    for block in blocks:
+        if block["type"] == "tool_use":
+            block["input"] = json.loads(block.pop("partial_json", "{}"))
+    return {**events[0]["message"], "content": blocks, **events[-2]["delta"], "usage": events[-2]["usage"]}
 
 
 def _items(reply: Reply, asked: int) -> Iterator[dict[str, Any]]:
@@ -226,3 +273,10 @@ def _tokens(reply: Reply) -> int:
     """About as many as a tokenizer would count."""
     said = [reply.reasoning, reply.text, *(_json(arguments) for _, arguments in _calls(reply))]
     return 1 + sum(map(len, said)) // 4
+
+
+APIS: Mapping[str, Callable[[Reply, int, str], Iterator[Event]]] = {
+    "/v1/responses": responses,
+    "/v1/chat/completions": chat,
+    "/v1/messages": messages,
+}

@@ -104,12 +104,14 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """Containers of the image that deploy/sandbox.Dockerfile makes; without an engine, this machine, said loudly."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "agents.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
+            if request.config.getoption("--host"):
+                raise OSError("--host is asked for")
             found = Place("docker", built_image())
         except (docker.errors.DockerException, subprocess.SubprocessError, OSError) as error:
             warnings.warn(f"no container can be had ({error}): the agents run on this machine itself", stacklevel=1)
