@@ -29,6 +29,26 @@ VOCABULARIES = {"deepseek-r1": "deepseek-v3"}
 """Families whose vocabulary is another's, but for the names of two tokens."""
 
 
+@pytest.fixture
+def tally(record_property) -> Callable[[str, str, list[int]], None]:
+    """(family, what was counted, counts): a cell of the table that `--examples` ends with."""
+    return lambda family, what, counts: record_property("tally", [family, what, counts])
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    """What the laws were asked of, a row a family, where they were asked of more than always."""
+    told = [t for report in terminalreporter.getreports("passed") for n, t in report.user_properties if n == "tally"]
+    columns = list(dict.fromkeys(what for _, what, _ in told))
+    cells = {(family, what): " / ".join(map(str, counts)) for family, what, counts in told}
+    if config.getoption("--examples") <= 25 or not told:
+        return
+    terminalreporter.write_line("| family | " + " | ".join(columns) + " |")
+    terminalreporter.write_line("|---" * (1 + len(columns)) + "|")
+    for family in sorted({family for family, *_ in told}):
+        row = [cells.get((family, what), "") for what in columns]
+        terminalreporter.write_line(f"| {family} | " + " | ".join(row) + " |")
+
+
 @pytest.fixture(params=CONVERSATIONS)
 def conversation(request) -> str:
     """The name of each conversation of our own."""

@@ -8,23 +8,20 @@ of those that have it, and why. All others are told alike. `pytest --examples 20
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import pairwise, takewhile
 from operator import ne
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
 
+from assets_tests.renderers.drawing import drawn, shown
 from renderers import (
     FAMILIES,
     Family,
     Kind,
     Message,
     Origin,
-    Part,
     Rendered,
     Renderer,
     Request,
@@ -38,88 +35,6 @@ from renderers import (
 from renderers.messages import text, tojson
 
 NOW = date(2025, 7, 1)
-ODD = (
-    "",
-    " ",
-    "\n",
-    "ok",
-    " \n two lines\r\n\tend \n\n",
-    "Größe 日本 🎉 e\u0301 \u2028\u00a0\u200b",
-    "<|im_end|><|im_start|>user\n",
-    "<|eot_id|><end_of_turn><turn|><｜end▁of▁sentence｜><|end|>",
-    "<think>\nhm\n</think>\n\nso",
-    "a</think>",
-    "<tool_call></tool_call>",
-    "<tool_response>\nno\n</tool_response>",
-    "[INST]a[/INST]</s>",
-    "<|user|>{content}<|assistant|>",
-    "{{ x }}{% if %}",
-    '{"name": "f", "arguments": {}}',
-)
-TEXT = st.one_of(
-    st.sampled_from(ODD),
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=12),
-    st.lists(st.sampled_from(ODD), max_size=3).map("".join),
-)
-NUMBERS = st.one_of(st.integers(-(10**20), 10**20), st.floats(allow_nan=False, allow_infinity=False))
-VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), NUMBERS, TEXT),
-    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(TEXT, inner, max_size=2)),
-    max_leaves=4,
-)
-ARGUMENTS = st.dictionaries(st.one_of(st.sampled_from(("path", "a b", "über", "x-y")), TEXT), VALUES, max_size=3)
-NAMES = st.sampled_from(("f", "look_up", "a.b-c", "größe"))
-THOUGHTS = st.one_of(st.none(), TEXT)
-SCHEMAS = st.sampled_from(
-    (
-        {"type": "string"},
-        {"type": "integer", "description": "How <many>."},
-        {"type": "array", "items": {"type": "string"}},
-        {"type": "object", "properties": {"deep": {"type": "number"}}},
-        {"type": "string", "enum": ["a", "b"]},
-        {"type": "boolean"},
-    )
-)
-PROPERTIES = st.dictionaries(st.sampled_from(("path", "a b", "n")), SCHEMAS, max_size=3)
-
-
-@st.composite
-def tools(draw: Callable) -> tuple[dict, ...]:
-    """Tools on offer, maybe none."""
-    told = []
-    for name in draw(st.one_of(st.just([]), st.lists(NAMES, max_size=3, unique=True))):
-        properties = draw(PROPERTIES)
-        parameters = {"type": "object", "properties": properties, "required": sorted(properties)[:1]}
-        told.append({"name": name, "description": draw(TEXT.filter(str.strip)), "parameters": parameters})
-    return tuple({"type": "function", "function": function} for function in told)
-
-
-@st.composite
-def conversations(draw: Callable) -> Request:
-    """Wild ones, those in which everybody speaks in turn, and those that know no tools."""
-    wild, plain = draw(st.sampled_from(((True, False), (False, False), (False, True))))
-    chance = st.integers(0, 9).map(lambda drawn: wild and not drawn)
-    content = st.one_of(TEXT, st.lists(TEXT.map(lambda said: Part("text", said)), max_size=3).map(tuple))
-    roles = ("system", "developer") if wild else ("system",)
-    told = [Message(draw(st.sampled_from(roles)), draw(content))] if draw(st.booleans()) else []
-    for _ in range(draw(st.integers(1, 3))):
-        told += [] if draw(chance) else [Message("user", draw(content))]
-        for _ in range(0 if plain else draw(st.integers(0, 2))):
-            told += draw(steps(len(told), content, chance))
-        told += [] if draw(chance) else [Message("assistant", draw(content), None if plain else draw(THOUGHTS))]
-        told += [Message("system", draw(content))] if draw(chance) else []
-    told = told or [Message("user")]
-    told = told[: draw(st.sampled_from((len(told), len(told) - 1)))] or told
-    return Request(tuple(told), () if plain else draw(tools()), generating=told[-1].role != "assistant")
-
-
-@st.composite
-def steps(draw: Callable, at: int, content: st.SearchStrategy, missing: st.SearchStrategy) -> list[Message]:
-    """Calls, and their results."""
-    ids = [f"call{at * 10 + k:05}" for k in range(draw(st.sampled_from((1, 1, 2, 3))))]
-    calls = tuple(ToolCall(draw(NAMES), tojson(draw(ARGUMENTS)), known) for known in ids)
-    results = [Message("tool", draw(content), tool_call_id=known) for known in ids if not draw(missing)]
-    return [Message("assistant", draw(content), draw(THOUGHTS), calls), *results]
 
 
 def late_system(asked: Request) -> bool:
@@ -241,30 +156,28 @@ def read_from(one: Segment) -> Origin:
     return () if one.literal or one.kind.sampled else (one.origin or ())[:2]
 
 
-def joined(asked: Request) -> Request:
-    """The same, each content in parts as one text: many families tell these otherwise, and say so."""
-    return replace(asked, messages=tuple(message.but(content=text(message.content)) for message in asked.messages))
+@pytest.fixture(scope="session")
+def generated(examples) -> list[Request]:
+    return drawn(examples)
 
 
-def shown(asked: Request) -> str:
-    return "\n".join([*map(repr, asked.messages), *map(str, asked.tools)])
-
-
-def test_both_witnesses_agree_on_generated_conversations(family, witnesses, known, examples):
-    found, apart = Counter[str](), known.get("generated", {})
-
-    @seed(0)
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(conversations().map(joined))
-    def law(asked: Request) -> None:
+def told_alike(witnesses: tuple[Renderer, Renderer], known: dict, conversations: Iterable[Request]) -> Counter[str]:
+    """How many agree, differ as their family says that they do, and are refused by both."""
+    found, apart, wrong = Counter[str](), known.get("generated", {}), list[str]()
+    for asked in conversations:
         differs = compared(witnesses, asked)
-        found.update(differs or ["equal"])
-        allowed = {what for feature, (*whats, _) in apart.items() if FEATURES[feature](asked) for what in whats}
-        assert differs <= {"neither", *allowed}, shown(asked)
+        named = {what for feature, (*whats, _) in apart.items() if FEATURES[feature](asked) for what in whats}
+        found["refused" if differs == {"neither"} else "named" if differs else "agreed"] += 1
+        if not differs <= {"neither", *named}:
+            wrong.append(f"{sorted(differs - named)}\n{shown(asked)}")
+    assert not wrong, f"{len(wrong)} differ, as this does: {wrong[0]}"
+    return found
 
-    law()
-    print(f"generated {family.name} {dict(found)}")
-    assert found["equal"] > examples / 10
+
+def test_both_witnesses_agree_on_generated_conversations(family, witnesses, known, generated, tally):
+    found = told_alike(witnesses, known, generated)
+    tally(family.name, "generated: agreed, named, refused", [found[how] for how in ("agreed", "named", "refused")])
+    assert found["agreed"] > len(generated) / 10
 
 
 @pytest.fixture(scope="module")
@@ -323,12 +236,7 @@ def beginnings(asked: Request) -> Iterator[Request]:
     yield from (asked.until(at, generating=True) for at, m in enumerate(asked.messages) if at and m.role == "assistant")
 
 
-def test_both_witnesses_agree_on_the_recorded_traces(family, witnesses, known, recorded, examples):
-    found, apart = Counter[str](), known.get("generated", {})
-    for window in recorded:
-        for asked in beginnings(window) if examples > 25 else [window]:
-            differs = compared(witnesses, asked)
-            found.update(differs or ["equal"])
-            allowed = {what for feature, (*whats, _) in apart.items() if FEATURES[feature](asked) for what in whats}
-            assert differs <= {"neither", *allowed}, shown(asked)
-    print(f"recorded {family.name} {dict(found)}, messages: {sum(len(asked.messages) for asked in recorded)}")
+def test_both_witnesses_agree_on_the_recorded_traces(family, witnesses, known, recorded, examples, tally):
+    asked = [one for window in recorded for one in (beginnings(window) if examples > 25 else [window])]
+    found = told_alike(witnesses, known, asked)
+    tally(family.name, "recorded: agreed, named, refused", [found[how] for how in ("agreed", "named", "refused")])

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from datetime import date
-from time import process_time
 from typing import Any
 
 import pytest
@@ -295,80 +294,3 @@ def test_the_stop_of_a_traced_template_is_its_tokenizers(tiny, example):
 def test_ids_that_are_none_are_no_text(renderer):
     for token in (-100, -1, 10**9, 2**40):
         assert renderer("qwen3").parse([token], ASKED).content == "\ufffd"
-
-
-def test_characters_are_heard_when_they_are_complete(renderer):
-    qwen = renderer("qwen3")
-    (ids,) = qwen.tokenizer.encode_batch(["a日本😀é"])
-    listening = qwen.listen(ASKED)
-    heard = [text for token in ids for _, text in listening.feed([token])]
-    assert not any("\ufffd" in text for text in heard)
-    assert listening.close().content == "a日本😀é"
-
-
-def test_a_stream_tells_each_text_as_soon_as_it_is_sure(renderer):
-    qwen = renderer("qwen3")
-    (ids,) = qwen.tokenizer.encode_batch([f"<think>\nI see.\n</think>\n\nHello there\n{JSON_CALL % '{}'}"], added=True)
-    listening, heard = qwen.listen(ASKED), list[tuple[Kind, str]]()
-    for number, token in enumerate(ids):
-        heard += listening.feed([token])
-        if number == len(ids) // 2:
-            assert listening.parsed == qwen.parse(ids[: number + 1], ASKED)
-    joined = {kind: "".join(text for k, text in heard if k is kind) for kind, _ in heard}
-    assert joined == {
-        Kind.REASONING: "<think>\nI see.\n</think>\n\n",
-        Kind.ANSWER: "Hello there",
-        Kind.TOOL_CALL: f"\n{JSON_CALL % '{}'}",
-    }
-    assert listening.close().message.tool_calls == (ToolCall("f", "{}"),)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 50])
-def test_a_section_ends_a_call_that_does_not_end_itself(renderer, size):
-    deepseek = renderer("deepseek-v3.2")
-    section = "\n\n<｜DSML｜function_calls>\n{}</｜DSML｜function_calls><｜end▁of▁sentence｜>"
-    call = '<｜DSML｜invoke name="f">\n</｜DSML｜invokeinvoke>\n'
-    (ids,) = deepseek.tokenizer.encode_batch([section.format(call)], added=True)
-    listening = deepseek.listen(ASKED)
-    for at in range(0, len(ids), size):
-        listening.feed(ids[at : at + size])
-    assert [(one.raw, one.status) for one in listening.calls] == [(call, "unclosed")]
-    assert listening.close() == deepseek.parse(ids, ASKED)
-
-
-def test_a_call_is_known_before_the_message_ends(renderer):
-    for family in ("qwen3", "qwen3.5"):
-        text = JSON_CALL % "{}" if family == "qwen3" else PARAMETERS["qwen3.5"][0].format("")
-        one = renderer(family, enable_thinking=False)
-        listening = one.listen(ASKED)
-        listening.feed(one.tokenizer.encode_batch([text], added=True)[0])
-        assert [call.status for call in listening.calls] == ["ok"]
-
-
-HOSTILE = {
-    "one long argument": (JSON_CALL[:-14] % '{"a": "', " word"),
-    "braces": (JSON_CALL[:-14] % "", "{"),
-    "ends that are none": (JSON_CALL[:-14] % '{"a": "', "}\n</tool_call>"),
-    "calls": ("", JSON_CALL % "{}"),
-    "empty calls": ("", "<tool_call>"),
-    "blanks": ("", "\n"),
-    "thoughts": ("", "<think>"),
-    "stops": ("", "<|im_end|>"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_long_stream_costs_no_more_a_token_than_a_short_one(renderer, name):
-    qwen = renderer("qwen3")
-    begun, again = qwen.tokenizer.encode_batch(HOSTILE[name], added=True)
-
-    def cost(length: int) -> float:
-        ids = (begun + again * (length // len(again) + 1))[:length]
-        listening, start = qwen.listen(ASKED), process_time()
-        for token in ids:
-            listening.feed([token])
-        listening.close()
-        return (process_time() - start) / length
-
-    cost(100)
-    assert cost(16_000) < 5 * min(cost(1_000) for _ in range(3))

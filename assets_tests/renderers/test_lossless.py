@@ -72,26 +72,27 @@ def spelled(family, vocabulary) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def completions(renderer, spelled, examples) -> list[tuple[Message, Request, list[int]]]:
-    """Generated messages that the family can tell and train, each with its conversation and the ids a model writes."""
-    draw, found = random.Random(0), []
+    """Different messages that the family can tell and train, each with its conversation and the ids a model writes."""
+    draw, found = random.Random(0), dict[str, tuple[Message, Request, list[int]]]()
     for number in range(20 * examples):
         message, request = said(draw, spelled), Request(CONTEXTS[number % 2], TOOLS)
-        if ids := written(renderer, request, message):
-            found.append((message, request, ids))
+        told = f"{number % 2} {message}"
+        if told not in found and (ids := written(renderer, request, message)):
+            found[told] = message, request, ids
         if len(found) == examples:
             break
     assert len(found) > examples / 20, "this family can tell none of these"
-    return found
+    return list(found.values())
 
 
 def said(draw: random.Random, texts: tuple[str, ...]) -> Message:
     """A message of the assistant's."""
     calls = tuple(
         ToolCall(draw.choice("fg"), json.dumps(arguments(draw, texts), ensure_ascii=draw.random() < 0.5), "a" * 9)
-        for _ in range(draw.choice((0, 0, 1, 1, 2, 3)))
+        for _ in range(draw.choice(COUNTS))
     )
     reasoning = "".join(draw.choices(texts, k=2)) if draw.random() < 0.5 else None
-    return Message("assistant", "".join(draw.choices(texts, k=draw.randrange(3))), reasoning, calls)
+    return Message("assistant", "".join(draw.choices(texts, k=draw.randrange(4))), reasoning, calls)
 
 
 def arguments(draw: random.Random, texts: tuple[str, ...]) -> dict[str, object]:
@@ -123,7 +124,7 @@ def written(renderer: Renderer, request: Request, message: Message) -> list[int]
     return []
 
 
-def test_generated_messages_are_read_back_field_by_field(renderer, completions):
+def test_generated_messages_are_read_back_field_by_field(renderer, completions, tally):
     template = renderer.witness.template
     for message, request, ids in completions:
         parsed = renderer.parse(ids, request)
@@ -138,6 +139,7 @@ def test_generated_messages_are_read_back_field_by_field(renderer, completions):
         ]
         assert {call.status for call in parsed.calls} <= {"ok", "ambiguous"}
         check(renderer, parsed, ids)
+    tally(renderer.name, "parsed", [len(completions)])
 
 
 def check(renderer: Renderer, parsed: Parsed, ids: list[int]) -> None:
@@ -166,15 +168,16 @@ def scaffold(renderer: Renderer, text: str) -> bool:
     return any(word.strip().startswith(text.strip()) for word in ("", *words))
 
 
-def test_nothing_of_a_mutated_completion_is_lost(renderer, completions, mutated):
+def test_nothing_of_a_mutated_completion_is_lost(renderer, completions, mutated, tally):
     for _, request, ids in completions:
         changed = mutated(ids)
         parsed = renderer.parse(changed, request)
         check(renderer, parsed, changed)
         assert parsed.exact == (retold(renderer, request, parsed) == changed)
+    tally(renderer.name, "mutated", [len(completions)])
 
 
-def test_a_stream_is_read_as_the_whole_is(renderer, completions, mutated):
+def test_a_stream_is_read_as_the_whole_is(renderer, completions, mutated, tally):
     draw = random.Random(2)
     for number, (_, request, ids) in enumerate(completions):
         said = mutated(ids) if number % 2 else ids
@@ -193,19 +196,21 @@ def test_a_stream_is_read_as_the_whole_is(renderer, completions, mutated):
         whole = {kind: "".join(text for k, text in parsed.pieces if k is kind) for kind in Kind}
         assert all(whole[kind].startswith(told[kind]) for kind in Kind)
         assert not parsed.ended or all(whole[kind].rstrip("\ufffd") == told[kind].rstrip("\ufffd") for kind in Kind)
+    tally(renderer.name, "streamed", [len(completions)])
 
 
-def test_noise_is_read_as_well_as_anything(renderer, spelled, examples):
+def test_noise_is_read_as_well_as_anything(renderer, spelled, examples, tally):
     draw = random.Random(3)
     control = [renderer.tokenizer.control[token] for token in spelled if token in renderer.tokenizer.control]
     top = max(renderer.tokenizer.added.values()) + 2
-    for _ in range(examples):
+    for _ in range(5 * examples):
         ids = [
             draw.choice(control) if draw.random() < 0.3 else draw.randrange(-1, top) for _ in range(draw.randrange(30))
         ]
         parsed = renderer.parse(ids, Request(CONTEXTS[0], TOOLS))
         assert parsed.message.tool_calls == tuple(call.call for call in parsed.calls if call.call)
         assert parsed.ended == any(kind is Kind.STOP for kind, _ in parsed.pieces)
+    tally(renderer.name, "noise", [5 * examples])
 
 
 @pytest.fixture

@@ -1,0 +1,176 @@
+"""Bridges one by one: what is refused, for which reason, and how a turn is closed."""
+
+from datetime import date
+
+import pytest
+
+from renderers import FAMILIES, Message, Renderer, ToolCall
+from renderers.bridging import Bridge
+from renderers.closing import Refusal
+
+TOOLS = tuple(
+    {"type": "function", "function": {"name": name, "description": "Does.", "parameters": {"properties": {}}}}
+    for name in ("f", "look_up")
+)
+ASKED = (Message("user", "Hi"),)
+MORE, RESULT = Message("user", "More"), Message("tool", "12")
+CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+OTHER_TOOLS = ({"type": "function", "function": {"name": "g"}},)
+
+
+@pytest.fixture
+def qwen3(example) -> Renderer:
+    return Renderer(FAMILIES["qwen3"], example)
+
+
+def bridged(renderer: Renderer, completion: str, *new: Message, **given) -> Bridge:
+    (ids,) = renderer.tokenizer.encode_batch([completion], added=True)
+    prompt = renderer.render_ids(given.pop("asked", ASKED), given.pop("offered", None), add_generation_prompt=True)
+    return renderer.bridge(prompt, ids, new, **given)
+
+
+@pytest.mark.parametrize(
+    ("completion", "new", "refusal"),
+    [
+        ("<think>\nhm<|im_end|>", MORE, Refusal.OPEN_REASONING),
+        ("<think>\nhm<|im_end|>", RESULT, Refusal.OPEN_REASONING),
+        ("<think>\nhm\n</think>\n\nHello<|im_end|>", MORE, Refusal.HISTORY),
+        ("Hello<|im_end|>\n", MORE, Refusal.AFTER_CLOSE),
+        ("Hello<|im_end|><|endoftext|>", MORE, Refusal.AFTER_CLOSE),
+        ("Hello<|endoftext|>", MORE, Refusal.OTHER_STOP),
+        ("Hello<|im_start|> there<|im_end|>", MORE, Refusal.UNREADABLE),
+        (CALL[:30], RESULT, Refusal.CALL_CUT),
+        (CALL[:30] + "<|im_end|>", RESULT, Refusal.CALL_CUT),
+        ("", MORE, Refusal.EMPTY_COMPLETION),
+        ("Hello<|im_end|>", Message("assistant", "No, I"), Refusal.ASSISTANT),
+    ],
+)
+def test_what_cannot_be_extended_is_refused_with_a_reason(qwen3, completion, new, refusal):
+    bridge = bridged(qwen3, completion, new)
+    assert (bridge.refusal, bridge.token_ids) == (refusal, None)
+    assert len(bridge.sampled_mask) == 0
+
+
+def test_new_messages_that_are_no_text_or_have_no_words_are_refused(qwen3, vocabulary):
+    assert bridged(qwen3, "Hello<|im_end|>", Message("user", "\ud800")).refusal is Refusal.UNTELLABLE
+    gemma = Renderer(FAMILIES["gemma-3"], vocabulary("gemma-3"))
+    assert bridged(gemma, "Hello<end_of_turn>", RESULT).refusal is Refusal.UNTELLABLE
+
+
+def test_nothing_new_is_nothing_to_extend_by(qwen3):
+    assert bridged(qwen3, "Hello<|im_end|>").refusal is Refusal.NOTHING_NEW
+
+
+def test_tools_are_those_of_the_prompt_or_refused(qwen3):
+    told = {"asked": ASKED, "offered": TOOLS}
+    assert bridged(qwen3, "Hello<|im_end|>", MORE, **told).token_ids
+    assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=TOOLS).token_ids
+    for other in ((), OTHER_TOOLS, TOOLS[:1]):
+        assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=other).refusal is Refusal.TOOLS
+    assert bridged(qwen3, "Hello<|im_end|>", MORE, tools=TOOLS).refusal is Refusal.TOOLS
+
+
+def test_messages_that_the_caller_still_has_are_those_of_the_prompt_or_refused(qwen3):
+    told = {"asked": ASKED, "offered": TOOLS, "messages": ASKED}
+    recalled = bridged(qwen3, "Hello<|im_end|>", MORE, asked=ASKED, offered=TOOLS)
+    for tools in (None, TOOLS):
+        assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=tools) == recalled
+    assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=OTHER_TOOLS).refusal is Refusal.TOOLS
+    silent = Renderer(qwen3.witness, qwen3.tokenizer, {"enable_thinking": False})
+    prompt = qwen3.render_ids(ASKED, add_generation_prompt=True)
+    ids = qwen3.tokenizer.encode_batch(["Hello<|im_end|>"], added=True)[0]
+    assert silent.bridge(prompt, ids, [MORE], messages=ASKED).refusal is Refusal.UNREADABLE
+
+
+def test_sampled_ids_stay_however_they_are_spelled(qwen3):
+    spelled = "<think>\n\n hm </think>\n" + CALL.replace("{}", '{"a":1,  "b":false}') + "\n<|im_end|>"
+    bridge = bridged(qwen3, spelled, RESULT)
+    told = qwen3.tokenizer.decode(bridge.token_ids)
+    assert spelled + "\n<|im_start|>user\n<tool_response>\n12\n</tool_response><|im_end|>\n" in told
+
+
+def test_a_thought_cut_off_is_closed_as_scaffold(qwen3):
+    bridge = bridged(qwen3, "<think>\nI was", RESULT)
+    assert qwen3.tokenizer.decode(bridge.close) == "\n</think>\n\n<|im_end|>"
+    assert bridge.sampled_mask.sum() == len(bridge.completion)
+
+
+def test_reasoning_of_the_prompt_counts_too(qwen3):
+    """The turn itself holds no thought, but an earlier step of it does, which history drops."""
+    step = (*ASKED, Message("assistant", "", "hm", (ToolCall("f", "{}"),)), RESULT)
+    assert bridged(qwen3, "Hello<|im_end|>", MORE, asked=step).refusal is Refusal.HISTORY
+    assert bridged(qwen3, CALL + "<|im_end|>", RESULT, asked=step).token_ids
+
+
+def test_the_seeds_name_gives_ids_or_none(qwen3):
+    prompt = qwen3.render_ids(ASKED, add_generation_prompt=True)
+    (ids,) = qwen3.tokenizer.encode_batch(["Hello<|im_end|>"], added=True)
+    told = [{"role": "user", "content": "More"}]
+    assert qwen3.bridge_to_next_turn(prompt, ids, told) == qwen3.bridge(prompt, ids, told).token_ids
+    assert qwen3.bridge_to_next_turn(prompt, [], told) is None
+
+
+def test_a_prompt_of_another_template_is_refused(qwen3):
+    assert qwen3.bridge(qwen3.tokenizer.encode_batch(["<|im_end|>Hi"], added=True)[0], [1], [MORE]).refusal
+
+
+@pytest.fixture
+def harmony(vocabulary) -> Renderer:
+    return Renderer(FAMILIES["gpt-oss"], vocabulary("gpt-oss"), {"today": date(2025, 7, 1)})
+
+
+def test_gpt_oss_returns_are_no_history(harmony):
+    """History ends an answer with `<|end|>`: without the stop that the model sampled, the bridge writes that."""
+    final = "<|channel|>final<|message|>Hello"
+    assert bridged(harmony, final + "<|return|>", MORE).refusal is Refusal.OTHER_STOP
+    assert harmony.tokenizer.decode(bridged(harmony, final, MORE).close) == "<|end|>"
+    thought = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant"
+    assert bridged(harmony, thought + final + "<|return|>", MORE).refusal is Refusal.HISTORY
+    assert bridged(harmony, thought + final, MORE).refusal is Refusal.HISTORY
+
+
+def test_gpt_oss_goes_on_behind_a_call_as_the_model_spells_it(harmony):
+    call = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>"
+    bridge = bridged(harmony, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant" + call, RESULT)
+    assert harmony.tokenizer.decode(bridge.new).startswith("<|start|>functions.f to=assistant")
+
+
+def test_glm_stops_with_the_role_that_follows(vocabulary):
+    renderer = Renderer(FAMILIES["glm-4.5"], vocabulary("glm-4.5"))
+    said = "\n<think></think>\nHello"
+    assert bridged(renderer, said + "<|user|>", MORE).close == ()
+    assert renderer.tokenizer.decode(bridged(renderer, said, MORE).close) == "<|user|>"
+    assert bridged(renderer, said + "<|user|>", RESULT).refusal is Refusal.OTHER_STOP
+    assert bridged(renderer, said + "<|endoftext|>", MORE).refusal is Refusal.OTHER_STOP
+    thought = "\n<think>hm</think>\nHello"
+    assert bridged(renderer, thought + "<|user|>", MORE).refusal is Refusal.HISTORY
+    assert bridged(renderer, thought + "<|observation|>", RESULT).token_ids
+
+
+def test_results_of_calls_that_nobody_made_are_refused(vocabulary):
+    renderer = Renderer(FAMILIES["kimi-k2"], vocabulary("kimi-k2"))
+    call = "functions.f:0<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|><|im_end|>"
+    said = "<|tool_calls_section_begin|><|tool_call_begin|>" + call
+    assert bridged(renderer, said, answering("functions.f:0")).token_ids
+    assert bridged(renderer, said, answering("another")).refusal is Refusal.UNKNOWN
+
+
+def answering(known: str) -> Message:
+    return RESULT.but(tool_call_id=known)
+
+
+@pytest.mark.parametrize(
+    ("family", "flags", "stable"),
+    [
+        ("qwen2.5", {}, True),
+        ("llama-3", {}, True),
+        ("qwen3.8", {}, True),
+        ("qwen3", {}, False),
+        ("gpt-oss", {"today": date(2025, 7, 1)}, False),
+        ("kimi-k2-thinking", {}, False),
+        ("glm-4.7-flash", {}, False),
+        ("glm-4.7-flash", {"clear_thinking": False}, True),
+    ],
+)
+def test_a_template_is_prefix_stable_if_history_stays_as_it_was(vocabulary, family, flags, stable):
+    assert Renderer(FAMILIES[family], vocabulary(family), flags).is_prefix_stable is stable
