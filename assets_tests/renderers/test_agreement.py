@@ -61,6 +61,12 @@ def of_neighbours(role: str, *after: str) -> Callable[[Request], bool]:
     return lambda asked: any(a.role == role and b.role in after for a, b in pairwise(asked.messages))
 
 
+def spoken(asked: Request) -> Iterator[tuple[str | None, Message]]:
+    """Every message that is no instruction, and the role of the one before it."""
+    told = [message for message in asked.messages if message.role not in ("system", "developer")]
+    yield from zip((None, *(message.role for message in told)), told, strict=False)
+
+
 FEATURES: dict[str, Callable[[Request], bool]] = {
     "a late system message": late_system,
     "a developer": lambda asked: any(message.role == "developer" for message in asked.messages),
@@ -72,6 +78,14 @@ FEATURES: dict[str, Callable[[Request], bool]] = {
     "broken arguments": of_calls(broken),
     "an argument without a name": of_calls(lambda arguments: '"": ' in arguments),
     "assistants in a row": of_neighbours("assistant", "assistant"),
+    "an empty answer beside another": lambda asked: any(
+        a.role == b.role == "assistant" and not all(m.tool_calls or text(m.content).strip() for m in (a, b))
+        for a, b in pairwise(asked.messages)
+    ),
+    "a thought in an answer to nobody": lambda asked: any(
+        before in (None, "assistant") and message.role == "assistant" and "</think>" in text(message.content)
+        for before, message in spoken(asked)
+    ),
     "the assistant, then instructions": of_neighbours("assistant", "system", "developer"),
     "users in a row": of_neighbours("user", "user"),
     "a user behind results": of_neighbours("tool", "user"),

@@ -214,7 +214,7 @@ class Prover:
         at = self.text.find(header, first, before) if header else -1
         if at >= 0:
             return at + len(header)
-        return self.tokens.whole(self.text, first + common(header, self.text[first : first + len(header)]))
+        return self.tokens.whole(self.text, first + common(header, self.text[first : min(before, first + len(header))]))
 
     def _walked(self, i: int, start: int) -> int:
         """Where the runs of this message end, read on from the start of its turn."""
