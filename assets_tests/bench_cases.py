@@ -11,7 +11,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,7 +55,7 @@ def rendering(*, fast: bool = True, how: str = "qwen3", from_json: bool = False,
 
         def batch_of(part: list[Any]) -> Told:
             read = [json.loads(row) for row in part] if from_json else part
-            asked = [replace(renderer.request(row["messages"], row["tools"]), trusted=trusted) for row in read]
+            asked = [renderer.request(row["messages"], row["tools"], trusted=trusted) for row in read]
             batch = renderer.render_batch(asked)
             return batch.ids, batch_labels(batch, POLICIES["assistant"]), batch.rows.tolist()
 

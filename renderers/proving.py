@@ -78,7 +78,7 @@ def trust(teller: Teller, request: Request) -> dict[int, Proven]:
 def _settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
     """The request as asked, then with each switch flipped; and how to say so."""
     flips = [(switch, not request.flags.get(switch, default)) for switch, default in switches.items()]
-    return [(request, ""), *((replace(request, flags={**request.flags, s: v}), f"{s}={v}") for s, v in flips)]
+    return [(request, ""), *((request.but(flags={**request.flags, s: v}), f"{s}={v}") for s, v in flips)]
 
 
 class _Serving:

@@ -5,7 +5,7 @@ is the other: the vendor's own template, run on strings that remember where they
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -64,7 +64,7 @@ class Family:
     def tell(self, request: Request) -> Stream:
         self.check(request.flags)
         if "today" in self.flags and request.today is not None:
-            request = replace(request, flags={"today": request.today, **request.flags})
+            request = request.but(flags={"today": request.today, **request.flags})
         given, request = request, self.template.asked(request)
         opening, *turns = told = self.template.told(request)
         if request.trusted:
@@ -112,19 +112,19 @@ class Renderer:
         add_generation_prompt: bool = False,
         trusted: bool = False,
     ) -> Request:
-        """What is asked of the witness. Messages may be OpenAI-style dicts."""
-        told = tuple(m for m in messages if isinstance(m, Message))
+        """What is asked of the witness. Messages may be OpenAI-style dicts. `trusted`: nothing is proved."""
+        told = tuple([m for m in messages if isinstance(m, Message)])
         if len(told) < len(messages):
             told = from_hub(m for m in messages if not isinstance(m, Message))
-        return Request(told, tuple(tools or ()), self.flags, add_generation_prompt)
+        return Request(told, tuple(tools or ()), self.flags, add_generation_prompt, trusted=trusted)
 
     def stream(self, request: Request) -> Stream:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
-        told = self.witness.tell(replace(request, flags={**self.flags, **request.flags}))
+        told = self.witness.tell(self._asked(request))
         weights = {index: m.weight for index, m in enumerate(request.messages) if m.weight is not None}
         roles = [message.role for message in request.messages]
         asked = len(roles) - 1 - roles[::-1].index("user") if "user" in roles else -1
-        return replace(told, asked=asked, weights=weights)
+        return told.but(asked=asked, weights=weights)
 
     def streams(self, request: Request, history: str = "last") -> list[Stream]:
         """The rows of a conversation that are trained on: `history` is one of `HISTORIES`."""
@@ -198,7 +198,7 @@ class Renderer:
 
         Whether its prompt has opened a thought, `prompt_ids` tell; without them it is the prompt that follows a user.
         """
-        return self.parse(token_ids, replace(ASKED, tools=tuple(tools or ())), prompt_ids=prompt_ids)
+        return self.parse(token_ids, ASKED.but(tools=tuple(tools or ())), prompt_ids=prompt_ids)
 
     def get_stop_token_ids(self) -> list[int]:
         """The ids that end a turn."""
@@ -207,7 +207,7 @@ class Renderer:
         return [self.tokenizer.control[stop] for stop in stops if stop in self.tokenizer.control]
 
     def _asked(self, request: Request) -> Request:
-        return replace(request, flags={**self.flags, **request.flags})
+        return request.but(flags={**self.flags, **request.flags})
 
     @cached_property
     def _parser(self) -> Parser:

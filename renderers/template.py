@@ -166,7 +166,7 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain, seeing = replace(request), {"assistant", *self.views}
+        plain, seeing = request.but(), {"assistant", *self.views}
         told = [self.opening(plain)]
         for index, message in enumerate(request.messages):
             told.append(self.turn(Turn(request if message.role in seeing else plain, index)))
