@@ -207,12 +207,9 @@ def _plain(raw: Mapping[str, Any]) -> Message | None:
         raw.get("name"),
     )
     told = type(read.content), type(read.reasoning), type(read.tool_call_id), type(read.name)
-    fits = read.role in ROLES and told[0] is str and TEXTS.issuperset(told)
-    return (
-        read
-        if fits and all(TEXTS.issuperset(map(type, (c.name, c.arguments, c.id))) for c in read.tool_calls)
-        else None
-    )
+    asked = [kind for call in read.tool_calls for kind in map(type, (call.name, call.arguments, call.id))]
+    fits = read.role in ROLES and told[0] is str and TEXTS.issuperset(told) and TEXTS.issuperset(asked)
+    return read if fits and all(call.name is not None for call in read.tool_calls) else None
 
 
 def _hub_fields(raw: Mapping[str, Any]) -> dict[str, Any]:

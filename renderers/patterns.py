@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from renderers.errors import TemplateError
 from renderers.messages import Message, Turn
-from renderers.segments import KIND_OF, Kind, Origin, Phrase, Said, Shape, Told, phrase
+from renderers.segments import KIND_OF, Kind, Origin, Phrase, Said, Shape, Told, literally, phrase, together
 
 JSON = json.JSONDecoder(strict=False)
 PLACE = re.compile(r"\{([a-z_]+)\}")
@@ -106,7 +106,8 @@ def filling(pattern: str, kind: Kind, words: Kind = Kind.SCAFFOLD) -> Callable[.
         for count, word in zip(counts, own[1:], strict=True):
             told += [""] * count
             told[-1] += word
-        shapes[counts] = Shape(tuple(told), kind, words)
+        places = chain.from_iterable(((kind, None), (words, word)) for word in told[1:])
+        shapes[counts] = Shape(tuple(part for part in ((words, told[0]), *places) if part[1] != ""))
         return shapes[counts]
 
     single = shape_for((1,)) if len(own) == 2 and not seamed else None
@@ -243,14 +244,19 @@ def once(brick: Brick) -> Brick:
 
 
 def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa: A002
-    """Messages of one role in a row, told as one turn: `open` before the first, `close` after the last."""
-    opening, told, closing = say(open), say(each, None, **data), say(close)
+    """Messages of one role in a row, told as one turn: the words `open` before the first, `close` after the last."""
+    opening, closing = [(literally(words, Kind.SCAFFOLD),) if words else () for words in (open, close)]
+    told = say(each, None, **data)
 
     def brick(turn: Turn) -> Told:
         role = turn.message.role
-        begins = opening(turn) if turn.role(-1) != role else ()
-        ends = closing(turn) if turn.role(1) != role else ()
-        return (*begins, *told(turn), *ends)
+        first, *more = told(turn)
+        before = opening if turn.role(-1) != role else ()
+        after = closing if turn.role(1) != role else ()
+        if not more:
+            return together((*before, first.shape, *after), turn.index, first.texts, first.origins)
+        begins, ends = (tuple(Phrase(shape, turn.index) for shape in shapes) for shapes in (before, after))
+        return (*begins, first, *more, *ends)
 
     return brick
 

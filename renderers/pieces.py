@@ -72,7 +72,7 @@ class Wire(NamedTuple):
 
     number: int
     form: str
-    """Its words around `%s`, with `CUT` in place of control tokens."""
+    """Its words around `%s`, with `CUT` in place of control tokens, and at its seam."""
 
 
 class Ragged:
@@ -95,11 +95,11 @@ class Ragged:
 
 
 class Wires(dict[Shape, Wire]):
-    """Every shape seen so far, for one vocabulary."""
+    """Every shape seen so far, for one vocabulary; cut at seams or not."""
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, *, seam: bool):
         super().__init__()
-        self.tokenizer = tokenizer
+        self.tokenizer, self.seam = tokenizer, seam
         self.starts = {text[:end] for text in tokenizer.control for end in range(1, len(text))}
         """How control tokens begin."""
         self.token_sizes = np.zeros(max(tokenizer.control.values(), default=0) + 2, np.int64)
@@ -110,15 +110,21 @@ class Wires(dict[Shape, Wire]):
         """Shapes of which control tokens may begin in the words and end in what follows them."""
 
     def __missing__(self, shape: Shape) -> Wire:
-        parts = self.tokenizer.split_batch(shape.words)
-        words = ["".join(CUT if part.id is not None else part.text for part in row) for row in parts]
-        wire = self[shape] = Wire(len(self), "%s".join(word.replace("%", "%%") for word in words))
-        if CUT in "".join(shape.words) or any(map(self._begins_token, shape.words)):
+        said = [words for _, words in shape.parts if words is not None]
+        read, forms, tokens = iter(self.tokenizer.split_batch(said)), list[str](), list[int]()
+        for before, (kind, words) in zip(chain((None,), shape.parts), shape.parts):  # noqa: B905
+            if self.seam and before and kind.sampled and not before[0].sampled:
+                forms.append(CUT)
+                tokens.append(NO_TOKEN)
+            row = next(read) if words is not None else ()
+            forms += ["%s"] if words is None else [CUT if p.id is not None else p.text.replace("%", "%%") for p in row]
+            tokens += [part.id for part in row if part.id is not None]
+        wire = self[shape] = Wire(len(self), "".join(forms))
+        if CUT in "".join(said) or any(map(self._begins_token, said)):
             self.unsafe.add(wire.number)
-        own, data = CODE[shape.words_kind], CODE[shape.kind]
-        self.tokens.rows.append([part.id for part in chain.from_iterable(parts) if part.id is not None])
-        self.kinds.rows.append([own, *(data, own) * (len(words) - 1)])
-        self.sizes.rows.append([size_of(shape.words[0]), *chain(*((-1, size_of(word)) for word in shape.words[1:]))])
+        self.tokens.rows.append(tokens)
+        self.kinds.rows.append([CODE[kind] for kind, _ in shape.parts])
+        self.sizes.rows.append([-1 if words is None else size_of(words) for _, words in shape.parts])
         return wire
 
     def _begins_token(self, words: str) -> bool:
@@ -126,23 +132,24 @@ class Wires(dict[Shape, Wire]):
         return any(words[-end:] in self.starts for end in range(1, min(len(words), longest) + 1))
 
 
-WIRES: WeakKeyDictionary[Tokenizer, Wires] = WeakKeyDictionary()
+WIRES: WeakKeyDictionary[Tokenizer, dict[bool, Wires]] = WeakKeyDictionary()
+"""By whether they are cut at seams."""
 MANY = 1 << 16
 """Shapes after which all are forgotten: a traced template makes new ones all the time."""
 
 
-def _wires(tokenizer: Tokenizer) -> Wires:
-    known = WIRES.get(tokenizer)
-    if known is None or len(known) > MANY:
-        known = WIRES[tokenizer] = Wires(tokenizer)
-    return known
+def _wires(tokenizer: Tokenizer, *, seam: bool) -> Wires:
+    both = WIRES.setdefault(tokenizer, {})
+    if seam not in both or len(both[seam]) > MANY:
+        both[seam] = Wires(tokenizer, seam=seam)
+    return both[seam]
 
 
 def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tuple[Pieces, Layout] | None:
     """The pieces of a batch, by phrases; None where they must be found by segments."""
     if tokenizer.sticky:
         return None
-    wires, told = _wires(tokenizer), [one for stream in streams for one in stream.told]
+    wires, told = _wires(tokenizer, seam=seam), [one for stream in streams for one in stream.told]
     known = [wires[one.shape] for one in told]
     numbers = np.fromiter([wire.number for wire in known], np.int64, len(known))
     if not wires.unsafe.isdisjoint(numbers.tolist()):
@@ -168,17 +175,21 @@ def _layout(told: Sequence[Said], rows: np.ndarray, kinds: np.ndarray, counts: n
     shown, at = sizes > 0, sums(counts)
     for k, one in enumerate(told):
         if isinstance(one, Segment):
-            shown[at[k] + (not one.literal)] = True
+            shown[at[k]] = True
     return Layout(sizes, kinds, np.repeat(messages, counts), shown, at[rows])
 
 
 def _seams(layout: Layout, rows: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Phrases that begin with sampled text where what stands before them was told, or sampled of another message."""
+    """Phrases that begin with sampled text where what stands before them was told, or sampled of another message.
+
+    Those that go over to sampled text themselves are cut there by their wires.
+    """
     some = np.flatnonzero(layout.sizes)
     sampled, messages = SAMPLED[layout.kinds[some]], layout.messages[some]
     meet = some[1:][sampled[1:] & (~sampled[:-1] | (messages[1:] != messages[:-1]))]
-    phrases = np.searchsorted(sums(counts), meet, side="right") - 1
-    return phrases[~np.isin(phrases, rows)].tolist()
+    at = sums(counts)
+    phrases = np.searchsorted(at, meet, side="right") - 1
+    return phrases[SAMPLED[layout.kinds[at[phrases]]] & ~np.isin(phrases, rows)].tolist()
 
 
 def cut(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, parse: bool) -> list[list[Part]]:

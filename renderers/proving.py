@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from renderers.errors import TemplateError
 from renderers.messages import Request, Turn
-from renderers.segments import Kind, Origin, Proof, Said, Segment, Told, Verdict, segments_of
+from renderers.segments import Kind, Origin, Phrase, Proof, Said, Segment, Told, Verdict, prompted, segments_of
 
 
 class Teller(Protocol):
@@ -190,7 +190,7 @@ def _wire(told: Told) -> list[tuple[bool, str]]:
 
 def holds(told: Told, prompt: str) -> bool:
     """Whether a turn opens with a generation prompt, in the template's own words."""
-    if told and told[0].shape.words == (prompt,):
+    if told and told[0].shape.lead.startswith(prompt):
         return True
     words = ""
     for segment in segments_of(told):
@@ -202,9 +202,13 @@ def holds(told: Told, prompt: str) -> bool:
 
 def seamed(told: Told, prompt: str) -> Iterable[Said]:
     """A turn in which what its generation prompt holds is scaffold: the model never writes that."""
-    if told and told[0].shape.words == (prompt,) and told[0].shape.kind is Kind.SCAFFOLD:
+    if not prompt or not told or told[0].shape.parts[0] == (Kind.SCAFFOLD, prompt) or not holds(told, prompt):
         return told
-    return _seamed(segments_of(told), len(prompt)) if prompt and holds(told, prompt) else told
+    opening, *rest = told
+    shape = prompted(opening.shape, len(prompt)) if isinstance(opening, Phrase) else None
+    if shape is None:
+        return _seamed(segments_of(told), len(prompt))
+    return (Phrase(shape, opening.message, opening.texts, opening.origins), *rest)
 
 
 def _seamed(segments: Iterable[Segment], left: int) -> Iterator[Segment]:

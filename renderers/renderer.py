@@ -81,6 +81,8 @@ class Family:
 
     def check(self, flags: Mapping[str, Any]) -> None:
         """Raise UnknownFlag for a flag that this family does not have, or a value that it does not take."""
+        if not flags:
+            return
         known = {**self.flags, **(PRESERVING if self.template.assistant.recalling else {})}
         for name, value in flags.items():
             if name not in known:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from itertools import accumulate, chain, groupby
 from typing import Any
 
 import msgspec
@@ -69,26 +70,61 @@ class Segment:
 class Shape:
     """What a phrase consists of: words of the template, and data between any two of them."""
 
-    words: tuple[str, ...]
-    """Some of them empty."""
-    kind: Kind
-    """Of the data; of the words, where there is none."""
-    words_kind: Kind
+    parts: tuple[tuple[Kind, str | None], ...]
+    """What each is, and its words; None: data."""
     length: int = field(init=False)
     """Of the words, in characters."""
+    places: int = field(init=False)
+    """For data."""
+    lead: str = field(init=False)
+    """The words before all data."""
+    stops: bool = field(init=False)
+    """Whether it holds a stop."""
 
     def __post_init__(self):
-        object.__setattr__(self, "length", sum(map(len, self.words)))
+        words = [words for _, words in self.parts]
+        lead = words[: words.index(None)] if None in words else words
+        length = sum(len(w) for w in words if w)
+        found = {"length": length, "places": words.count(None), "lead": "".join(w for w in lead if w)}
+        for name, value in {**found, "stops": any(kind is Kind.STOP for kind, _ in self.parts)}.items():
+            object.__setattr__(self, name, value)
 
 
 @lru_cache(maxsize=1 << 16)
 def literally(text: str, kind: Kind) -> Shape:
     """The shape of words alone."""
-    return Shape((text,), kind, kind)
+    return Shape(((kind, text),))
 
 
-PLACES = {kind: Shape(("", ""), kind, Kind.SCAFFOLD) for kind in Kind}
+PLACES = {kind: Shape(((kind, None),)) for kind in Kind}
 """The shapes of data alone."""
+
+
+@lru_cache(maxsize=1 << 14)
+def joint(*shapes: Shape) -> Shape | None:
+    """Shapes as one; None where that would hide a seam: it may stand once, after words, and before some."""
+    parts = tuple(chain.from_iterable(shape.parts for shape in shapes))
+    runs = [list(run) for _, run in groupby(parts, lambda part: part[0].sampled)]
+    told = not parts[0][0].sampled
+    hidden = told and len(runs) > 1 and not (runs[0][-1][1] and any(words for _, words in runs[1]))
+    return None if hidden or len(runs) > 2 + told else Shape(parts)
+
+
+@lru_cache(maxsize=1 << 12)
+def prompted(shape: Shape, size: int) -> Shape | None:
+    """A shape of which so many characters are scaffold; None where they are not its first words."""
+    parts = list[tuple[Kind, str | None]]()
+    for kind, words in shape.parts:
+        cut = min(size, len(words or ""))
+        if words is None or cut < len(words):
+            parts += [(Kind.SCAFFOLD, words[:cut])] if words and cut else []
+            parts.append((kind, words and words[cut:]))
+        else:
+            parts.append((Kind.SCAFFOLD, words) if cut else (kind, words))
+        size -= cut
+        if size and words is None:
+            return None
+    return joint(Shape(tuple(parts))) if not size else None
 
 
 class Phrase(msgspec.Struct, frozen=True, gc=False):
@@ -107,14 +143,11 @@ class Phrase(msgspec.Struct, frozen=True, gc=False):
     @property
     def segments(self) -> Iterator[Segment]:
         """Those that hold text."""
-        shape = self.shape
-        if shape.words[0]:
-            yield Segment(shape.words[0], shape.words_kind, self.message)
-        for text, origin, words in zip(self.texts, self.origins, shape.words[1:], strict=True):
+        data = zip(self.texts, self.origins, strict=True)
+        for kind, words in self.shape.parts:
+            text, origin = next(data) if words is None else (words, None)
             if text:
-                yield Segment(text, shape.kind, self.message, literal=False, origin=origin)
-            if words:
-                yield Segment(words, shape.words_kind, self.message)
+                yield Segment(text, kind, self.message, words is not None, origin)
 
 
 Said = Phrase | Segment
@@ -125,6 +158,20 @@ Told = tuple[Said, ...]
 def phrase(text: str, kind: Kind = Kind.SCAFFOLD, message: int | None = None) -> Phrase:
     """A template's own words."""
     return Phrase(literally(text, kind), message)
+
+
+def together(
+    shapes: tuple[Shape, ...], message: int | None, texts: tuple[str, ...], origins: tuple[Origin | None, ...]
+) -> Told:
+    """What is told of a message, as one phrase where it may be."""
+    shape = joint(*shapes)
+    if shape is not None:
+        return (Phrase(shape, message, texts, origins),)
+    ends = list(accumulate(shape.places for shape in shapes))
+    return tuple(
+        Phrase(shape, message, texts[end - shape.places : end], origins[end - shape.places : end])
+        for shape, end in zip(shapes, ends, strict=True)
+    )
 
 
 def segments_of(told: Iterable[Said]) -> Iterator[Segment]:
@@ -226,4 +273,4 @@ class Stream:
     @property
     def stopped(self) -> frozenset[int | None]:
         """Messages that end with a stop."""
-        return frozenset(one.message for one in self.told if one.shape.kind is Kind.STOP)
+        return frozenset(one.message for one in self.told if one.shape.stops)

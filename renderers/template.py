@@ -8,12 +8,13 @@ which may hang on facts of the whole conversation. `proving` relies on both.
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
 from renderers.messages import Message, Request, Turn, fact, text
-from renderers.patterns import Brick, content, filling
-from renderers.segments import Kind, Said, Told, phrase, segments_of
+from renderers.patterns import Brick, content, fill, given
+from renderers.segments import PLACES, Kind, Shape, Told, literally, phrase, segments_of, together
 from renderers.toolcalls import Calls
 
 PRESERVING = {"preserve_all_thinking": bool, "preserve_thinking_between_tool_calls": bool}
@@ -85,32 +86,51 @@ class Assistant:
 
     def write(self, index: int, message: Message, *, opening: str, thinks: bool, stop: str) -> Told:
         told = self.prepare(message, thinks)
-        said: list[Said] = [phrase(opening, Kind.SCAFFOLD, index)] if opening else []
-        if thinks:
-            origin = ("messages", index, "reasoning_content" if message.reasoning else "content")
-            said += self._think(index, ((told.reasoning or "", origin),))
-        elif self.no_think:
-            said.append(phrase(self.no_think, Kind.REASONING, index))
-        if self.after_think and thinks and text(told.content):
-            said.append(phrase(self.after_think, Kind.ANSWER, index))
-        if self.before_content and text(told.content):
-            said.append(phrase(self.before_content, Kind.ANSWER, index))
-        if self.before_answer and not told.tool_calls:
-            said.append(phrase(self.before_answer, Kind.ANSWER, index))
-        said += ANSWER(index, content(index, told))
-        if self.calls and told.tool_calls:
-            said += self.calls.write(index, told)
-        if stop:
-            said.append(phrase(stop, Kind.STOP, index))
-        if self.after:
-            said.append(phrase(self.after, Kind.SCAFFOLD, index))
-        return tuple(said)
+        texts, origins, data = [], [], content(index, told)
+        if thinks and self._thought:
+            texts.append(told.reasoning or "")
+            origins.append(("messages", index, "reasoning_content" if message.reasoning else "content"))
+        for said, origin in data:
+            texts.append(said)
+            origins.append(origin)
+        frame = opening, bool(thinks), bool(text(told.content)), bool(told.tool_calls), len(data), stop
+        before, after = self._frames.get(frame) or self._frames.setdefault(frame, self._framed(*frame))
+        if not (self.calls and told.tool_calls):
+            return together((*before, *after), index, tuple(texts), tuple(origins))
+        shapes = [*before]
+        for one in self.calls.write(index, told):
+            shapes.append(one.shape)
+            texts += one.texts
+            origins += one.origins
+        return together((*shapes, *after), index, tuple(texts), tuple(origins))
+
+    def _framed(
+        self, opening: str, thinks: bool, says: bool, calls: bool, texts: int, stop: str
+    ) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
+        """What stands up to the end of the content, and behind the calls."""
+        answer = (self.after_think * (thinks and says), self.before_content * says, self.before_answer * (not calls))
+        before = (
+            (opening, Kind.SCAFFOLD),
+            (self.no_think * (not thinks), Kind.REASONING),
+            *((words, Kind.ANSWER) for words in answer),
+        )
+        opens, *others = [(literally(words, kind),) if words else () for words, kind in before]
+        after = ((stop, Kind.STOP), (self.after, Kind.SCAFFOLD))
+        return (
+            (*opens, *self._thought * thinks, *chain.from_iterable(others), *(PLACES[Kind.ANSWER],) * texts),
+            tuple(literally(words, kind) for words, kind in after if words),
+        )
 
     @cached_property
-    def _think(self) -> Callable[..., Told]:
-        return filling(self.think, Kind.REASONING, Kind.REASONING)
+    def _frames(self) -> dict[tuple, tuple[tuple[Shape, ...], tuple[Shape, ...]]]:
+        """Found once."""
+        return {}
 
-    @property
+    @cached_property
+    def _thought(self) -> tuple[Shape, ...]:
+        return tuple(one.shape for one in fill(self.think, 0, Kind.REASONING, Kind.REASONING, reasoning=given("")))
+
+    @cached_property
     def recalling(self) -> bool:
         """Whether there are words for a thought."""
         return bool(self.think and self.prepare(Message("assistant", "said", reasoning="thought"), True).reasoning)
@@ -132,9 +152,6 @@ class Assistant:
         _, *rest = segments_of(told)
         cut = [replace(opening, text=opening.text.removeprefix(stop))] if opening.text != stop else []
         return (phrase(stop, Kind.STOP, index), *cut, *rest)
-
-
-ANSWER = filling("{content}", Kind.ANSWER)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from renderers.arguments import CallStatus, Schemas, fits, members, status_of, typed
 from renderers.errors import TemplateError
 from renderers.messages import Message, Request, ToolCall, text, tojson
-from renderers.patterns import fill, filling, given, holds_control, pieces, stand, take
-from renderers.segments import Kind, Said, Told, phrase
+from renderers.patterns import fill, given, holds_control, pieces, stand, take
+from renderers.segments import Kind, Said, Shape, phrase, together
 
 Change = Callable[[str], str]
 
@@ -56,14 +56,20 @@ class Call:
     pattern: str
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
-        origin = ("messages", index, "tool_calls", position, "function")
-        data = {"name": given(call.name, *origin, "name"), "arguments": given(call.arguments, *origin, "arguments")}
-        data["id"] = given(call.id or "", *origin[:-1], "id")
-        return self._filled(index, *[data[place] for place in self._places])
+        told, at = (
+            {"name": call.name, "arguments": call.arguments, "id": call.id or ""},
+            ("messages", index, "tool_calls"),
+        )
+        texts = tuple([told[place] for place in self._places])
+        origins = [
+            (*at, position, "id") if place == "id" else (*at, position, "function", place) for place in self._places
+        ]
+        return together(self._shapes, index, texts, tuple(origins))
 
     @cached_property
-    def _filled(self) -> Callable[..., Told]:
-        return filling(self.pattern, Kind.TOOL_CALL, Kind.TOOL_CALL)
+    def _shapes(self) -> tuple[Shape, ...]:
+        data = dict.fromkeys(self._places, given(""))
+        return tuple(one.shape for one in fill(self.pattern, 0, Kind.TOOL_CALL, Kind.TOOL_CALL, **data))
 
     @cached_property
     def _places(self) -> tuple[str, ...]:
