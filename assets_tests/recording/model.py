@@ -1,8 +1,9 @@
 """A scripted model: says what a script says, in order, to whoever asks over HTTP.
 
 `ScriptedModel(replies)` serves OpenAI's Responses and Chat Completions and Anthropic's Messages, as JSON or as
-server-sent events, on a port of the loopback: one reply a request, whichever of the three is asked. What was asked is kept in `requests`: what an agent
-really sent, and `headers`. Instead of replies in a row, a function may choose one for each request.
+server-sent events, on a port of the loopback: one reply a request, whichever of the three is asked. What was asked is
+kept in `requests`: what an agent really sent, and `headers`. Instead of replies in a row, a function may choose one for
+each request.
 
     with ScriptedModel((Reply(text="Hello."),)) as model:
         run_agent(base_url=model.url)
