@@ -1,6 +1,7 @@
 """Where assets, jobs, the sensor, the schedule and the resources of a project meet."""
 
 import os
+from datetime import timedelta
 
 import dagster as dg
 
@@ -8,6 +9,7 @@ from pipeline.assets.audits import audits_for
 from pipeline.assets.conversations import conversations
 from pipeline.assets.masked import masked_for
 from pipeline.assets.mixture import mixture_for
+from pipeline.assets.places import repository, with_places
 from pipeline.assets.prompts import prompts
 from pipeline.assets.publication import publication_of
 from pipeline.assets.rendered import rendered_for
@@ -37,6 +39,8 @@ GROUPS = {
 }
 """Dagster's lists name an asset by the end of its key, its target: the group must say the stage."""
 OWNERS = ["team:data"]
+NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(hours=36))
+"""Of a project that samples anew by night: the nights have come to something."""
 STEPS_IN = "TRACEMILL_EXECUTOR"
 """`docker` gives every step a container of its own, where the instance launches runs as containers.
 
@@ -75,6 +79,7 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
             code_version=versions[spec.key.to_user_string()],
             group_name=GROUPS[stage],
             owners=OWNERS,
+            freshness_policy=NIGHTLY if stage == "publication" and project.settings.collect.regenerate else None,
             tags={"tracemill/stage": stage, **({"tracemill/target": target[0]} if target else {})},
         )
 
@@ -83,13 +88,13 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
         for name, target in project.targets.items()
         for asset in (rendered_for, masked_for, audits_for)
     ]
+    made = [prompts, traces, conversations, *per_target, publication_of(above), *mixtures.values()]
+    watched = [staleness, pins_of(project.targets)]
     return dg.Definitions(
         assets=[
+            *dg.map_asset_specs(dressed, with_places(made, repository())),
             *dg.map_asset_specs(
-                dressed, [prompts, traces, conversations, *per_target, publication_of(above), *mixtures.values()]
-            ),
-            *dg.map_asset_specs(
-                lambda spec: spec.replace_attributes(owners=OWNERS), [staleness, pins_of(project.targets)]
+                lambda spec: spec.replace_attributes(owners=OWNERS), with_places(watched, repository())
             ),
         ],
         jobs=[PRODUCE, RERENDER, STALENESS, DRIFT, *([MIX] if mixtures else [])],

@@ -1,6 +1,7 @@
 """The graph as a snapshot, and what it does: make, refuse, survive."""
 
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,10 @@ def told(defs: dg.Definitions) -> Iterable[str]:
         node = graph.get(key)
         yield f"{name_of(key)}  [{node.group_name}]  {', '.join(sorted(node.kinds))}"
         yield f"  {node.description}"
+        (place,) = node.metadata["dagster/code_references"].code_references
+        yield from (f"  code {name}" for name in re.findall(r"\w+\.py", place.source))
+        if node.freshness_policy:
+            yield f"  fresh for {node.freshness_policy.fail_window.to_timedelta()}"
         yield from (f"  <- {name_of(parent)}" for parent in sorted(node.parent_keys))
         for check in sorted(node.check_keys, key=lambda check: check.name):
             blocking = graph.get_check_spec(check).blocking
@@ -163,6 +168,8 @@ def test_a_run_tells_dagster_what_it_made(made: Project, materialize: Callable[.
         assert materialization.metadata["dagster/row_count"].value == manifest.rows
         columns = materialization.metadata["dagster/column_schema"].value.columns
         assert all(column.type for column in columns)
+        shown = materialization.metadata.get("dagster/column_lineage")
+        assert (shown is not None) == (asset.partition("/")[0] in ("conversations", "rendered", "masked"))
     conversations = found["conversations"].metadata
     (reject,) = conversations["rejects"].records
     assert (reject.data["reason"], reject.data["rows"]) == ("invalid_json", 1)

@@ -68,6 +68,11 @@ class Nights:
                 raise_on_error=False,
             )
         assert result.success == success
+        self.shown = [
+            event.materialization.metadata
+            for event in result.get_asset_materialization_events()
+            if event.asset_key == dg.AssetKey("traces")
+        ]
         return len(self.model.requests) - before
 
     def night(self, regenerate: str) -> int:
@@ -103,6 +108,7 @@ def test_a_night_runs_the_next_generation_once(nights: Nights):
     (request,) = nights.tick(allowed())
     assert (request.run_key, request.tags["tracemill/reason"]) == ("regenerate:a:1:2026-01-02", "generation 1")
     assert nights.run("a", request.run_config) == 3
+    assert nights.shown[0]["cost_usd"].value == pytest.approx(3 * CALL, rel=0.1), "a number to plot"
     assert nights.generations() == [1, 1, 1]
     assert nights.run("a", request.run_config) == 0, "launched again, it pays for nothing"
     assert nights.run("a") == 0
@@ -193,3 +199,4 @@ def test_a_model_without_a_price_is_run_only_where_none_must_hold(nights: Nights
     assert nights.run("a", request.run_config, success=False) == 0
     assert nights.night(allowed(None)) == 3
     assert nights.generations() == [1, 1, 1]
+    assert "cost_usd" not in nights.shown[0], "unknown is not zero"

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from pipeline.assets.lineage import lineage_of
 from pipeline.columns import schema_of
 from pipeline.partitions import BATCHES
 from pipeline.records import Manifest, Reject, Row
@@ -57,6 +58,7 @@ def report(
         metadata={
             "dagster/row_count": manifest.rows,
             "dagster/column_schema": columns(ROWS[manifest.asset.partition("/")[0]]),
+            **lineage_of(manifest.asset),
             **metadata,
             **manifest.measures,
             **_fractions(manifest.measures),

@@ -1,6 +1,7 @@
 """What is watched of the whole project, apart from its batches: is it in sync, and are its pins the latest?"""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,8 @@ from pipeline.staleness import Stale, stale, upstream
 from pipeline.targets import Project, Target
 
 GROUP = "0_watch"
+LOOKED = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_window=timedelta(hours=36))
+"""What is said here is of a moment. Rows have no such limit: they are as good as what they were made from."""
 MOST_SHOWN = 50
 
 
@@ -21,6 +24,7 @@ MOST_SHOWN = 50
     group_name=GROUP,
     code_version="1",
     kinds={"python"},
+    freshness_policy=LOOKED,
     check_specs=[dg.AssetCheckSpec("in_sync", asset="staleness", description="No partition of any asset is stale.")],
 )
 def staleness(project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
@@ -50,7 +54,7 @@ def pins_of(targets: Mapping[str, Target]) -> dg.AssetsDefinition:
     told = "The pinned revision writes what the latest one does. Publishing stays on the pin until somebody changes it."
     checks = [dg.AssetCheckSpec(f"{name}_pin_is_latest", asset="pins", description=told) for name in targets]
 
-    @dg.asset(group_name=GROUP, code_version="1", kinds={"huggingface"}, check_specs=checks)
+    @dg.asset(group_name=GROUP, code_version="1", kinds={"huggingface"}, freshness_policy=LOOKED, check_specs=checks)
     def pins(project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
         """Whether template or tokenizer of a target have moved on since the revision that it pins."""
         return dg.MaterializeResult(check_results=[pin(name, target, project) for name, target in targets.items()])
