@@ -1,13 +1,14 @@
 """Why a token of a stored row is learned or not: what it is, where it comes from, which rule decides, and its flip."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from pipeline.comparing.changes import learned
+from pipeline.converting.declaring import declared
 from pipeline.errors import StoreError
-from pipeline.records import Conversation, MaskedRow, Place, Reject, RenderedRow, RowProof
+from pipeline.records import Conversation, MaskedRow, Place, Reject, RenderedRow, RowProof, Trace
 from pipeline.rendering import request_of
 from pipeline.targets import Target
 from renderers.masking import LossPolicy
@@ -47,7 +48,7 @@ class Why(msgspec.Struct, frozen=True):
     field: str | None
     """Where its first byte comes from, as `messages/3/content`; None for words of the template."""
     place: Place | None
-    """Of its message in the raw trace."""
+    """Of its message, or of the tool's spec, in the raw trace."""
     trained: bool
     rule: str
     flip: str
@@ -65,6 +66,8 @@ class Case(msgspec.Struct, frozen=True):
     conversation: Conversation
     target: Target
     renderer: Renderer
+    trace: Callable[[], Trace | None] = lambda: None
+    """What the conversation was told by, read where it is asked for."""
 
 
 def place_of(text: str, row: RenderedRow, tokenizer: Tokenizer) -> int:
@@ -84,7 +87,6 @@ def why(case: Case, token: int) -> Why:
     span = next(span for span in reversed(row.spans) if span.start <= token)
     segment = _segment(case, token)
     message = None if span.message < 0 else span.message
-    places = case.conversation.places
     rule, flip = _rule(case, token, span.kind, message)
     return Why(
         row=row.id,
@@ -96,11 +98,23 @@ def why(case: Case, token: int) -> Why:
         kind=span.kind,
         message=message,
         field="/".join(map(str, segment.origin)) if segment and segment.origin else None,
-        place=places[message] if message is not None and message < len(places) else None,
+        place=_declared(case, segment) if span.kind is Kind.TOOLS else _said_at(case, message),
         trained=bool(learned(row, case.masked)[token]),
         rule=rule,
         flip=flip,
     )
+
+
+def _said_at(case: Case, message: int | None) -> Place | None:
+    places = case.conversation.places
+    return places[message] if message is not None and message < len(places) else None
+
+
+def _declared(case: Case, segment: Segment | None) -> Place | None:
+    """Where the trace offers the tool that a token tells of."""
+    origin = (segment.origin if segment else None) or ()
+    trace = case.trace() if len(origin) > 1 else None
+    return declared(trace, case.conversation.tools[int(origin[1])]) if trace else None
 
 
 def _segment(case: Case, token: int) -> Segment | None:
@@ -127,12 +141,7 @@ Rule = tuple[str, str]
 def _rule(case: Case, token: int, kind: Kind, message: int | None) -> Rule:
     """The rule that decides, and what would flip it: the first that says no, else the one that says yes."""
     policy = case.target.loss_policy
-    no = (
-        _said(kind, policy)
-        or _wanted(kind, message, case, policy)
-        or _provable(kind, message, case.row)
-        or _kept(case, token)
-    )
+    no = _said(kind) or _wanted(kind, message, case, policy) or _provable(kind, message, case.row) or _kept(case, token)
     if no:
         return no
     proof = _proof(case.row.proofs, message) if kind.sampled else None
@@ -140,9 +149,11 @@ def _rule(case: Case, token: int, kind: Kind, message: int | None) -> Rule:
     return f"policy {policy.name} learns {kind}, and {why}", f"`train_on` without {kind}, or a weight of 0"
 
 
-def _said(kind: Kind, policy: LossPolicy) -> Rule | None:
-    if kind is Kind.SCAFFOLD or (kind is Kind.TOOLS and kind not in policy.kinds):
-        return f"{kind} is the template's own words, which nobody learns", "nothing"
+def _said(kind: Kind) -> Rule | None:
+    if kind is Kind.SCAFFOLD:
+        return "scaffold is the template's own words, which nobody learns", "nothing"
+    if kind is Kind.TOOLS:
+        return "tools are what the model was offered, and how: told to it, and no policy learns that", "nothing"
     return None
 
 

@@ -14,7 +14,7 @@ from pipeline.auditing.summary import SUMMARY, Summary
 from pipeline.errors import StoreError
 from pipeline.explaining import Case
 from pipeline.masking import runs_of
-from pipeline.records import Conversation, Manifest, MaskedRow, RenderedRow
+from pipeline.records import Conversation, Manifest, MaskedRow, RenderedRow, Trace
 from pipeline.rendering import load_renderer, load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.staleness import Stale, upstream
@@ -132,13 +132,15 @@ def find_case(store: Store, project: Project, row: str, *, target: str, batch: s
     masked = f"masked/{target}"
     kept = store.manifest(masked, name)
     settings = project.targets[target]
+    conversation = next(one for one in said if one.id == found.conversation_id)
     return Case(
         row=found,
         masked=tuple(m for m in store.read(masked, name, MaskedRow) if m.source == found.id) if kept else (),
         reject=next((r for r in store.rejects(masked, name) if r.id == found.id), None) if kept else None,
-        conversation=next(one for one in said if one.id == found.conversation_id),
+        conversation=conversation,
         target=settings,
         renderer=load_renderer(settings, folder=project.folder),
+        trace=lambda: next((one for one in store.read("traces", name, Trace) if one.id == conversation.trace_id), None),
     )
 
 

@@ -3,14 +3,16 @@
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.converting.declaring import declared
 from pipeline.errors import StoreError
 from pipeline.explaining import Case, place_of, why
-from pipeline.records import RenderedRow, Trace
+from pipeline.records import Exchange, Place, RenderedRow, Trace, TraceFile
 from pipeline.report import find_case
 from pipeline.resources.store import Store
 from pipeline.targets import Project
@@ -66,11 +68,63 @@ def test_the_place_is_where_the_raw_trace_says_it(cases: Cases, store: Store):
     found = why(case, first(case, Kind.USER))
     trace = next(t for t in store.read("traces", BATCH, Trace) if t.id == case.conversation.trace_id)
     assert found.place
-    file = next(file for file in trace.files if file.name == found.place.file)
-    value = json.loads(file.data.split(b"\n")[found.place.line - 1])
-    for key in found.place.pointer.split("/")[1:]:
+    assert found.text.strip() in json.dumps(at(found.place, trace))
+
+
+@pytest.mark.parametrize("batch", ["codex_tasks", "pi_tasks"])
+def test_a_tool_is_found_where_its_session_declares_it(made: Project, store: Store, batch: str):
+    case = find_case(store, made, "0", target="qwen3", batch=batch)
+    trace, seen = case.trace(), set()
+    assert trace
+    tokenizer, start = case.renderer.tokenizer, case.row.spans[0].start
+    for tool in case.conversation.tools:
+        name = tool["function"]["name"]
+        token = place_of(f'"name": "{name}"', case.row, tokenizer)
+        found = why(case, token)
+        assert found.kind is Kind.TOOLS
+        assert found.rule.startswith("tools are what the model was offered")
+        assert found.field
+        assert found.place, name
+        assert at(found.place, trace)["name"] == name.rpartition("__")[2]
+        seen.add((found.place.line, found.place.pointer))
+    assert len(seen) == len(case.conversation.tools) > 0
+    assert why(case, start).place is None, "the template's own words are nowhere in a session"
+
+
+def at(place: Place, trace: Trace) -> Any:
+    """What stands there."""
+    file = next(file for file in trace.files if file.name == place.file)
+    value = json.loads(file.data.split(b"\n")[place.line - 1])
+    for key in place.pointer.split("/")[1:]:
         value = value[int(key)] if isinstance(value, list) else value[key]
-    assert found.text.strip() in json.dumps(value)
+    return value
+
+
+LOOK = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {}}}
+
+
+def declaration(*lines: Any, asked: tuple[Any, ...] = ()) -> Place | None:
+    """Where a trace of these lines, and of these requests, declares `look`."""
+    files = (TraceFile("s.jsonl", "\n".join(map(json.dumps, lines)).encode()),)
+    exchanges = tuple(Exchange("chat", json.dumps(one).encode(), b"{}", 200) for one in asked)
+    trace = Trace(id="t", prompt_id="p", prompt="", agent="codex", format="codex", files=files, exchanges=exchanges)
+    return declared(trace, LOOK)
+
+
+def test_a_tool_is_found_in_whatever_shape_it_was_offered():
+    spec = LOOK["function"]
+    call = {"name": "look", "arguments": "{}", "type": "function_call"}
+    assert declaration({"call": call}, {"tools": [LOOK]}) == Place("s.jsonl", 2, "/tools/0/function")
+    assert declaration({"tools": json.dumps([LOOK])}) == Place("s.jsonl", 1, "/tools")
+    other = {**spec, "description": "Another's."}
+    assert declaration({"a/b": [other, spec]}) == Place("s.jsonl", 1, "/a~1b/1"), "of two, the one that says the same"
+    assert declaration({"a": [other]}) == Place("s.jsonl", 1, "/a/0")
+    within = {"type": "namespace", "name": "eyes", "description": "All.", "tools": [spec]}
+    assert declaration({"tools": [within]}) is None, "another tool: eyes__look"
+    assert declaration({"call": call}, asked=({}, {"tools": [LOOK]})) == Place(
+        "exchanges/1/request", 1, "/tools/0/function"
+    )
+    assert declaration({"call": call}) is None
 
 
 def test_what_would_flip_it_depends_on_what_decides(cases: Cases, made: Project):
