@@ -14,6 +14,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
 from renderers.messages import Request, from_hub
+from renderers.segments import Stream
 from renderers.tokenizer import Tokenizer
 from renderers.tracing.witness import TracedTemplate
 
@@ -53,6 +54,27 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
 def conversation(request) -> str:
     """The name of each conversation of our own."""
     return request.param
+
+
+@pytest.fixture
+def reviewed(pytestconfig) -> Callable[[str, str, Stream], None]:
+    """(of what, name, stream): it is as its golden has it. `--regenerate` writes that again."""
+
+    def compare(whose: str, name: str, stream: Stream) -> None:
+        lines = [
+            f"{'-' if s.message is None else s.message:>3} {s.kind:<11} {'words' if s.literal else 'data ':<5} "
+            f"{json.dumps(s.text, ensure_ascii=False)}"
+            for s in stream.segments
+        ]
+        lines += [f"{p.message:>3} {p.verdict}{p.note and f': {p.note}'}" for p in stream.proofs]
+        lines += [f"lost {'/'.join(map(str, origin))}" for origin in stream.lost]
+        preview, place = "\n".join(lines) + "\n", HERE / "goldens" / whose / f"{name.replace(' ', '_')}.txt"
+        if pytestconfig.getoption("--regenerate"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(preview, encoding="utf-8")
+        assert preview == place.read_text(encoding="utf-8"), "look at the change, then run with --regenerate"
+
+    return compare
 
 
 @pytest.fixture

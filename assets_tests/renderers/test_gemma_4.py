@@ -124,3 +124,12 @@ def test_content_is_read_on_either_side_of_calls(load):
         parsed = renderer.parse(said + "<|tool_response>", Request((USER,)))
         assert (parsed.message.content, parsed.ended, len(parsed.calls)) == ("one two", True, 1)
         assert json.loads(parsed.message.tool_calls[0].arguments) == {"A": "x"}
+
+
+def test_a_header_that_history_lacks_is_not_looked_for_in_data(official_template):
+    """Behind an answered call the mark of the model is missing: what data begins with is no part of it."""
+    spoken = CALL.but(content="b")
+    stream = official_template("gemma-4").tell(
+        Request((USER, spoken, RESULT, Message("assistant", "<|user|>c"), Message("user", "v")))
+    )
+    assert [s.text for s in stream.segments if s.message == 3 and not s.literal] == ["<|user|>c"]

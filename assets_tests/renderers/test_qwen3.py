@@ -1,30 +1,13 @@
 """What only Qwen3 has, and streams as they were reviewed."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from renderers import FAMILIES, Kind, Message, Request, TemplateError, ToolCall
 from renderers.messages import Part
 
-GOLDENS = Path(__file__).parent / "goldens"
 
-
-def test_the_stream_is_as_it_was_reviewed(conversation, request_of, pytestconfig):
-    stream = FAMILIES["qwen3"].tell(request_of(conversation, generating=True))
-    lines = [
-        f"{'-' if s.message is None else s.message:>3} {s.kind:<11} {'words' if s.literal else 'data ':<5} "
-        f"{json.dumps(s.text, ensure_ascii=False)}"
-        for s in stream.segments
-    ]
-    lines += [f"{p.message:>3} {p.verdict}{p.note and f': {p.note}'}" for p in stream.proofs]
-    lines += [f"lost {'/'.join(map(str, origin))}" for origin in stream.lost]
-    preview, place = "\n".join(lines) + "\n", GOLDENS / "qwen3" / f"{conversation.replace(' ', '_')}.txt"
-    if pytestconfig.getoption("--regenerate"):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(preview, encoding="utf-8")
-    assert preview == place.read_text(encoding="utf-8"), "look at the change, then run with --regenerate"
+def test_the_stream_is_as_it_was_reviewed(conversation, request_of, reviewed):
+    reviewed("qwen3", conversation, FAMILIES["qwen3"].tell(request_of(conversation, generating=True)))
 
 
 def tell(*messages: Message, **flags: object) -> str:

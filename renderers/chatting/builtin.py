@@ -134,6 +134,12 @@ TOOL_TURNS = {
     "observations_template": "{observations}",
     "single_observation_template": "<|im_start|>tool\n{observation}<|im_end|>\n",
 }
+VISION = {
+    "image_token": "<|image_pad|>",
+    "video_token": "<|video_pad|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+}
 NO_DEFAULT = SystemPolicy(use_system_without_system_message=False)
 
 TEMPLATES: dict[str, Template] = {
@@ -141,8 +147,8 @@ TEMPLATES: dict[str, Template] = {
     for template in (
         CHATML,
         replace(UNTOLD, name="qwen2.5-no-system-tool"),
-        replace(UNTOLD, name="qwen2.5-vl", system_message=HELPFUL, **TOOL_TURNS),
-        replace(CHATML, name="qwen2.5-vl-system-tool", system_message=HELPFUL, **TOOL_TURNS),
+        replace(UNTOLD, name="qwen2.5-vl", system_message=HELPFUL, **TOOL_TURNS, **VISION),
+        replace(CHATML, name="qwen2.5-vl-system-tool", system_message=HELPFUL, **TOOL_TURNS, **VISION),
         replace(CHATML, name="toolgen-qwen2.5", tool_policy=ToolPolicy(formatter=JsonFormatterNoBreakLine())),
         replace(
             CHATML,

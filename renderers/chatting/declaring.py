@@ -26,6 +26,7 @@ def declared(wording: Wording) -> Template:
         turns={"system": told.system, "developer": told.system, "user": told.user, "tool": results(wording)},
         assistant=assistant(wording),
         prompt=lambda turn: generation_prompt(wording),
+        media=wording.media,
         views={} if wording.tool_policy.placement is ToolPlacement.SYSTEM else {"user": told.holds_tools},
     )
 
@@ -67,9 +68,12 @@ class _Told:
         if self.wording.global_policy.prefix:
             yield Segment(self.wording.global_policy.prefix)
         given, policy = {"tools": turn.tools, "skills": turn.flags.get("skills")}, self.wording.system_policy
-        if given["skills"] and "skills" not in self.wording.sections:
-            raise TemplateError(f"skills: template {self.wording.name} has no place {{skills}} in its system_template")
-        spoken, filled = turn.first in OPENING, any(given[section] for section in self.wording.sections)
+        spoken = turn.first in OPENING
+        sections = self.wording.sections(spoken=spoken)
+        if given["skills"] and "skills" not in sections:
+            where = self.wording.opening(spoken=spoken)
+            raise TemplateError(f"skills: template {self.wording.name} has no place {{skills}} in its {where}")
+        filled = any(given[section] for section in sections)
         anyway = policy.use_system_without_system_message or (filled and policy.use_system_with_tools_provided)
         if policy.use_system and (spoken or anyway):
             opening, tools = turn.at(0) if spoken else turn, self.tools(turn) if self.in_system else ()
@@ -84,7 +88,7 @@ class _Told:
     ) -> Iterable[Said]:
         """A system turn; without tools and skills where it does not open the conversation."""
         told = spoken(turn) if said is None else said
-        pattern = self.patterns["system_template"]
+        pattern = self.patterns[self.wording.opening(spoken=turn.index is not None)]
         return nested(pattern, turn.index, system_message=told, tools=tools, skills=skills)
 
     def opening(self, turn: Turn) -> Iterable[Said]:

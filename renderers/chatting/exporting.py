@@ -10,20 +10,21 @@ from renderers.chatting.declaring import NO_RESULTS, generation_prompt
 from renderers.chatting.formatters import quoted
 from renderers.chatting.policies import ToolPlacement
 from renderers.chatting.wording import Wording
-from renderers.messages import REASONING_FIELDS
+from renderers.media import SHOWN_BY
+from renderers.messages import MEDIA, REASONING_FIELDS
 from renderers.patterns import pieces
 
 CALL = "{{- call.arguments if call.arguments is string else call.arguments | tojson }}"
 REASONING = " else ".join(f"message.{name} if message.{name} is string" for name in REASONING_FIELDS) + " else ''"
 PARAMETERS = "{{- raise_exception('tool arguments must be a mapping') if call.arguments is not mapping }}"
 MACROS = """
-{%- macro text(content) %}
+{%- macro text(content, shown=false) %}
     {%- if content is string %}{{- content }}
     {%- elif content is mapping %}{{- content | tojson }}
     {%- elif content %}
         {%- for part in content %}
-            {%- if part.type != 'text' %}{{- raise_exception('there are no words for ' ~ part.type) }}{%- endif %}
-            {{- part.text }}
+            {%- if part.type == 'text' %}{{- part.text }}
+            MEDIA{%- else %}{{- raise_exception('there are no words for ' ~ part.type) }}{%- endif %}
         {%- endfor %}
     {%- endif %}
 {%- endmacro %}
@@ -38,7 +39,17 @@ def exported(wording: Wording, *, generation: bool = True) -> str:
     export = _Export(wording, generation=generation)
     ends = "{%- if add_generation_prompt %}" + words(generation_prompt(wording)) + "{%- endif %}"
     told = export.head() + export.messages() + ends
-    return MACROS.strip() + told.replace("{%- ", "\n{%- ")  # a tag that trims may stand on a line of its own
+    told = told.replace("{%- ", "\n{%- ")  # a tag that trims may stand on a line of its own
+    return MACROS.strip().replace("MEDIA", seen(wording)) + told
+
+
+def seen(wording: Wording) -> str:
+    """The branches of media, where parts are told."""
+    told = list[str]()
+    for kind, medium in wording.media.items():
+        named = tuple(name for name, known in MEDIA.items() if known == kind)
+        told.append(f"{{%- elif shown and part.type in {named} %}}" + words(medium.words.replace("{pad}", medium.pad)))
+    return "".join(told)
 
 
 def words(text: str) -> str:
@@ -88,16 +99,19 @@ class _Export:
 
     def head(self) -> str:
         """What stands before the messages that are told one by one."""
-        policy, pattern = self.wording.system_policy, self.patterns["system_template"]
+        policy = self.wording.system_policy
         wanted = ["opening", *["true"] * policy.use_system_without_system_message]
-        wanted += self.wording.sections * policy.use_system_with_tools_provided
+        wanted += self.wording.sections(spoken=False) * policy.use_system_with_tools_provided
         said = f"text(messages[0].content) if opening else {quoted(self.wording.system_message)}"
         tools = (
             when("tools", filled(self.patterns["tools_template"], tools=wrote("catalogue"))) if self.in_system else ""
         )
         change = self.face("system_policy", "content_processor")
         system = "{%- set system_message = " + said + " %}" + captured("said", change or "{{ system_message }}")
-        system += filled(pattern, system_message=wrote("said"), tools=tools, skills=self.skills())
+        places = {"system_message": wrote("said"), "tools": tools, "skills": self.skills()}
+        fields = dict.fromkeys(self.wording.opening(spoken=spoken) for spoken in (True, False))
+        told = [filled(self.patterns[name], **places) for name in fields]
+        system += when("opening", *told) if len(told) > 1 else told[0]
         opening = "{%- set opening = messages[0].role in ('system', 'developer') %}"
         told = when(" or ".join(wanted), system) if policy.use_system else ""
         return opening + self.catalogue() + words(self.wording.global_policy.prefix) + told
@@ -140,7 +154,7 @@ class _Export:
         }
         told = "".join("{%- elif " + role + " %}" + each for role, each in roles.items())
         refused = "{%- else %}" + wrote("raise_exception('there is no turn for role ' ~ message.role)") + "{%- endif %}"
-        said = "{%- set said = text(message.content) %}"
+        said = "{%- set said = text(message.content, message.role in " + str(SHOWN_BY) + ") %}"
         return "{%- for message in messages %}" + said + told.replace("elif", "if", 1) + refused + "{%- endfor %}"
 
     def user(self) -> str:

@@ -88,6 +88,16 @@ class ToolMainContentProcessor:
         return "tool.function if tool.function is defined else tool"
 
 
+class Qwen25AssistantContentProcessor:
+    """A newline before an answer that says something: it then belongs to what the model writes, as Qwen2.5 tells it."""
+
+    def __call__(self, content: str) -> str:
+        return f"\n{content}" if content else content
+
+    def jinja(self) -> str:
+        return "{{ '\\n' ~ content if content else '' }}"
+
+
 @dataclass(frozen=True)
 class Llama32DateProcessor:
     """Puts the dates of Llama 3.2 before the system message: the day is said, never the clock's."""

@@ -19,6 +19,7 @@ from renderers.chatting.policies import (
     ToolPolicy,
 )
 from renderers.errors import TemplateError
+from renderers.media import Medium
 from renderers.patterns import pieces
 
 BRACE = re.compile(r"\{\{|\}\}|\{[a-z_]+\}")
@@ -34,6 +35,7 @@ class Places(NamedTuple):
 
 PLACES = {
     "system_template": Places((), ("system_message", "tools", "skills")),
+    "default_system_template": Places((), ("system_message", "tools", "skills")),
     "tools_template": Places(("tools",)),
     "single_tool_template": Places(("tool",)),
     "skills_template": Places(("skills",)),
@@ -60,6 +62,8 @@ class Wording:
     """A system turn, with `{system_message}`, and `{tools}` and `{skills}` where these sections stand."""
     system_message: str = ""
     """What the system turn says where the conversation brings none."""
+    default_system_template: str | None = None
+    """The system turn where the conversation brings none; else `system_template`."""
     user_template: str = "{content}"
     user_template_with_tools: str | None = None
     """The user turn that holds the tools, bare; else the section of `tools_template` stands behind its content."""
@@ -93,6 +97,14 @@ class Wording:
     there, those that begin the turn which follows."""
     generation_prompt: str | None = None
     """What hands the turn to the model; else what opens `assistant_template`."""
+    image_token: str = ""
+    """Stands for an image of the user's or a tool's (`media`); without it they are refused."""
+    video_token: str = ""
+    """The same for a video."""
+    vision_start: str = ""
+    """Stands before each of them."""
+    vision_end: str = ""
+    """Stands behind each of them."""
     global_policy: GlobalPolicy = field(default_factory=GlobalPolicy)
     system_policy: SystemPolicy = field(default_factory=SystemPolicy)
     assistant_policy: AssistantPolicy = field(default_factory=AssistantPolicy)
@@ -129,12 +141,22 @@ class Wording:
     def wrong(self, name: str, why: str) -> TemplateError:
         return TemplateError(f"template {self.name}, {name}: {why}")
 
-    @property
-    def sections(self) -> tuple[str, ...]:
-        """What stands in the system turn that opens a conversation, beside its message."""
+    def opening(self, *, spoken: bool) -> str:
+        """The field that words the system turn which opens a conversation, `spoken` by the conversation or not."""
+        return "system_template" if spoken or self.default_system_template is None else "default_system_template"
+
+    def sections(self, *, spoken: bool) -> tuple[str, ...]:
+        """What stands in that turn, beside its message."""
         elsewhere = {"tools"} if self.tool_policy.placement is not ToolPlacement.SYSTEM else set()
-        found = pieces(self.patterns["system_template"])[1::2]
+        found = pieces(self.patterns[self.opening(spoken=spoken)])[1::2]
         return tuple(name for name in ("tools", "skills") if name in found and name not in elsewhere)
+
+    @property
+    def media(self) -> dict[str, Medium]:
+        """How images and videos are told."""
+        pads = {"image": self.image_token, "video": self.video_token}
+        words = f"{self.vision_start}{{pad}}{self.vision_end}"
+        return {kind: Medium(words, pad) for kind, pad in pads.items() if pad}
 
     @property
     def stops(self) -> tuple[str, ...]:
