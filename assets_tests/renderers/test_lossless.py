@@ -58,7 +58,8 @@ def family(request) -> Family:
 
 @pytest.fixture(scope="module")
 def renderer(family, vocabulary) -> Renderer:
-    return Renderer(family, vocabulary(family.name), {"today": date(2025, 7, 1)} if "today" in family.flags else {})
+    given = {"today": date(2025, 7, 1), "number_calls": True}
+    return Renderer(family, vocabulary(family.name), {name: given[name] for name in given.keys() & family.flags})
 
 
 @pytest.fixture(scope="module")
