@@ -11,31 +11,23 @@ So a turn of Qwen3 is bridged to tool results, not to the user's next words wher
 those (`Refusal.HISTORY`), and whoever goes on has to render, or train, that turn by itself.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, groupby, pairwise, takewhile, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
 import numpy as np
 
 from renderers.closing import Ending, Refusal, Refused
 from renderers.errors import TemplateError, TokenizerError
-from renderers.messages import Message, Request, ToolCall, Turn
+from renderers.messages import Message, Request, ToolCall
 from renderers.parsing import Parsed, Parser
-from renderers.recalling import PROBES, Marks, Signs, sign, tells
-from renderers.rendered import Rendered, encode
+from renderers.prompts import SOME_TOOL, History, Ids, Prompts, Tools
+from renderers.recalling import PROBES, sign
 from renderers.segments import Kind, Segment, Stream
-from renderers.template import worded
 from renderers.tokenizer import Tokenizer
-
-Ids = tuple[int, ...]
-Tools = tuple[Mapping[str, Any], ...]
-SOME_TOOL: Tools = ({"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}},)
-"""Stands for tools that the prompt tells and nobody named."""
-SYSTEM = Message("system", "S")
-"""Stands for a system message that the ids do not show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +56,6 @@ class Bridge:
         return np.repeat([False, True, False, False], sizes)
 
 
-@dataclass(frozen=True)
-class History:
-    """What a prompt tells, and how."""
-
-    messages: tuple[Message, ...]
-    tools: Tools
-    stream: Stream
-    sampled: Message | None = None
-    """What the completion says, where the caller knows."""
-
-
 class Bridger:
     """Bridges for one witness, one vocabulary and one setting of the flags.
 
@@ -85,12 +66,9 @@ class Bridger:
     def __init__(
         self, tell: Callable[[Request], Stream], tokenizer: Tokenizer, flags: Mapping[str, Any], parser: Parser | None
     ):
-        self.witness, self.tokenizer, self.flags, self.parser = tell, tokenizer, flags, parser
-        self.signs = Signs(tokenizer)
-
-    def tell(self, messages: tuple[Message, ...], tools: Tools = ()) -> Stream:
-        """A conversation with its generation prompt."""
-        return self.witness(Request(messages, tools, self.flags, generating=True))
+        self.witness, self.flags, self.parser = tell, flags, parser
+        self.prompts = Prompts(tell, tokenizer, flags, parser)
+        self.signs = self.prompts.signs
 
     def parse(self, completion: Sequence[int], history: History) -> Parsed | None:
         """What a completion says; None where nothing reads it."""
@@ -98,21 +76,9 @@ class Bridger:
             return None
         asked = Request(history.messages, history.tools, self.flags)
         parsed = self.parser.parse(completion, asked)
-        if completion and not parsed.ended and sign(completion[-1]) in self.marks.stops:  # history's, not the model's
+        if completion and not parsed.ended and sign(completion[-1]) in self.prompts.marks.stops:  # history's
             return replace(self.parser.parse(completion[:-1], asked), ended=True)
         return parsed
-
-    def read(self, opening: str, said: str) -> Message:
-        """What an assistant message of a prompt says."""
-        if self.parser is None:
-            return Message("assistant", said)
-        asked = Request((Message("user"),), (), self.flags)
-        opened = worded(self.parser.template.assistant.open, Turn(asked))
-        return self.parser.parse((opening + said).removeprefix(opened), asked, prompt_ids=()).message
-
-    @cached_property
-    def marks(self) -> Marks:
-        return Marks(self.tell, self.signs)
 
     @cached_property
     def stable(self) -> bool:
@@ -140,7 +106,10 @@ class Bridger:
         prompt, completion = tuple(map(int, prompt)), tuple(map(int, completion))
         try:
             _check(completion, new)
-            histories = self._recalled(prompt, tools) if messages is None else self._given(prompt, messages, tools)
+            if messages is None:
+                histories = self.prompts.recalled(prompt, tools)
+            else:
+                histories = self.prompts.given(prompt, messages, tools)
             close, follows = self._agreed(histories, completion, new)
         except Refused as refused:
             return Bridge(refusal=refused.refusal, note=refused.note)
@@ -167,54 +136,6 @@ class Bridger:
             raise Refused(Refusal.UNKNOWN, "what follows depends on what the ids do not show")
         return found.pop()
 
-    def _given(self, prompt: Ids, messages: tuple[Message, ...], tools: Tools | None) -> list[History]:
-        """The history that the caller knows, if the prompt tells its tools and ends as it does."""
-        sampled = messages[-1] if messages and messages[-1].role == "assistant" else None
-        told, text = messages[:-1] if sampled else messages, self.signs.read(prompt)
-        history = History(told, tools or (), self.tell(told, tools or ()), sampled)
-        if not self._offers(history, text):
-            if tools is not None:
-                raise Refused(Refusal.TOOLS, "the prompt tells other tools")
-            history = History(told, SOME_TOOL, self.tell(told, SOME_TOOL), sampled)
-        if not text.endswith(self._prompted(history)):
-            raise Refused(Refusal.UNREADABLE, "the prompt does not end as these messages are prompted")
-        return [history]
-
-    def _prompted(self, history: History) -> str:
-        """The generation prompt, in signs."""
-        return self.signs.write(s for s in history.stream.segments[-1:] if s.message is None)
-
-    def _recalled(self, prompt: Ids, tools: Tools | None) -> list[History]:
-        """Every history that the prompt may tell, as far as its control tokens show."""
-        text, recalled, found = self.signs.read(prompt), self.marks.recall(prompt, self.read), list[History]()
-        for told in _led(recalled.messages):
-            for offered in ((), SOME_TOOL) if tools is None else (tools,):
-                with suppress(TemplateError):
-                    found.append(History(told, offered, self.tell(told, offered)))
-        open_ = tools is None
-        found = [h for h in found if tells(h.stream, h.messages, text, recalled, self.signs, any_tools=open_)]
-        if not found and tools is not None and self._recalled(prompt, None):
-            raise Refused(Refusal.TOOLS, "the prompt does not tell these tools")
-        if not found:
-            raise Refused(Refusal.UNREADABLE, "the prompt has control tokens where this template has none")
-        if tools is not None and not any(self._offers(history, text) for history in found):
-            raise Refused(Refusal.TOOLS, "the prompt tells other tools")
-        return found
-
-    def _offers(self, history: History, prompt: str) -> bool:
-        """Whether a prompt tells the tools that a history tells; of none, whether it tells none."""
-        if history.tools:
-            runs = groupby(history.stream.segments, lambda segment: segment.kind is Kind.TOOLS)
-            return all(self.signs.read(self._encode(run).ids) in prompt for told, run in runs if told)
-        with suppress(TemplateError):
-            some = self.tell(history.messages, SOME_TOOL).segments
-            words = [self.signs.write([s]).strip() for s in some if s.kind is Kind.TOOLS and s.literal]
-            return not any(words) or next(filter(None, words)) not in prompt
-        return True
-
-    def _encode(self, segments: Iterable[Segment]) -> Rendered:
-        return encode([Stream(tuple(segments))], self.tokenizer)[0]
-
     def _sampled(self, history: History, completion: Ids) -> Message:
         """What the completion says."""
         parsed = self.parse(completion, history)
@@ -224,7 +145,7 @@ class Bridger:
         self, history: History, sampled: Message, completion: Ids, new: tuple[Message, ...]
     ) -> tuple[Ids, Ids]:
         """The ids that close the turn, and those that follow."""
-        after = self.tell((*history.messages, sampled, *new), history.tools)
+        after = self.prompts.tell((*history.messages, sampled, *new), history.tools)
         if not after.text.startswith(history.stream.text):
             raise Refused(Refusal.HISTORY, "what stands before this turn reads otherwise with the new messages")
         written = _behind(after.segments, len(history.stream.text))
@@ -235,27 +156,25 @@ class Bridger:
         if history.tools is SOME_TOOL and any(segment.kind is Kind.TOOLS for segment in rest):
             raise Refused(Refusal.UNKNOWN, "the tools are told again, and nobody named them")
         close = self._ending(history, completion, turn).rest()
-        ids = self._encode([*close, *rest])
+        ids = self.prompts.encoded([*close, *rest])
         size = int(np.searchsorted(ids.owners, len(close)))
         return tuple(ids.ids[:size].tolist()), tuple(ids.ids[size:].tolist())
 
     def _ending(self, history: History, completion: Ids, told: list[Segment]) -> Ending:
         """A turn as it was sampled, beside what is told of it."""
-        said, ids, parsed = (
-            self.signs.read(completion),
-            self._encode(told).ids.tolist(),
-            self.parse(completion, history),
-        )
-        would, again, before = self.signs.read(ids), self.parse(ids, history), self.parse(completion[:-1], history)
+        ids, parsed = self.prompts.encoded(told).ids.tolist(), self.parse(completion, history)
+        said, would = self.signs.read(completion), self.signs.read(ids)
         if parsed is None:
             said, would = (self.signs.hide(self.signs.show(text)) for text in (said, would))
-        told_again, over, prompted = again and again.message, bool(before and before.ended), self._prompted(history)
-        return Ending(said, parsed, over, prompted, tuple(told), would, told_again, self.marks, self.signs)
+        again, before = self.parse(ids, history), self.parse(completion[:-1], history)
+        told_again, over = again and again.message, bool(before and before.ended)
+        prompted, marks = self.prompts.prompted(history), self.prompts.marks
+        return Ending(said, parsed, over, prompted, tuple(told), would, told_again, marks, self.signs)
 
     def _content(self, completion: Ids) -> Message:
         """A completion as nothing but content."""
         said = self.signs.read(completion)
-        stop = max((stop for stop in self.marks.stops if said.endswith(stop)), key=len, default="")
+        stop = max((stop for stop in self.prompts.marks.stops if said.endswith(stop)), key=len, default="")
         return Message("assistant", self.signs.show(said.removesuffix(stop)))
 
 
@@ -275,14 +194,6 @@ def _check_answers(sampled: Message, new: Sequence[Message]) -> None:
     strange = [m.tool_call_id for m in new if m.role == "tool" and made and m.tool_call_id not in made]
     if strange:
         raise Refused(Refusal.UNKNOWN, f"no call has the id {strange[0]!r}")
-
-
-def _led(messages: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
-    """A conversation with and without instructions before it: templates write some of their own, and hide some."""
-    lead = sum(1 for _ in takewhile(lambda message: message.role in ("system", "developer"), messages))
-    yield from (messages[k:] for k in range(lead + 1))
-    if not lead:
-        yield (SYSTEM, *messages)
 
 
 def _identified(sampled: Message, new: Sequence[Message]) -> Iterator[Message]:
