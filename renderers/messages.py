@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import wraps
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -24,9 +24,6 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 WEIGHT_FIELDS = ("weight", "train", "trainable", "loss", "loss_mask")
 """What others call whether a message is learned, or how much."""
 
-FIELDS = frozenset({"role", "content", "reasoning_content", "tool_calls", "tool_call_id", "name"})
-ROLES = frozenset(get_args(Role))
-TEXTS = frozenset({str, type(None)})
 REASONING, WEIGHTS = frozenset(REASONING_FIELDS), frozenset(WEIGHT_FIELDS)
 
 
@@ -190,26 +187,50 @@ def tojson(value: Any) -> str:
 
 def from_hub(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
     """OpenAI-style dicts as messages. Raises msgspec.ValidationError naming the field that does not fit."""
-    return tuple([_plain(message) or msgspec.convert(_hub_fields(message), Message) for message in messages])
+    told = list(messages)
+    try:
+        read = msgspec.convert(told, list[_Hub])
+    except msgspec.ValidationError:
+        read = [None] * len(told)
+    both = zip(told, read, strict=True)
+    return tuple([_plain(raw, one) or msgspec.convert(_hub_fields(raw), Message) for raw, one in both])
 
 
-def _plain(raw: Mapping[str, Any]) -> Message | None:
-    """A message of known fields that are texts, which is what most are; None: not so, it must be looked into."""
-    if type(raw) is not dict or not raw.keys() <= FIELDS:
+class _HubFunction(msgspec.Struct, gc=False):
+    name: str
+    arguments: Any
+
+
+class _HubCall(msgspec.Struct, gc=False):
+    function: _HubFunction
+    id: str | None = None
+
+
+class _Hub(msgspec.Struct, gc=False):
+    """A message as most are: with no other fields, and its content a text."""
+
+    role: Role
+    content: Any = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[_HubCall, ...] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+FIELDS = frozenset(_Hub.__struct_fields__)
+
+
+def _plain(raw: Mapping[str, Any], read: _Hub | None) -> Message | None:
+    """A message that was read in one step with the others; None: it must be looked into."""
+    if read is None or type(read.content) is not str or not raw.keys() <= FIELDS:
         return None
-    content, calls = raw.get("content"), raw.get("tool_calls")
-    read = Message(
-        raw.get("role"),  # pyright: ignore[reportArgumentType]
-        "" if content is None else content,
-        raw.get("reasoning_content"),
-        tuple([ToolCall(**_hub_call(call)) for call in calls]) if calls else (),
-        raw.get("tool_call_id"),
-        raw.get("name"),
-    )
-    told = type(read.content), type(read.reasoning), type(read.tool_call_id), type(read.name)
-    asked = [kind for call in read.tool_calls for kind in map(type, (call.name, call.arguments, call.id))]
-    fits = read.role in ROLES and told[0] is str and TEXTS.issuperset(told) and TEXTS.issuperset(asked)
-    return read if fits and all(call.name is not None for call in read.tool_calls) else None
+    asked = [(call.function, call.id) for call in read.tool_calls or ()]
+    calls = tuple([ToolCall(function.name, _spelled(function.arguments), known) for function, known in asked])
+    return Message(read.role, read.content, read.reasoning_content, calls, read.tool_call_id, read.name)
+
+
+def _spelled(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else tojson(arguments)
 
 
 def _hub_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,9 +274,7 @@ def _hub_part(raw: Any) -> Any:
 
 def _hub_call(raw: Mapping[str, Any]) -> dict[str, Any]:
     function = raw.get("function", raw)
-    arguments = function["arguments"]
-    spelled = arguments if isinstance(arguments, str) else tojson(arguments)
-    return {"name": function["name"], "arguments": spelled, "id": raw.get("id")}
+    return {"name": function["name"], "arguments": _spelled(function["arguments"]), "id": raw.get("id")}
 
 
 def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
