@@ -122,7 +122,7 @@ def run_mask(runs: RunColumns, policy: LossPolicy) -> np.ndarray:
 
 def masked(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Labels, int32: the id where it is learned, -100 where it is not."""
-    return np.where(mask, ids, IGNORED).astype(np.int32)
+    return np.where(mask, ids, np.int32(IGNORED)).astype(np.int32, copy=False)
 
 
 def loss_weights(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
@@ -145,8 +145,9 @@ def batch_labels(batch: Batch, policy: LossPolicy) -> np.ndarray:
     runs, streams = batch.runs, batch.streams
     width = runs.messages.max(initial=-1) + 2
     trainable, weights = np.zeros((len(streams), width), bool), np.ones((len(streams), width))
+    learned = [(row, message + 1) for row, stream in enumerate(streams) for message in stream.trainable]
+    trainable[tuple(np.array(learned, np.int64).reshape(-1, 2).T)] = True
     for row, stream in enumerate(streams):
-        trainable[row, [message + 1 for message in stream.trainable]] = True
         for message, weight in stream.weights.items():
             weights[row, message + 1 : message + 2] = weight
     at = runs.rows, runs.messages + 1

@@ -170,12 +170,10 @@ def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tup
 
 
 def _layout(told: Sequence[Said], rows: np.ndarray, kinds: np.ndarray, counts: np.ndarray, sizes: np.ndarray) -> Layout:
-    sizes[sizes < 0] = np.fromiter([size_of(text) for one in told for text in one.texts], np.int64)
+    sizes[sizes < 0] = sizes_of([text for one in told for text in one.texts])
     messages = np.fromiter([_number(one.message) for one in told], np.int64, len(told))
     shown, at = sizes > 0, sums(counts)
-    for k, one in enumerate(told):
-        if isinstance(one, Segment):
-            shown[at[k]] = True
+    shown[at[:-1][[type(one) is Segment for one in told]]] = True
     return Layout(sizes, kinds, np.repeat(messages, counts), shown, at[rows])
 
 
@@ -251,7 +249,18 @@ def _joined(stretches: Iterable[tuple[str, bool, bool]], parts: dict[str, list[P
 
 def sums(sizes: Iterable[int] | np.ndarray) -> np.ndarray:
     """Where things of these sizes begin when they lie end to end, and the end: int64, one more than sizes."""
-    return np.append(0, np.cumsum(sizes if isinstance(sizes, np.ndarray) else np.fromiter(sizes, np.int64)))
+    sizes = sizes if isinstance(sizes, np.ndarray) else np.fromiter(sizes, np.int64)
+    begins = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=begins[1:])
+    return begins
+
+
+def sizes_of(texts: Sequence[str]) -> np.ndarray:
+    """Bytes of each text."""
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    for k in np.flatnonzero(~np.fromiter(map(str.isascii, texts), bool, len(texts))).tolist():
+        sizes[k] = len(texts[k].encode())
+    return sizes
 
 
 def size_of(text: str) -> int:

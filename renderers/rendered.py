@@ -15,7 +15,7 @@ import numpy as np
 
 from renderers.errors import TokenizerError, UnknownFlag
 from renderers.media import MultiModalData, multi_modal_data
-from renderers.pieces import Layout, Pieces, cut, in_line, size_of, sums, weave
+from renderers.pieces import Layout, Pieces, cut, in_line, sizes_of, sums, weave
 from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Part, Tokenizer
 
@@ -168,10 +168,12 @@ def _cut(
 def _encode(pieces: Pieces, bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
     """Ids, and the byte of the line at which each token begins. `bounds`: where segments begin, and the end."""
     ids, openings = _put(*tokenizer.encode_flat(pieces.texts), pieces.tokens)
-    sizes = np.fromiter(map(size_of, pieces.texts), np.int64, len(pieces.texts))
+    sizes = sizes_of(pieces.texts)
     line = sums(sizes + pieces.sizes)
     begins, ends = line[:-1], line[:-1] + sizes
     mixed = np.searchsorted(bounds, ends, side="left") > np.searchsorted(bounds, begins, side="right")
+    if tokenizer.measures_ascii:
+        mixed &= ~np.fromiter(map(str.isascii, pieces.texts), bool, len(pieces.texts))
     odd = [k for k in np.flatnonzero(mixed).tolist() if not tokenizer.measurable(pieces.texts[k])]
     places = np.zeros(len(ids) + 1, np.int64) if tokenizer.nbytes is None else sums(tokenizer.nbytes[ids])
     if not odd and np.array_equal(places[openings], line):

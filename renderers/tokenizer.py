@@ -72,6 +72,8 @@ class Tokenizer:
     """Whether some control token is read in more than its letters: in blanks beside it, in what normalizes to it."""
     nbytes: np.ndarray | None
     """Bytes of text that each id stands for, by id; None where that is not fixed (SentencePiece-like vocabularies)."""
+    measures_ascii: bool
+    """Whether `nbytes` adds up for all ASCII text."""
     fingerprint: str
     """Hash of the vocabulary, its added tokens and its special ones."""
 
@@ -87,13 +89,13 @@ class Tokenizer:
         spelled = json.dumps(bare, ensure_ascii=False)
         self.fingerprint = _digest(spelled, json.dumps([tokens, dict(special_tokens)]))
         self._plain = _engine(spelled)
-        self._ascii_stays = data.get("normalizer") in ASCII_STAYS
         self.engine = Engine(self._plain)
         self.control = self._keep_words(tokens)
         self.sticky = any(_is_sticky(token, data) for token in tokens if token["content"] in self.control)
         self._splitter, self._split_ids = self._split_at(tokens)
         self._control_text = {token: text for text, token in self.control.items()}
         self.nbytes = _byte_lengths(data, self.added)
+        self.measures_ascii = self.nbytes is not None and data.get("normalizer") in ASCII_STAYS
 
     @classmethod
     def from_json(
@@ -147,7 +149,7 @@ class Tokenizer:
         """Whether `nbytes` of this text's tokens add up to its own bytes (a normalizer may change them)."""
         if self.nbytes is None:
             return False
-        if (text.isascii() and self._ascii_stays) or self._plain.normalizer is None:
+        if (text.isascii() and self.measures_ascii) or self._plain.normalizer is None:
             return True
         return self._plain.normalizer.normalize_str(text) == text
 
