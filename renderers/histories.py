@@ -57,7 +57,8 @@ def keep(tell: Tell, request: Request) -> list[Stream]:
             whole = stopped(tell, replace(request, flags={**request.flags, flag: value}))
         except UnknownFlag:
             continue
-        noted = (replace(p, note=", ".join(filter(None, (f"{flag}={value}", p.note)))) for p in whole.proofs)
+        notes = (", ".join(filter(None, (f"{flag}={value}", proof.note))) for proof in whole.proofs)
+        noted = (Proof(proof.message, proof.verdict, note) for proof, note in zip(whole.proofs, notes, strict=True))
         return [replace(whole, proofs=tuple(noted))]
     raise UnknownFlag(f"no flag keeps reasoning in history, none of {', '.join(KEEPING)}; `split` teaches every turn")
 

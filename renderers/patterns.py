@@ -10,7 +10,7 @@ a function from a turn to segments.
 import json
 import marshal
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import chain
 from typing import Any, cast
@@ -31,6 +31,8 @@ Data = tuple[tuple[str, Origin], ...]
 Tell = Callable[[int, Message], Data]
 """What a message has to fill a place with."""
 Brick = Callable[[Turn], Iterable[Said]]
+STEADY = "steady"
+"""An attribute of bricks that tell a message the same at the end as they do before a message of another role."""
 
 
 @cache
@@ -205,6 +207,15 @@ def _value_end(text: str, at: int) -> int:
 
 def say(pattern: str, kind: Kind | None = None, **data: Data | Tell) -> Brick:
     """A message's `{content}`, or words, or other `data`, told. The kind is the role's unless given."""
+    return _say(pattern, kind, data) if data else _bare(pattern, kind)
+
+
+@cache
+def _bare(pattern: str, kind: Kind | None) -> Brick:
+    return _say(pattern, kind, {})
+
+
+def _say(pattern: str, kind: Kind | None, data: Mapping[str, Data | Tell]) -> Brick:
     places = pieces(pattern)[1::2]
     unknown = {*places} - {"content", *data}
     assert not unknown, f"{pattern!r} has places that nothing fills: {unknown}"
@@ -220,6 +231,7 @@ def say(pattern: str, kind: Kind | None = None, **data: Data | Tell) -> Brick:
         owner = None if words is Kind.TOOLS else index  # tools are nobody's, whoever's turn they are told in
         return filled(owner, *[one(index, message) if callable(one) else one for one in told])
 
+    vars(brick)[STEADY] = True
     return brick
 
 
@@ -250,14 +262,14 @@ def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa
 
     def brick(turn: Turn) -> Told:
         role = turn.message.role
-        first, *more = told(turn)
+        said = tuple(told(turn))
         before = opening if turn.role(-1) != role else ()
         after = closing if turn.role(1) != role else ()
-        if not more:
-            return together((*before, first.shape, *after), turn.index, first.texts, first.origins)
-        begins, ends = (tuple(Phrase(shape, turn.index) for shape in shapes) for shapes in (before, after))
-        return (*begins, first, *more, *ends)
+        shapes = (*before, *[one.shape for one in said], *after)
+        texts = tuple([text for one in said for text in one.texts])
+        return together(shapes, turn.index, texts, tuple([origin for one in said for origin in one.origins]))
 
+    vars(brick)[STEADY] = True
     return brick
 
 

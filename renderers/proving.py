@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, compress, groupby
 from typing import NamedTuple, Protocol
 
 from renderers.errors import TemplateError
@@ -36,6 +36,10 @@ class Teller(Protocol):
 
     def view(self, turn: Turn) -> Hashable:
         """All that telling a message depends on beside the message, if its role `sees` anything."""
+        ...
+
+    def steady(self, role: str) -> bool:
+        """Whether a role is told the same at the end as before a message of the assistant's."""
         ...
 
     @property
@@ -124,9 +128,11 @@ class _Serving:
         if self.unsteady is not None and self.unsteady < last:
             return self.unsteady
         change = self.first_view_change(before)
-        if change is None and not _same(self.teller.turn(Turn(before, last)), self.told[last + 1]):
-            return last
-        return change
+        if change is not None:
+            return change
+        if self.teller.steady(before.messages[last].role):
+            return last if self.unsteady == last else None
+        return None if _same(self.teller.turn(Turn(before, last)), self.told[last + 1]) else last
 
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
@@ -226,26 +232,22 @@ def lost_fields(request: Request, told: Iterable[Said]) -> tuple[Origin, ...]:
 
     Paths have the Hub's dict shape: ("messages", 2, "tool_calls", 0, "function", "arguments").
     """
-    origins = {origin for one in told for text, origin in _sources(one) if text and origin}
+    origins = {*chain.from_iterable(compress(one.origins, one.texts) for one in told)}
     missed = [f for f in _fields(request) if f not in origins and f[:3] not in origins and f[:1] not in origins]
     if not missed:
         return ()
-    around = {origin[:length] for origin in origins for length in range(1, len(origin))}
+    around = {origin[:length] for origin in origins if origin for length in range(1, len(origin))}
     return tuple(field for field in missed if field not in around)
-
-
-def _sources(one: Said) -> Iterable[tuple[str, Origin | None]]:
-    return ((one.text, one.origin),) if isinstance(one, Segment) else zip(one.texts, one.origins, strict=True)
 
 
 def _fields(request: Request) -> Iterator[Origin]:
     """Every field that holds something."""
     yield from (("tools", index) for index, tool in enumerate(request.tools) if tool)
     for index, message in enumerate(request.messages):
-        if _holds(message.reasoning or ""):
+        if message.reasoning and not message.reasoning.isspace():
             yield "messages", index, "reasoning_content"
         if isinstance(message.content, str):
-            if _holds(message.content):
+            if message.content and not message.content.isspace():
                 yield "messages", index, "content"
         else:
             for place, part in enumerate(message.content):

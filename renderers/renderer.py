@@ -123,9 +123,9 @@ class Renderer:
     def stream(self, request: Request) -> Stream:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
         told = self.witness.tell(self._asked(request))
-        weights = {index: m.weight for index, m in enumerate(request.messages) if m.weight is not None}
-        roles = [message.role for message in request.messages]
-        asked = len(roles) - 1 - roles[::-1].index("user") if "user" in roles else -1
+        messages = request.messages
+        weights = {index: m.weight for index, m in enumerate(messages) if m.weight is not None}
+        asked = next((index for index in range(len(messages) - 1, -1, -1) if messages[index].role == "user"), -1)
         return told.but(asked=asked, weights=weights)
 
     def streams(self, request: Request, history: str = "last") -> list[Stream]:

@@ -205,8 +205,7 @@ class Verdict(StrEnum):
     """None of these: trained all the same, because that was asked for. The note says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """The verdict on one assistant message."""
 
     message: int

@@ -13,7 +13,7 @@ from itertools import chain
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
 from renderers.messages import Message, Request, Turn, fact, text
-from renderers.patterns import Brick, content, fill, given
+from renderers.patterns import STEADY, Brick, content, fill, given
 from renderers.segments import PLACES, Kind, Shape, Told, literally, phrase, segments_of, together
 from renderers.toolcalls import Calls
 
@@ -46,6 +46,8 @@ def last_user(turn: Turn) -> int:
 
 def recalls(turn: Turn) -> bool:
     """Whether a thought of this message is asked to be told, even if the template itself drops it."""
+    if not turn.flags:
+        return False
     between = turn.flags.get("preserve_thinking_between_tool_calls", False)
     return turn.flags.get("preserve_all_thinking", False) or (between and (turn.index or 0) > last_user(turn))
 
@@ -183,10 +185,9 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain, seeing = request.but(), {"assistant", *self.views}
+        plain, seeing, turn = request.but(), {"assistant", *self.views}, self.turn
         told = [self.opening(plain)]
-        for index, message in enumerate(request.messages):
-            told.append(self.turn(Turn(request if message.role in seeing else plain, index)))
+        told += [turn(Turn(request if m.role in seeing else plain, index)) for index, m in enumerate(request.messages)]
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
         return told
 
@@ -202,6 +203,10 @@ class Template:
         """Whether telling a role depends on what follows, beyond the next role."""
         return role == "assistant" or role in self.views
 
+    def steady(self, role: str) -> bool:
+        """Whether a role is told the same at the end as before a message of the assistant's."""
+        return not self.looks_ahead and not self.sees(role) and hasattr(self.turns.get(role), STEADY)
+
     def view(self, turn: Turn) -> Hashable:
         """All that telling a message depends on beside the message, if its role `sees` anything."""
         look = self.views.get(turn.message.role, self.writing)
@@ -209,10 +214,10 @@ class Template:
 
     def writing(self, turn: Turn) -> tuple[str, bool, str]:
         """What an assistant message opens with, whether it thinks, and its stop."""
-        thinks = self.assistant.thinks(turn) or (
-            recalls(turn) and bool(self.assistant.prepare(turn.message, True).reasoning)
-        )
-        return worded(self.assistant.open, turn), thinks, worded(self.assistant.stop, turn)
+        told = self.assistant
+        thinks = told.thinks(turn) or (recalls(turn) and bool(told.prepare(turn.message, True).reasoning))
+        opening = told.open if isinstance(told.open, str) else told.open(turn)
+        return opening, thinks, told.stop if isinstance(told.stop, str) else told.stop(turn)
 
     @property
     def looks_ahead(self) -> bool:
@@ -221,16 +226,17 @@ class Template:
 
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
-        role = turn.message.role
+        message = turn.message
+        role = message.role
         if role == "assistant":
             opening, thinks, stop = self.writing(turn)
-            return self.assistant.write(turn.index or 0, turn.message, opening=opening, thinks=thinks, stop=stop)
+            return self.assistant.write(turn.index or 0, message, opening=opening, thinks=thinks, stop=stop)
         if turn.index == 0 and self.start and self.head(turn):
             return ()
         if role not in self.turns:
             raise TemplateError(f"message {turn.index}: this template has no turn for role {role!r}")
         told = tuple(self.turns[role](turn))
-        if not isinstance(turn.message.content, str):
+        if not isinstance(message.content, str):
             told = tuple(placed(segments_of(told), self.media))
         lent = self.assistant.lent and turn.role(-1) == "assistant"
         return self.assistant.lend(told, (turn.index or 0) - 1) if lent else told

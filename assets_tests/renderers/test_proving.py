@@ -80,6 +80,9 @@ def test_a_turn_without_words_is_invisible():
         def sees(self, role):
             return False
 
+        def steady(self, role):
+            return False
+
         def view(self, turn):
             return None
 
