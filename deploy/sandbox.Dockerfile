@@ -1,5 +1,7 @@
 # Where agents run: Codex and Pi of these versions, and the tools that they expect. `collect.sandbox.image` names it.
 #   docker build -t tracemill-sandbox -f deploy/sandbox.Dockerfile deploy
+# Claude Code is not free software: it is in the image if you ask for it, under Anthropic's terms.
+#   docker build --build-arg CLAUDE_CODE=2.1.197 …
 ARG BASE=node:22.23-bookworm-slim
 FROM ${BASE}
 
@@ -15,6 +17,10 @@ RUN npm install --global --no-audit --no-fund @openai/codex@${CODEX} \
     && mkdir /opt/pi && tar -xzf earendil-works-pi-coding-agent-*.tgz --strip-components 1 -C /opt/pi \
     && printf '#!/bin/sh\nexec node /opt/pi/dist/bundle/cli.js "$@"\n' > /usr/local/bin/pi && chmod 755 /usr/local/bin/pi \
     && rm -rf /tmp/* /root/.npm
+
+ARG CLAUDE_CODE=
+RUN [ -z "${CLAUDE_CODE}" ] || { npm install --global --no-audit --no-fund @anthropic-ai/claude-code@${CLAUDE_CODE} \
+    && claude --version && rm -rf /root/.npm /root/.claude*; }
 
 # The agent is nobody in particular; its home and its work are mounted. A repository in there belongs to somebody else.
 RUN mkdir -p /home/agent /work /run/tracemill && chmod 777 /home/agent /work \

@@ -120,7 +120,7 @@ class Usage(msgspec.Struct, frozen=True):
 class Exchange(msgspec.Struct, frozen=True):
     """One request of a run and its answer, as the recorder saw them."""
 
-    api: Literal["responses", "chat"]
+    api: Literal["responses", "chat", "messages"]
     request: bytes
     """JSON: the body, as the agent sent it. It never held a key."""
     answer: bytes

@@ -19,8 +19,9 @@ class Endpoint(Settings):
 
     base_url: str = "https://api.openai.com/v1"
     """As the openai SDK takes it."""
-    api: Literal["responses", "chat"] = "responses"
-    """What the server speaks. `chat` serves agents that speak Responses all the same: the recorder translates."""
+    api: Literal["responses", "chat", "messages"] = "responses"
+    """What the server speaks: one of OpenAI's, or Anthropic's Messages. `chat` serves agents that speak Responses all
+    the same: the recorder translates."""
     key: str = "OPENAI_API_KEY"
     """The environment variable that holds the key. It is added by the recorder, and no agent ever sees it."""
     provider: str | None = None
@@ -73,7 +74,7 @@ class Regeneration(Settings):
 class Collection(Settings):
     """How prompts are run that say nothing else themselves."""
 
-    agent: Literal["replay", "chat", "codex", "pi"] = "replay"
+    agent: Literal["replay", "chat", "codex", "pi", "claude-code"] = "replay"
     model: str | None = None
     system: str | None = None
     sampling: dict[str, Any] = {}

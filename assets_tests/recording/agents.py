@@ -22,6 +22,8 @@ When you are done, say in a few words what you found and what you changed."""
 MODEL = "scripted-model"
 CODE_MODEL = "scripted-code-model"
 """The model that Codex offers one tool, which runs JavaScript."""
+CLAUDE_CODE = "2.1.197"
+"""Not free software: it is fetched for the tests that run it, and its sessions are not recorded."""
 WINDOW = 32_000
 PATIENCE = 60_000
 """Milliseconds that Codex waits for a word."""

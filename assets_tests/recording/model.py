@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from uuid import uuid4
 
 import msgspec
 
@@ -197,8 +198,9 @@ def responses(reply: Reply, asked: int, model: str) -> Iterator[Event]:
 
 
 def messages(reply: Reply, asked: int, model: str) -> Iterator[Event]:
-    """The reply as the Messages API streams it: a block after the other, each in pieces."""
-    head = {"id": f"msg_{asked}", "type": "message", "role": "assistant", "model": model, "content": []}
+    """The reply as the Messages API streams it: a block after the other, each in pieces. Claude Code's sessions live by
+    ids, so they are never the same."""
+    head = {"id": f"msg_{uuid4().hex}", "type": "message", "role": "assistant", "model": model, "content": []}
     usage = {"input_tokens": reply.tokens, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
     told = {**head, "stop_reason": None, "stop_sequence": None, "usage": {**usage, "output_tokens": 1}}
     yield {"type": "message_start", "message": told}
@@ -219,9 +221,9 @@ def _blocks(reply: Reply, asked: int) -> Iterator[tuple[Event, list[Event]]]:
         yield {"type": "thinking", "thinking": "", "signature": ""}, [*deltas, signed]
     if reply.text:
         yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in _pieces(reply.text)]
-    for index, (name, arguments) in enumerate(_calls(reply)):
+    for name, arguments in _calls(reply):
         deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in _pieces(_json(arguments))]
-        yield {"type": "tool_use", "id": f"toolu_{asked}_{index}", "name": name, "input": {}}, deltas
+        yield {"type": "tool_use", "id": f"toolu_{uuid4().hex}", "name": name, "input": {}}, deltas
 
 
 def _message(events: Sequence[Event]) -> Event:

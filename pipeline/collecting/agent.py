@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from pipeline.records import Conversation, Exchange, Prompt, Reject, Trace, Usage
 from pipeline.settings import Collection
 
-Api = Literal["responses", "chat"]
+Api = Literal["responses", "chat", "messages"]
 
 
 class Format(Protocol):

@@ -15,6 +15,10 @@ from pipeline.errors import TraceError
 from pipeline.records import Prompt, Trace, TraceFile
 
 Json = dict[str, Any]
+LONGEST = 8192
+"""Tokens of an answer that says nothing of it, where the API must be told."""
+UNKNOWN: Mapping[Api, tuple[str, ...]] = {"chat": (), "responses": ("seed", "stop"), "messages": ("seed",)}
+"""Sampling parameters that an API does not have."""
 REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -45,8 +49,9 @@ def _check(prompt: Prompt, api: Api) -> None:
         raise TraceError("no_model", "model: nothing says which; set it, or collect.model")
     if prompt.github_repo:
         raise TraceError("unsupported", "github_repo: chat has no tools to look at it; use codex or pi")
-    if api == "responses" and (prompt.sampling.seed is not None or prompt.sampling.stop):
-        why = "sampling: Responses knows neither seed nor stop; leave them out, or set collect.endpoint.api: chat"
+    told = msgspec.to_builtins(prompt.sampling)
+    if unknown := [name for name in UNKNOWN[api] if name in told]:
+        why = f"sampling: {api} has no {', '.join(unknown)}; leave it out, or set collect.endpoint.api: chat"
         raise TraceError("unsupported", why)
 
 
@@ -92,7 +97,7 @@ def _row(prompt: Prompt, said: list[Json], line: Line) -> Json:
 
 @dataclass(frozen=True)
 class Spoken:
-    """One of the two APIs."""
+    """One of the APIs."""
 
     path: str
     first: Callable[[Prompt], list[Json]]
@@ -146,6 +151,25 @@ def _responses_read(answer: Json) -> tuple[Json, list[Json]]:
     return _message(said, thought, finish), items
 
 
+def _messages_body(prompt: Prompt, history: list[Json]) -> Json:
+    told = msgspec.to_builtins(prompt.sampling)
+    extra = told.pop("extra", {})
+    if stop := told.pop("stop", None):
+        told["stop_sequences"] = stop
+    if effort := told.pop("reasoning_effort", None):
+        told["output_config"] = {"effort": effort}
+    system = {"system": prompt.system} if prompt.system is not None else {}
+    return {"model": prompt.model, "max_tokens": LONGEST, "messages": history, **system, **told, **extra}
+
+
+def _messages_read(answer: Json) -> tuple[Json, list[Json]]:
+    """The whole answer goes on, as with Responses."""
+    blocks = answer["content"]
+    said = "".join(block["text"] for block in blocks if block["type"] == "text")
+    thought = "\n\n".join(block["thinking"] for block in blocks if block["type"] == "thinking")
+    return _message(said, thought, answer.get("stop_reason")), [{"role": "assistant", "content": blocks}]
+
+
 def _message(said: str, thought: str | None, finish: str | None) -> Json:
     thinking = {"thinking": thought} if thought else {}
     return {"role": "assistant", "content": said, **thinking, "finish_reason": finish}
@@ -158,4 +182,5 @@ def _system(prompt: Prompt) -> list[Json]:
 APIS: Mapping[Api, Spoken] = {
     "chat": Spoken("/chat/completions", _system, _chat_body, _chat_read),
     "responses": Spoken("/responses", lambda prompt: [], _responses_body, _responses_read),
+    "messages": Spoken("/messages", lambda prompt: [], _messages_body, _messages_read),
 }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from signal import SIGINT, Signals
 
-from pipeline.collecting.agent import Box
+from pipeline.collecting.agent import Api, Box
 from pipeline.collecting.commands import write
 from pipeline.records import Prompt
 
@@ -14,14 +14,15 @@ FOLDER = ".codex"
 class Codex:
     """A `Command`."""
 
-    name = "codex"
+    name = program = "codex"
+    apis: tuple[Api, ...] = ("responses", "chat")
     stop: Signals = SIGINT
     sessions = f"{FOLDER}/sessions"
 
     def environment(self, box: Box) -> Mapping[str, str]:
         return {"CODEX_HOME": box.inside(box.home / FOLDER), "TRACEMILL_LINE": "none"}
 
-    def configure(self, box: Box, prompt: Prompt, *, api: str, seconds: float) -> None:
+    def configure(self, box: Box, prompt: Prompt, *, api: Api, seconds: float) -> None:
         """Codex speaks Responses whatever the server does: the recorder translates."""
         told = {"model": prompt.model, "model_provider": "tracemill"}
         if prompt.sampling.reasoning_effort:

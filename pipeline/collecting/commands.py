@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
-from pipeline.collecting.agent import Box, Ended, Line, Site, World
+from pipeline.collecting.agent import Api, Box, Ended, Line, Site, World
 from pipeline.collecting.runs import Clock, cut_short, trace_of, with_status
 from pipeline.errors import TraceError
 from pipeline.records import Decoding, Prompt, Trace, TraceFile
@@ -19,7 +19,10 @@ class Command(Protocol):
     """A coding agent's command line."""
 
     name: str
-    """What it is called, as an agent and as a program; also of its session files' format."""
+    """What it is called as an agent; also its session files' format."""
+    program: str
+    apis: tuple[Api, ...]
+    """Of servers that it can be run with."""
     stop: Signals
     """What makes it end in good order."""
     sessions: str
@@ -27,7 +30,7 @@ class Command(Protocol):
 
     def environment(self, box: Box) -> Mapping[str, str]: ...
 
-    def configure(self, box: Box, prompt: Prompt, *, api: str, seconds: float) -> None:
+    def configure(self, box: Box, prompt: Prompt, *, api: Api, seconds: float) -> None:
         """Write what it reads when it starts."""
         ...
 
@@ -47,7 +50,7 @@ class Coding:
 
     def run(self, prompt: Prompt, world: World, site: Site | None) -> Iterator[Trace]:
         assert site is not None
-        self._check(prompt)
+        self._check(prompt, site.api)
         clock = Clock(world.collection.limits.timeout)
         with site.line(prompt) as line, site.box(line, prompt) as box:
             self.command.configure(box, prompt, api=site.api, seconds=clock.seconds)
@@ -68,8 +71,11 @@ class Coding:
         )
         yield with_status(trace, world.formats, timed_out=ended.timed_out)
 
-    def _check(self, prompt: Prompt) -> None:
+    def _check(self, prompt: Prompt, api: Api) -> None:
         """Whatever it could not say to the model is refused, not forgotten."""
+        if api not in self.command.apis:
+            why = f"agent: {self.command.name} cannot speak {api}; set collect.endpoint.api: {self.command.apis[0]}"
+            raise TraceError("unsupported", why)
         if not prompt.model:
             raise TraceError("no_model", "model: nothing says which; set it, or collect.model")
         asked = prompt.sampling
@@ -88,16 +94,18 @@ class Coding:
 
     def _version(self, site: Site, box: Box) -> str:
         if site.name not in self.versions:
-            asked = [self.command.name, "--version"]
+            asked = [self.command.program, "--version"]
             told = box.run(asked, env=self.command.environment(box), stop=self.command.stop, seconds=60)
             if told.code != 0:
                 raise TraceError("no_agent", f"agent: {' '.join(asked)} fails in {site.name}: {told.told}; install it")
-            self.versions[site.name] = told.told.strip().rpartition(" ")[2]
+            words = told.told.split()
+            self.versions[site.name] = next((word for word in words if word[0].isdigit()), " ".join(words))
         return self.versions[site.name]
 
     def _files(self, box: Box) -> Iterator[TraceFile]:
-        """The session, and those of its helpers, which began later."""
-        for path in sorted((box.home / self.command.sessions).rglob("*.jsonl")):
+        """The session, and those of its helpers, which began later or lie below it."""
+        found = (box.home / self.command.sessions).rglob("*.jsonl")
+        for path in sorted(found, key=lambda path: (len(path.parts), path)):
             yield TraceFile(path.relative_to(box.home).as_posix(), path.read_bytes())
 
 

@@ -13,8 +13,8 @@ from pipeline.collecting.wire import finish_of
 from pipeline.errors import TraceError
 from pipeline.records import Conversation, Exchange, Prompt, Status, Trace, TraceFile
 
-CUT = ("length", "max_output_tokens", "max_tokens")
-DONE = ("stop", "completed", "tool_calls")
+CUT = ("length", "max_output_tokens", "max_tokens", "model_context_window_exceeded")
+DONE = ("stop", "completed", "tool_calls", "end_turn", "stop_sequence", "tool_use")
 
 
 @dataclass(frozen=True)

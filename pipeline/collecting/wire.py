@@ -1,7 +1,8 @@
-"""Answers of the two OpenAI APIs: put together from server-sent events, and counted.
+"""Answers of three APIs: put together from server-sent events, and counted.
 
-Chat Completions and Responses, as their references at platform.openai.com tell them, with the fields that other servers
-add. An answer is whole once its API says so: `finish_reason` here, `response.completed` or `.incomplete` there.
+OpenAI's Chat Completions and Responses and Anthropic's Messages, as their references tell them, with the fields that
+other servers add. An answer is whole once its API says so: by a `finish_reason`, by `response.completed` or
+`.incomplete`, by `message_stop`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from pipeline.collecting.agent import Api
 from pipeline.records import Usage
 
 Json = dict[str, Any]
-PATHS: Mapping[str, Api] = {"responses": "responses", "chat/completions": "chat"}
+PATHS: Mapping[str, Api] = {"responses": "responses", "chat/completions": "chat", "messages": "messages"}
 ENDS = ("response.completed", "response.incomplete", "response.failed")
 ONCE = frozenset({"role", "type", "id", "name", "index", "format"})
 """Fields that are told whole: the others come in pieces."""
@@ -40,7 +41,7 @@ def events(data: bytes) -> Iterator[Json]:
 
 def put_together(api: Api, data: bytes) -> Json:
     """The answer that a stream tells. Raises BrokenAnswer."""
-    return _chat_answer(events(data)) if api == "chat" else _response(events(data))
+    return {"chat": _chat_answer, "responses": _response, "messages": _message}[api](events(data))
 
 
 def _response(told: Iterable[Json]) -> Json:
@@ -69,6 +70,46 @@ def _chat_answer(told: Iterable[Json]) -> Json:
         raise BrokenAnswer("the stream ended before the answer did")
     told_choices = [{"index": index, **choice} for index, choice in sorted(choices.items())]
     return {**answer, "object": "chat.completion", "choices": told_choices}
+
+
+def _message(told: Iterable[Json]) -> Json:
+    answer: Json = {}
+    blocks: dict[int, Json] = {}
+    for event in told:
+        kind = event.get("type")
+        if kind == "message_start":
+            answer = dict(event["message"])
+        elif kind == "content_block_start":
+            blocks[event["index"]] = dict(event["content_block"])
+        elif kind == "content_block_delta":
+            _add(blocks.setdefault(event["index"], {}), event["delta"])
+        elif kind == "message_delta":
+            usage = {key: value for key, value in (event.get("usage") or {}).items() if value is not None}
+            answer = {**answer, **event["delta"], "usage": {**(answer.get("usage") or {}), **usage}}
+        elif kind == "message_stop":
+            return {**answer, "content": [_block(block) for _, block in sorted(blocks.items())]}
+        checked("messages", event)
+    raise BrokenAnswer("the stream ended before the answer did")
+
+
+def _add(block: Json, delta: Mapping[str, Any]) -> None:
+    """Add a piece of text, of a thought or of a call's arguments; its signature; a citation."""
+    for key, value in delta.items():
+        if key == "citation":
+            block["citations"] = [*(block.get("citations") or ()), value]
+        elif key != "type":
+            block[key] = (block.get(key) or "") + value
+
+
+def _block(block: Json) -> Json:
+    """With the arguments that came in pieces; text that is no JSON stays as it is."""
+    told = block.pop("partial_json", "")
+    if told:
+        try:
+            block["input"] = msgspec.json.decode(told)
+        except msgspec.DecodeError:
+            block["input"] = told
+    return block
 
 
 def _merge(held: Json, delta: Mapping[str, Any]) -> None:
@@ -105,6 +146,8 @@ def checked(api: Api, answer: Json) -> Json:
 def usage_of(api: Api, answer: Mapping[str, Any]) -> Usage:
     """What the provider counts; zeros where it does not."""
     told = answer.get("usage") or {}
+    if api == "messages":
+        return _anthropic_usage(told)
     ins, outs = ("prompt", "completion") if api == "chat" else ("input", "output")
     read, written = told.get(f"{ins}_tokens_details") or {}, told.get(f"{outs}_tokens_details") or {}
     return Usage(
@@ -116,10 +159,19 @@ def usage_of(api: Api, answer: Mapping[str, Any]) -> Usage:
     )
 
 
+def _anthropic_usage(told: Mapping[str, Any]) -> Usage:
+    """Anthropic's `input_tokens` leave out what was read from the cache, or written to it."""
+    cached, written = told.get("cache_read_input_tokens") or 0, told.get("cache_creation_input_tokens") or 0
+    read = (told.get("input_tokens") or 0) + cached + written
+    return Usage(input=read, cached=cached, cache_written=written, output=told.get("output_tokens") or 0)
+
+
 def finish_of(api: Api, answer: Mapping[str, Any]) -> str | None:
     """Why the model stopped, in the words of its API; None if the answer does not say."""
     if api == "chat":
         return (answer.get("choices") or [{}])[0].get("finish_reason")
+    if api == "messages":
+        return answer.get("stop_reason")
     return (answer.get("incomplete_details") or {}).get("reason") or answer.get("status")
 
 

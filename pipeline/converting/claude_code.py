@@ -22,7 +22,7 @@ from pipeline.converting.claude_entries import (
     Entry,
     answer,
     blocks_of,
-    content_of,
+    heard,
     results,
     unreadable,
 )
@@ -223,17 +223,8 @@ def _heard(entry: Entry, place: Place, told: Telling) -> None:
     said = entry.message
     if entry.type != "user" or said is None or entry.is_visible_in_transcript_only:
         return
-    blocks = blocks_of(said.content)
-    for number, block in enumerate(blocks):
-        if block.type == "tool_result":
-            where = at(place, f"/message/content/{number}")
-            told.add(
-                Message("tool", content_of(blocks_of(block.content), where), tool_call_id=block.tool_use_id), where
-            )
-    rest = [block for block in blocks if block.type != "tool_result"]
-    if not rest:
-        told.status = "killed"
-        return
-    if not rest[0].text.startswith(COMMANDS):
+    for message, where in heard(said, at(place, "/message")):
+        told.add(message, where)
+    rest = [block for block in blocks_of(said.content) if block.type != "tool_result"]
+    if not rest or not rest[0].text.startswith(COMMANDS):
         told.status = "aborted" if any(block.text.startswith(INTERRUPTED) for block in rest) else "killed"
-    told.add(Message("user", content_of(rest, place)), at(place, "/message"))

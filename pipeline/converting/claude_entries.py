@@ -1,10 +1,11 @@
 """Lines of a Claude Code session file, and what their contents are in a chat."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from pipeline.converting.lines import unknown
+from pipeline.converting.lines import at, unknown
 from pipeline.records import Place, Usage
 from renderers.messages import Content, Message, Part, ToolCall
 
@@ -118,6 +119,17 @@ def _part(block: Block) -> Part:
         return Part("text", block.text)
     source = block.source
     return Part("image_url", source=source.url or (f"data:{source.media_type};base64,{source.data}"))
+
+
+def heard(said: Said, place: Place) -> Iterator[tuple[Message, Place]]:
+    """What the model is told by a message: results of its calls, then what the user says."""
+    blocks = blocks_of(said.content)
+    for number, block in enumerate(blocks):
+        if block.type == "tool_result":
+            where = at(place, f"{place.pointer}/content/{number}")
+            yield Message("tool", content_of(blocks_of(block.content), where), tool_call_id=block.tool_use_id), where
+    if rest := [block for block in blocks if block.type != "tool_result"]:
+        yield Message("system" if said.role == "system" else "user", content_of(rest, place)), place
 
 
 def answer(blocks: list[Block], place: Place) -> Message:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -21,10 +22,13 @@ from pipeline.records import Usage
 from pipeline.settings import Endpoint, Limits
 
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+NONE: Mapping[str, str] = MappingProxyType({})
 FOR_GOOD = {"invalid_request_error", "invalid_prompt", "context_length_exceeded", "content_filter", "model_not_found"}
 LONGEST_WAIT = 60.0
 """Seconds between attempts where the server does not say."""
 PATH = {api: path for path, api in PATHS.items()}
+ANTHROPIC = "https://api.anthropic.com/"
+VERSION = {"anthropic-version": "2023-06-01"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Server:
         key = os.environ.get(endpoint.key)
         self.http = httpx.AsyncClient(
             base_url=endpoint.base_url,
-            headers={"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})},
+            headers={"content-type": "application/json", **credentials(endpoint, key)},
             timeout=httpx.Timeout(endpoint.timeout, connect=30),
             limits=httpx.Limits(max_connections=None),
         )
@@ -57,19 +61,19 @@ class Server:
         self.refused: str | None = None
         """Why nobody is answered."""
 
-    async def send(self, api: Api, request: Json, most: Usage) -> Sent:
+    async def send(self, api: Api, request: Json, most: Usage, headers: Mapping[str, str] = NONE) -> Sent:
         """Ask until there is an answer, or an error that stays. Raises EndpointRefused, BudgetPassed.
 
-        `most`: the tokens that it can take.
+        `most`: the tokens that it can take. `headers`: what the request needs beside its body.
         """
         for attempt in range(1, self.endpoint.attempts):
-            sent = replace(await self._attempt(api, request, most), attempts=attempt)
+            sent = replace(await self._attempt(api, request, most, headers), attempts=attempt)
             if sent.status not in AGAIN:
                 return sent
             await asyncio.sleep(pause(attempt, sent.headers))
-        return replace(await self._attempt(api, request, most), attempts=self.endpoint.attempts)
+        return replace(await self._attempt(api, request, most, headers), attempts=self.endpoint.attempts)
 
-    async def _attempt(self, api: Api, request: Json, most: Usage) -> Sent:
+    async def _attempt(self, api: Api, request: Json, most: Usage, headers: Mapping[str, str]) -> Sent:
         """Ask once. What never came, or came in part, is an error of the server's: 502, or 400 if it stays."""
         if self.refused:
             raise EndpointRefused(self.refused)
@@ -77,7 +81,7 @@ class Server:
         await self._keep_to_rates(len(body) // 4)
         async with self.budget.set_aside(str(request.get("model")), most) as use:
             try:
-                got = await self.http.post(PATH[api], content=body)
+                got = await self.http.post(PATH[api], content=body, headers=dict(headers))
                 if got.status_code >= 400:
                     use(Usage())
                     return self._refusal(got)
@@ -109,6 +113,14 @@ class Server:
             answer = None
         answer = answer if isinstance(answer, dict) and "error" in answer else {"error": {"message": told}}
         return Sent(got.status_code, msgspec.json.encode(answer), answer, got.headers)
+
+
+def credentials(endpoint: Endpoint, key: str | None) -> dict[str, str]:
+    """Anthropic takes a key under a name of its own, and no other; its relatives take either."""
+    version = VERSION if endpoint.api == "messages" else {}
+    named = {"x-api-key": key} if key and endpoint.api == "messages" else {}
+    bearer = {"authorization": f"Bearer {key}"} if key and not endpoint.base_url.startswith(ANTHROPIC) else {}
+    return {**version, **named, **bearer}
 
 
 def _read(api: Api, got: httpx.Response) -> Json:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -18,7 +19,11 @@ from pipeline.errors import EndpointRefused
 from pipeline.records import Exchange, Usage
 from pipeline.resources.endpoint import Sent, Server
 
-CAPS = {"responses": ("max_output_tokens",), "chat": ("max_tokens", "max_completion_tokens")}
+CAPS = {
+    "responses": ("max_output_tokens",),
+    "chat": ("max_tokens", "max_completion_tokens"),
+    "messages": ("max_tokens",),
+}
 """What a request calls the longest answer that it wants."""
 OPENAI = "https://api.openai.com/"
 
@@ -75,14 +80,14 @@ class RecordedLine:
         for task in self.tasks:
             task.cancel()
 
-    def begin(self, api: Api, raw: bytes, request: Json) -> "asyncio.Task[Told]":
+    def begin(self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str]) -> "asyncio.Task[Told]":
         """Ask in a task of its own, that ends with the line."""
-        task = asyncio.create_task(self.ask(api, raw, request))
+        task = asyncio.create_task(self.ask(api, raw, request, headers))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
-    async def ask(self, api: Api, raw: bytes, request: Json) -> Told:
+    async def ask(self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str]) -> Told:
         """Answer one request of the run."""
         asked, streamed = blake2b(api.encode() + raw, digest_size=12).hexdigest(), bool(request.get("stream"))
         if self.prior.get(asked):
@@ -90,7 +95,7 @@ class RecordedLine:
             self.recorded.append(msgspec.structs.replace(paid.exchange, request=raw, started=_now()))
             return Told(200, paid.raw, streamed)
         started, clock = _now(), time.monotonic()
-        sent, answer, told = await self._sent(api, raw, request)
+        sent, answer, told = await self._sent(api, raw, request, headers)
         exchange = Exchange(
             api=api,
             request=raw,
@@ -111,7 +116,7 @@ class RecordedLine:
         self.recorded.append(exchange)
         return Told(sent.status, told, streamed and sent.status < 400)
 
-    async def _sent(self, api: Api, raw: bytes, request: Json) -> tuple[Sent, Json, bytes]:
+    async def _sent(self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str]) -> tuple[Sent, Json, bytes]:
         """What came back, and in the words of the agent's API: the answer, and its bytes."""
         translated = api == "responses" and self.server.endpoint.api == "chat"
         spoken: Api = "chat" if translated else api
@@ -119,7 +124,7 @@ class RecordedLine:
         if spoken == "chat" and wanted.get("stream"):
             wanted["stream_options"] = {**(wanted.get("stream_options") or {}), "include_usage": True}
         try:
-            sent = await self.server.send(spoken, wanted, self._bounded(spoken, wanted, len(raw)))
+            sent = await self.server.send(spoken, wanted, self._bounded(spoken, wanted, len(raw)), headers)
         except BudgetPassed as error:
             sent = _refused(402, str(error), "budget")
         except EndpointRefused as error:

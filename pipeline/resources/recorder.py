@@ -1,9 +1,9 @@
 """The recorder: what stands between agents and the model's server, and writes down what goes over it.
 
-It serves both OpenAI APIs on a port of the loopback, and on a Unix socket that a container can be given instead of a
-network: `/<token>/v1/responses` and `/<token>/v1/chat/completions`. The token is a run's; nobody else knows it. An
-answer is handed on once it is whole, so whatever fails on the way is tried again here and nowhere else, and what an
-agent has read is what was paid for. An agent that waits is told so every few seconds.
+It serves OpenAI's APIs and Anthropic's on a port of the loopback, and on a Unix socket that a container can be given
+instead of a network: `/<token>/v1/responses`, `…/chat/completions` and `…/messages`. The token is a run's; nobody else
+knows it. An answer is handed on once it is whole, so whatever fails on the way is tried again here and nowhere else,
+and what an agent has read is what was paid for. An agent that waits is told so every few seconds.
 
 A whole answer is in the journal before its agent has it. A run that was killed and begins again is answered from there
 as long as it asks the same.
@@ -39,6 +39,8 @@ PATIENCE = 10.0
 """Seconds that an agent waits without a word."""
 WAITING = b": waiting\n\n"
 SOCKET = "recorder.sock"
+PASSED = ("anthropic-version", "anthropic-beta")
+"""Headers that say how a body is meant."""
 JSON, EVENTS = "application/json", "text/event-stream"
 
 
@@ -107,12 +109,13 @@ class Recorder:
             asked = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.MsgspecError as error:
             return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, 400)
-        task = line.begin(PATHS[path], body, asked)
+        told = {name: value for name, value in request.headers.items() if name in PASSED}
+        task = line.begin(PATHS[path], body, asked, told)
         done, _ = await asyncio.wait({task}, timeout=PATIENCE if asked.get("stream") else None)
         if not done:
             return StreamingResponse(_patiently(task, path), media_type=EVENTS)
-        told = task.result()
-        return Response(told.raw, told.status, media_type=EVENTS if told.streamed else JSON)
+        answer = task.result()
+        return Response(answer.raw, answer.status, media_type=EVENTS if answer.streamed else JSON)
 
 
 async def _patiently(task: asyncio.Task[Told], path: str) -> AsyncIterator[bytes]:
@@ -125,5 +128,9 @@ async def _patiently(task: asyncio.Task[Told], path: str) -> AsyncIterator[bytes
         yield told.raw
         return
     error = msgspec.json.decode(told.raw)
-    failed = {"type": "response.failed", "response": {"status": "failed", "output": [], **error}}
-    yield sse([failed if PATHS[path] == "responses" else error], done=False)
+    failed = {
+        "responses": {"type": "response.failed", "response": {"status": "failed", "output": [], **error}},
+        "messages": {"type": "error", **error},
+        "chat": error,
+    }
+    yield sse([failed[PATHS[path]]], done=False)

@@ -16,7 +16,7 @@ import docker
 import docker.errors
 import pytest
 
-from assets_tests.recording.agents import Codex, Pi
+from assets_tests.recording.agents import CLAUDE_CODE, Codex, Pi, install
 from assets_tests.recording.model import Reply, ScriptedModel
 from pipeline.collecting.agent import World
 from pipeline.collecting.collect import Finished, collect, silent
@@ -127,25 +127,28 @@ def built_image() -> str:
     """The image, from the cache of the engine or built. Raises DockerException, CalledProcessError, OSError."""
     engine = docker.from_env()
     made = [DEPLOY / "sandbox.Dockerfile", *sorted((DEPLOY / "sandbox").iterdir())]
-    name = f"tracemill-sandbox:{blake2b(b''.join(file.read_bytes() for file in made), digest_size=6).hexdigest()}"
+    told = blake2b(b"".join(file.read_bytes() for file in made) + CLAUDE_CODE.encode(), digest_size=6)
+    name = f"tracemill-sandbox:{told.hexdigest()}"
     try:
         engine.images.get(name)
     except docker.errors.ImageNotFound:
         base = re.search(r"ARG BASE=(\S+)", made[0].read_text(encoding="utf-8"))
         assert base is not None
         subprocess.run([str(BASE_IMAGE), base[1]], check=True, timeout=600)
-        build = ["docker", "build", "--quiet", "--network", "host", "-t", name, "-f", str(made[0]), str(DEPLOY)]
+        build = ["docker", "build", "--quiet", "--network", "host", "--build-arg", f"CLAUDE_CODE={CLAUDE_CODE}"]
+        build += ["-t", name, "-f", str(made[0]), str(DEPLOY)]
         subprocess.run(build, check=True, timeout=600, env={**os.environ, "DOCKER_BUILDKIT": "0"})
     return name
 
 
 def with_programs() -> None:
-    """Codex and Pi of npm in a folder of programs; skips where npm has them not."""
+    """The agents of npm in a folder of programs; skips where npm has them not."""
     try:
         codex, pi = (agent.installed(CACHE / "agents", CACHE) for agent in (Codex, Pi))
+        claude = install(CACHE / "agents", f"@anthropic-ai/claude-code@{CLAUDE_CODE}") / ".bin/claude"
     except (subprocess.SubprocessError, OSError, StopIteration) as error:
         pytest.skip(f"no container, and npm does not install the agents: {error}")
     (CACHE / "programs").mkdir(exist_ok=True)
-    for name, command in (("codex", f"{codex.binary}"), ("pi", f"{pi.node} {pi.bundle}")):
+    for name, command in (("codex", codex.binary), ("pi", f"{pi.node} {pi.bundle}"), ("claude", claude)):
         (CACHE / "programs" / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         (CACHE / "programs" / name).chmod(0o755)

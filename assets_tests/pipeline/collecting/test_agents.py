@@ -1,4 +1,4 @@
-"""Real Codex and real Pi at work in containers, the model scripted: what they are told, and what becomes of a run.
+"""Real Codex, Pi and Claude Code at work in containers, the model scripted: what they are told, and how a run ends.
 
 Where there is no engine they run on this machine itself, and the summary of the tests says so.
 """
@@ -15,6 +15,7 @@ import docker
 import msgspec
 import pytest
 
+from assets_tests.recording.agents import CLAUDE_CODE
 from assets_tests.recording.model import Reply
 from pipeline.converting import FORMATS, convert
 from pipeline.records import Decoding, Reject, Trace
@@ -22,16 +23,19 @@ from pipeline.resources.containers import LABEL
 from pipeline.resources.sites import Sites
 from pipeline.scrubbing import scrub
 from pipeline.targets import Scrubbing
+from renderers.messages import text
 
 RUN = Path(__file__).with_name("collecting_run.py")
-APIS = {"codex": "responses", "pi": "chat"}
-BOTH = pytest.mark.parametrize("agent", APIS)
+APIS = {"codex": "responses", "pi": "chat", "claude-code": "messages"}
+VERSIONS = {"codex": "0.169.0", "pi": "1.5.2", "claude-code": CLAUDE_CODE}
+SHELLS = {"pi": "bash", "claude-code": "Bash"}
+ALL = pytest.mark.parametrize("agent", APIS)
 
 
 def shell(agent: str, *commands: str) -> tuple[dict, ...]:
     """Parallel calls of the agent's own shell."""
-    if agent == "pi":
-        return tuple({"bash": {"command": command}} for command in commands)
+    if agent in SHELLS:
+        return tuple({SHELLS[agent]: {"command": command}} for command in commands)
     return tuple({"exec_command": {"cmd": command, "yield_time_ms": 30_000}} for command in commands)
 
 
@@ -60,12 +64,12 @@ def heard(model, number: int) -> str:
     return json.dumps(model.requests[number], ensure_ascii=False)
 
 
-@BOTH
+@ALL
 def test_a_plain_answer(run, place, agent):
     trace, model = run(agent, {"text": "Hello.", "tokens": 9}, system="You answer in one word.")
     assert isinstance(trace, Trace)
     assert (trace.status, trace.format, trace.agent, trace.usage.input) == ("complete", agent, agent, 9)
-    assert trace.agent_version == {"codex": "0.169.0", "pi": "1.5.2"}[agent]
+    assert trace.agent_version == VERSIONS[agent]
     assert (trace.sandbox or "").startswith(place.kind)
     assert "You answer in one word." in heard(model, 0), "the system prompt is really sent"
     assert (told(trace)[-1].role, told(trace)[-1].content) == ("assistant", "Hello.")
@@ -73,7 +77,7 @@ def test_a_plain_answer(run, place, agent):
     assert len(trace.files) == 1
 
 
-@BOTH
+@ALL
 def test_tools_in_parallel_in_a_repository(run, bench, place, tmp_path, agent):
     repository = tmp_path / "github/owner/name"
     repository.mkdir(parents=True)
@@ -98,7 +102,7 @@ def test_tools_in_parallel_in_a_repository(run, bench, place, tmp_path, agent):
     assert [message.role for message in told(trace)][-4:] == ["assistant", "tool", "tool", "assistant"]
 
 
-@BOTH
+@ALL
 def test_a_follow_up_goes_on_in_the_same_session(run, agent):
     replies = [{"text": "One."}, {"text": "Two."}, {"text": "Three."}]
     trace, model = run(agent, *replies, follow_up_prompts=("And then?", "And -- now?"))
@@ -108,7 +112,29 @@ def test_a_follow_up_goes_on_in_the_same_session(run, agent):
     assert asked[-3:] == ["Say hi.", "And then?", "And -- now?"]
 
 
-@BOTH
+@pytest.mark.parametrize(("name", "between"), [("claude-sonnet-4-5", False), ("my-own", True)])
+def test_what_claude_code_keeps_to_itself_the_recorder_knows(run, name, between):
+    """Its files have no system prompt, no tools and no reminders; the model's next request has all of them.
+
+    Reminders come in the user's name, or, for models that Claude Code thinks new, as messages between.
+    """
+    replies = [{"reasoning": "Hm.", "text": "Look.", "calls": shell("claude-code", "echo a", "echo b")}]
+    replies += [{"text": "Done."}, {"text": "Bye."}]
+    trace, model = run("claude-code", *replies, follow_up_prompts=("And?",), model=name)
+    (row,) = convert([trace])
+    assert row.checked == "verified"
+    told = [message.role[0] for message in row.messages]
+    assert told == list("susattaua" if between else "suattaua")
+    reminder = text(row.messages[2 if between else 1].content)
+    assert "Available agent types" in reminder
+    assert between or reminder.endswith("Say hi.")
+    assert row.messages[told.index("a")].reasoning == "Hm."
+    assert [tool["function"]["name"] for tool in row.tools] == [tool["name"] for tool in model.requests[0]["tools"]]
+    assert text(row.messages[0].content) == "".join(part["text"] for part in model.requests[0]["system"])
+    assert len(row.places) == len(row.messages)
+
+
+@ALL
 def test_what_is_refused_for_now_the_agent_never_hears_of(run, agent):
     refused = [{"status": 429, "headers": {"retry-after": "0"}}, {"status": 500}, {"text": "Hel", "broken": True}]
     trace, model = run(agent, *refused, {"text": "Hello."})
@@ -116,7 +142,7 @@ def test_what_is_refused_for_now_the_agent_never_hears_of(run, agent):
     assert told(trace)[-1].content == "Hello."
 
 
-@BOTH
+@ALL
 def test_an_outage_is_an_error_that_is_run_again(bench, place, task, agent):
     asked, settings = task(agent=agent), {"sandbox": place.sandbox, "api": APIS[agent], "endpoint": {"attempts": 1}}
     with bench.model({"text": "Look.", "calls": shell(agent, "true")}, {"status": 503}) as model:
@@ -128,24 +154,30 @@ def test_an_outage_is_an_error_that_is_run_again(bench, place, task, agent):
     assert trace.usage.input == 2000, "what the first run has paid for is in the ledger"
 
 
-@BOTH
+@ALL
 def test_a_run_that_takes_too_long_is_stopped_in_good_order(run, agent):
     sleep = f"sleep {5310 + len(agent)}"
     endless = shell(agent, f"echo begun; {sleep}; echo never")
-    trace, _ = run(agent, {"text": "Wait.", "calls": endless}, {"text": "Never."}, limits={"timeout": 20})
-    assert trace.status == "aborted"
-    assert b"abort" in trace.files[0].data, "the session says so itself"
+    trace, model = run(agent, {"text": "Wait.", "calls": endless}, {"text": "Never."}, limits={"timeout": 20})
+    word = b"interrupted by user" if agent == "claude-code" else b"abort"
+    said = word in trace.files[0].data
+    assert trace.status == ("aborted" if said else "killed")
+    assert said or agent == "claude-code", "the session says so itself; Claude Code ends before it is written at times"
+    assert len(model.requests) == 1
     running = subprocess.run(["pgrep", "-f", sleep], capture_output=True, text=True).stdout.split()
     assert running == [], "what it started ends with it"
 
 
-@BOTH
+@ALL
 def test_a_cut_answer_is_a_status_of_its_own(run, agent):
-    trace, _ = run(agent, {"text": "Hel", "cut": True}, follow_up_prompts=("Go on.",))
+    """Claude Code itself asks to go on, three times."""
+    trace, model = run(agent, lambda request: Reply(text="Hel", cut=True), follow_up_prompts=("Go on.",))
     assert trace.status == "length"
+    assert "Go on." not in heard(model, -1), "there is nothing to go on from"
+    assert len(model.requests) == (4 if agent == "claude-code" else 1)
 
 
-@BOTH
+@ALL
 def test_no_key_reaches_the_agent_and_no_secret_the_conversation(run, agent):
     token = f"ghp_{secrets.token_hex(18)}"
     trace, model = run(agent, {"calls": shell(agent, f"env; echo found {token}")}, {"text": f"It is {token}."})
@@ -157,7 +189,7 @@ def test_no_key_reaches_the_agent_and_no_secret_the_conversation(run, agent):
     assert sum(clean.scrub.found.values()) >= 2
 
 
-@BOTH
+@ALL
 def test_there_is_no_network_but_for_the_recorder(run, place, agent):
     if place.kind != "docker":
         pytest.skip("the host sandbox shuts nothing in: no Docker engine here")

@@ -6,8 +6,14 @@ import msgspec
 import pytest
 
 from pipeline.records import Decoding, Reject, Trace, Usage
+from pipeline.resources.endpoint import credentials
+from pipeline.settings import Endpoint
 
-APIS = ("responses", "chat")
+APIS = ("responses", "chat", "messages")
+
+
+def contents(request):
+    return [message["content"] for message in request["messages"]]
 
 
 def row(trace):
@@ -33,6 +39,10 @@ def test_a_conversation_is_asked_turn_by_turn_and_told_as_one_row(bench, task, a
     second = model.requests[1]
     if api == "chat":
         assert [m["content"] for m in second["messages"]] == ["Be brief.", "Say hi.", "Hi.", "And now?"]
+    elif api == "messages":
+        assert (second["system"], second["max_tokens"]) == ("Be brief.", 8192)
+        told = [block if isinstance(block, str) else [one["type"] for one in block] for block in contents(second)]
+        assert told == ["Say hi.", ["thinking", "text"], "And now?"], "what was thought goes on, signed"
     else:
         assert second["instructions"] == "Be brief."
         assert [item.get("type", item.get("role")) for item in second["input"]] == [
@@ -62,15 +72,19 @@ def test_a_model_that_nobody_sells_costs_nothing_known(bench, task):
 
 def test_every_sampling_parameter_is_sent(bench, task):
     asked = Decoding(temperature=0.2, top_p=0.9, max_tokens=50, seed=3, stop=("END",), extra={"top_k": 5})
-    with bench.model({"text": "Hi."}, {"text": "Hi."}) as model:
+    with bench.model({"text": "Hi."}, {"text": "Hi."}, {"text": "Hi."}) as model:
         bench.run([task(sampling=asked)], model.url, api="chat")
         asked = Decoding(temperature=0.2, max_tokens=50, reasoning_effort="low")
         bench.run([task("Other", sampling=asked)], model.url, api="responses")
-    first, second = model.requests
+        asked = Decoding(top_p=0.9, max_tokens=50, stop=("END",), reasoning_effort="low", extra={"top_k": 5})
+        bench.run([task("Third", sampling=asked)], model.url, api="messages")
+    first, second, third = model.requests
     told = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 50, "seed": 3, "stop": ["END"], "top_k": 5}
     assert told.items() <= first.items()
     told = {"temperature": 0.2, "max_output_tokens": 50, "reasoning": {"effort": "low", "summary": "auto"}}
     assert told.items() <= second.items()
+    told = {"top_p": 0.9, "max_tokens": 50, "stop_sequences": ["END"], "top_k": 5, "output_config": {"effort": "low"}}
+    assert told.items() <= third.items()
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -78,7 +92,7 @@ def test_a_cut_answer_is_kept_and_ends_the_conversation(bench, task, api):
     with bench.model({"text": "Hi and", "cut": True}) as model:
         (trace,) = bench.run([task(follow_up_prompts=("Go on.",))], model.url, api=api)
     assert (trace.status, len(model.requests)) == ("length", 1)
-    assert row(trace)["messages"][-1]["finish_reason"] in ("length", "max_output_tokens")
+    assert row(trace)["messages"][-1]["finish_reason"] in ("length", "max_output_tokens", "max_tokens")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +120,9 @@ def test_reasoning_is_found_in_whichever_field_a_server_uses(message, thought):
         ({"github_repo": "o/n"}, "chat", "unsupported"),
         ({"sampling": Decoding(seed=1)}, "responses", "unsupported"),
         ({"sampling": Decoding(stop=("x",))}, "responses", "unsupported"),
+        ({"sampling": Decoding(seed=1)}, "messages", "unsupported"),
+        ({"agent": "codex"}, "messages", "unsupported"),
+        ({"agent": "claude-code"}, "chat", "unsupported"),
         ({"model": None}, "chat", "no_model"),
         ({"agent": "codex", "sampling": Decoding(temperature=0.0)}, "chat", "unsupported"),
         ({"agent": "pi", "model": None}, "chat", "no_model"),
@@ -126,3 +143,14 @@ def test_the_request_is_stored_as_it_was_sent(bench, task):
     assert msgspec.json.decode(trace.exchanges[0].request) == model.requests[0]
     assert model.headers[0]["authorization"] == "Bearer sk-secret"
     assert b"sk-secret" not in msgspec.msgpack.encode(trace)
+
+
+def test_a_key_is_told_as_the_server_of_messages_wants_it(bench, task):
+    with bench.model({"text": "Hi."}) as model:
+        bench.run([task()], model.url, api="messages")
+    assert model.headers[0]["x-api-key"] == "sk-secret"
+    assert model.headers[0]["anthropic-version"] == "2023-06-01"
+    assert credentials(Endpoint(base_url="https://api.anthropic.com/v1", api="messages"), "k").keys() == {
+        "anthropic-version",
+        "x-api-key",
+    }

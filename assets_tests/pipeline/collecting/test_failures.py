@@ -14,7 +14,7 @@ from pipeline.records import Reject, Trace, Usage
 from pipeline.resources.endpoint import pause
 from pipeline.settings import Endpoint
 
-APIS = ("responses", "chat")
+APIS = ("responses", "chat", "messages")
 
 
 @pytest.fixture(autouse=True)

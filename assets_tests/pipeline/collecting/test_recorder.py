@@ -8,7 +8,7 @@ from pipeline.collecting.wire import events, put_together
 from pipeline.resources.boxes import ownerless, scratch, sweep
 from pipeline.resources.sites import Sites
 
-APIS = {"responses": "/responses", "chat": "/chat/completions"}
+APIS = {"responses": "/responses", "chat": "/chat/completions", "messages": "/messages"}
 
 
 @pytest.fixture

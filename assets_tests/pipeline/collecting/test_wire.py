@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from assets_tests.recording.model import Reply, chat, responses
+from assets_tests.recording.model import Reply, chat, messages, responses
 from assets_tests.recording.model import whole as whole_of
 from pipeline.collecting.translation import from_chat, response_events, to_chat
 from pipeline.collecting.wire import BrokenAnswer, events, finish_of, put_together, sse, usage_of
 from pipeline.records import Usage
 
-APIS = ("responses", "chat")
+APIS = ("responses", "chat", "messages")
 
 
 def spoken(api, **fields):
     """A scripted answer as a stream of bytes."""
-    told = list({"responses": responses, "chat": chat}[api](Reply(**fields), 1, "m"))
+    told = list({"responses": responses, "chat": chat, "messages": messages}[api](Reply(**fields), 1, "m"))
     return told, sse(told, done=api == "chat")
 
 
@@ -24,8 +24,8 @@ def test_a_stream_put_together_is_the_answer(api):
     calls = ({"shell": {"cmd": "ls 'a\u2028b'"}}, {"look": {"x": [1, None]}})
     told, data = spoken(api, reasoning="Hm. " * 40, text="Hi.\n\ndata: [DONE]\n\n" * 9, calls=calls)
     answer = put_together(api, data)
-    whole = told[-1]["response"] if api == "responses" else whole_of(told)
-    if api == "responses":
+    whole = whole_of(told)
+    if api != "chat":
         assert answer == whole
     else:
         message, meant = answer["choices"][0]["message"], whole["choices"][0]["message"]
@@ -34,7 +34,8 @@ def test_a_stream_put_together_is_the_answer(api):
             call["function"] for call in meant["tool_calls"]
         ]
     assert usage_of(api, answer).input == 1000
-    assert finish_of(api, answer) == ("completed" if api == "responses" else "tool_calls")
+    finish = {"responses": "completed", "chat": "tool_calls", "messages": "tool_use"}
+    assert finish_of(api, answer) == finish[api]
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -42,7 +43,12 @@ def test_a_stream_put_together_is_the_answer(api):
 def test_a_stream_that_was_cut_anywhere_before_its_end_is_no_answer(api, newline):
     _, data = spoken(api, text="Hi." * 30)
     data = data.replace(b"\n", newline)
-    said = data.index(b'"finish_reason":"stop"') if api == "chat" else data.index(b"event: response.completed")
+    ends = {
+        "chat": b'"finish_reason":"stop"',
+        "responses": b"event: response.completed",
+        "messages": b"event: message_stop",
+    }
+    said = data.index(ends[api])
     for at in range(0, said, 41):
         with pytest.raises(BrokenAnswer):
             put_together(api, data[:at])
@@ -54,6 +60,13 @@ def test_a_stream_that_was_cut_anywhere_before_its_end_is_no_answer(api, newline
     [
         ("chat", [{"error": {"message": "down", "code": "server_error"}}]),
         ("responses", [{"type": "error", "message": "down", "code": "server_error"}]),
+        (
+            "messages",
+            [
+                {"type": "message_start", "message": {}},
+                {"type": "error", "error": {"message": "down", "type": "server_error"}},
+            ],
+        ),
         (
             "responses",
             [{"type": "response.failed", "response": {"error": {"message": "down", "code": "server_error"}}}],
@@ -76,7 +89,23 @@ def test_usage_is_read_as_each_api_tells_it():
     assert usage_of("chat", {"usage": chat}) == Usage(input=9, cached=3, output=4, reasoning=2)
     response = {"input_tokens": 9, "output_tokens": 4, "input_tokens_details": None}
     assert usage_of("responses", {"usage": response}) == Usage(input=9, output=4)
+    message = {"input_tokens": 2, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 4, "output_tokens": 4}
+    assert usage_of("messages", {"usage": message}) == Usage(input=9, cached=3, cache_written=4, output=4)
     assert usage_of("chat", {}) == Usage()
+
+
+def test_arguments_that_are_no_json_stay_as_they_came():
+    call = {"type": "tool_use", "id": "c", "name": "sh", "input": {}}
+    broken = {"type": "input_json_delta", "partial_json": '{"cmd": '}
+    told = [
+        {"type": "message_start", "message": {"role": "assistant", "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": call},
+        {"type": "content_block_delta", "index": 0, "delta": broken},
+        {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]
+    (block,) = put_together("messages", sse(told, done=False))["content"]
+    assert block == {**call, "input": '{"cmd": '}
 
 
 REQUEST = {
