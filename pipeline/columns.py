@@ -119,10 +119,12 @@ class Struct:
         return pa.StructArray.from_arrays(arrays, fields=list(self.arrow))
 
     def unpack(self, array: Any) -> Sequence[Any]:
-        columns = [column.unpack(array.field(at)) for at, column in enumerate(self.columns.values())]
-        if issubclass(self.of, Row):
-            return [self.of(**dict(zip(self.columns, cells, strict=True))) for cells in zip(*columns, strict=True)]
-        return list(map(self.of, *columns))
+        """A field that the file does not have is what it is by default."""
+        stored = {field.name for field in array.type}
+        held = {name: column.unpack(array.field(name)) for name, column in self.columns.items() if name in stored}
+        if issubclass(self.of, Row) or len(held) < len(self.columns):
+            return [self.of(**dict(zip(held, cells, strict=True))) for cells in zip(*held.values(), strict=True)]
+        return list(map(self.of, *held.values()))
 
 
 def _offsets(values: Sequence[Any]) -> pa.Array:
@@ -161,6 +163,29 @@ def _many(of: Any) -> Column:
 def _unless_none(of: Any) -> Any:
     options = get_args(of) if get_origin(of) in (Union, types.UnionType) else ()
     return next((o for o in options if o is not type(None)), of) if len(options) == 2 and type(None) in options else of
+
+
+def mismatch(row: type[msgspec.Struct], stored: pa.Schema) -> str | None:
+    """Why rows of a file cannot be read as these: the field, and what is wrong with it. Fields may have come since, if
+    they have a default."""
+    return _mismatch(_struct(row), pa.struct(list(stored)), "")
+
+
+def _mismatch(column: Column, stored: pa.DataType, name: str) -> str | None:
+    if isinstance(column, Struct) and pa.types.is_struct(stored):
+        return next(filter(None, _mismatches(column, stored, name and f"{name}.")), None)
+    if isinstance(column, Many) and pa.types.is_list(stored):
+        return _mismatch(column.item, stored.value_type, name)
+    return None if stored.equals(column.arrow) else f"{name} is stored as {stored}, and now is {column.arrow}"
+
+
+def _mismatches(struct: Struct, stored: pa.DataType, above: str) -> Iterator[str | None]:
+    there = {field.name: field.type for field in stored}
+    needed = {field.name for field in msgspec.structs.fields(struct.of) if field.required}
+    yield from (f"{above}{name} is stored, and is no more" for name in sorted(there.keys() - struct.columns.keys()))
+    yield from (f"{above}{name} is not stored, and has no default" for name in sorted(needed - there.keys()))
+    for name, column in struct.columns.items():
+        yield _mismatch(column, there[name], f"{above}{name}") if name in there else None
 
 
 def schema_of(row: type[msgspec.Struct]) -> pa.Schema:

@@ -260,7 +260,7 @@ def test_a_partition_of_another_version_says_so(store: Store):
 
 def test_columns_of_another_version_are_written_anew(store: Store):
     path = store.place("prompts", "b") / store.write("prompts", "b", [prompt(1)], code_version="v1").rows_file
-    pq.write_table(pq.read_table(path).drop_columns(["line"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(["prompt"]), path)
     with pytest.raises(StoreError, match="another version"):
         read(store)
     write(store, prompt(1))

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from pipeline.columns import open_rows, read_rows, schema_of
+from pipeline.columns import mismatch, open_rows, read_rows
 from pipeline.comparing.changes import Side
 from pipeline.errors import StoreError
 from pipeline.masking import mask
@@ -159,6 +159,6 @@ def _run(command: list[str], *, cwd: Path, at: str) -> bytes:
 
 def _rows(path: Path, row: type[R], at: str) -> Iterator[R]:
     file = open_rows(path)
-    if not file.schema_arrow.equals(schema_of(row)):
-        raise StoreError(f"{at}: its rows have other columns than ours; compare with a later revision")
+    if wrong := mismatch(row, file.schema_arrow):
+        raise StoreError(f"{at}: its rows are not ours: {wrong}; compare with a later revision")
     return read_rows(file, row)

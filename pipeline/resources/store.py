@@ -15,7 +15,7 @@ from typing import TextIO, TypeVar
 
 import msgspec
 
-from pipeline.columns import Folder, RowWriter, open_rows, read_rows, schema_of
+from pipeline.columns import Folder, RowWriter, mismatch, open_rows, read_rows
 from pipeline.errors import StoreError
 from pipeline.records import (
     Conversation,
@@ -108,7 +108,7 @@ class Store:
         except FileNotFoundError:
             return None
         except msgspec.ValidationError as error:
-            raise _of_another_version(asset, batch) from error
+            raise _of_another_version(asset, batch, str(error)) from error
 
     def replaced(self, asset: str, batch: str, rows_file: str) -> Manifest | None:
         """What other rows stood there before, where there is something to compare: labels and what they are of."""
@@ -132,9 +132,9 @@ class Store:
         """
         path = self.place(asset, batch) / (of or self.known(asset, batch)).rows_file
         file = open_rows(path)
-        if not file.schema_arrow.equals(schema_of(row)):
+        if wrong := mismatch(row, file.schema_arrow):
             file.close()
-            raise _of_another_version(asset, batch)
+            raise _of_another_version(asset, batch, wrong)
         return read_rows(file, row)
 
     def rejects(self, asset: str, batch: str) -> Iterator[Reject]:
@@ -243,5 +243,5 @@ class Fresh:
         self.rejects.close()
 
 
-def _of_another_version(asset: str, batch: str) -> StoreError:
-    return StoreError(f"{asset}/{batch} was written by another version of Tracemill; materialize it again")
+def _of_another_version(asset: str, batch: str, why: str) -> StoreError:
+    return StoreError(f"{asset}/{batch} was written by another version of Tracemill: {why}; materialize it again")
