@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from datasets import Dataset, DatasetDict
 
 from pipeline.converting import FORMATS, convert, format_of, recognise
-from pipeline.converting.lines import raw_lines
 from pipeline.converting.rows import rows_of, tell
 from pipeline.errors import PipelineError, SettingsError, TraceError
 from pipeline.mixing import counts, shares
@@ -68,17 +67,11 @@ def _file(
 def session_of(path: Path, beside: Sequence[Path], format: str) -> Trace:  # noqa: A002
     """A session, with those that it goes on from. Raises TraceError for a file that holds nothing."""
     files = [LocalFile(name=path.name, path=path)]
-    while parent := FORMATS[format].parent(next(raw_lines(files[-1]))[2]):
-        before = next((one for one in beside if _stem(one.name).endswith(parent)), None)
-        if before is None or any(before == one.path for one in files):
-            break
-        files.append(LocalFile(name=before.name, path=before))
-    stem = _stem(path.name)
+    others = [LocalFile(name=one.name, path=one) for one in beside]
+    while (before := FORMATS[format].parent_of(files[-1], others)) and before not in files:
+        files.append(before)
+    stem = files[0].stem
     return Trace(id=stem, prompt_id=stem, prompt="", agent="replay", format=format, files=tuple(files))
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".zst").removesuffix(".gz").rpartition(".")[0]
 
 
 def _rows(rows: Iterable[tuple[Place, Any]], format: str | None) -> Iterator[Conversation | Reject]:  # noqa: A002

@@ -75,11 +75,20 @@ class Prompt(Row, frozen=True, kw_only=True):
     """Where it stands in the batch file, from 1. Not part of the id."""
 
 
+SESSIONS = ("*.jsonl", "*.jsonl.zst", "*.jsonl.gz")
+"""What files of sessions are called: agents compress what they archive."""
+
+
 class TraceFile(msgspec.Struct, frozen=True):
     """A file that an agent wrote, byte for byte."""
 
     name: str
     data: bytes
+
+    @property
+    def stem(self) -> str:
+        """Its name without folders and endings."""
+        return self.name.rpartition("/")[2].removesuffix(".zst").removesuffix(".gz").rpartition(".")[0]
 
     def open(self) -> BinaryIO:
         """Its bytes, from the beginning."""

@@ -8,20 +8,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from pipeline.records import Conversation, Exchange, Prompt, Reject, Trace, Usage
+from pipeline.records import Conversation, Exchange, Prompt, Reject, Trace, TraceFile, Usage
 from pipeline.settings import Collection
 
+F = TypeVar("F", bound=TraceFile)
 Api = Literal["responses", "chat", "messages"]
 
 
 class Format(Protocol):
     """What is asked of a trace format here."""
 
-    @property
-    def parent(self) -> Callable[[bytes], str | None]:
-        """First line -> the session that a session goes on from: its file's stem ends with that."""
+    def parent_of(self, file: TraceFile, beside: Iterable[F]) -> F | None:
+        """Of these, the one that this session goes on from. Raises TraceError for a file that holds nothing."""
         ...
 
     @property

@@ -1,16 +1,17 @@
 """`replay`: sessions that are already there, imported byte for byte.
 
-A session is a file, or a folder of `*.jsonl` files, below the batch file's folder and nowhere else. A session that goes
-on from another one (a Codex fork) brings that one along, if it lies in the same folder.
+A session is a file, or a folder of `*.jsonl` files, compressed or not, below the batch file's folder and nowhere else.
+A session that goes on from another one (a Codex fork) brings that one along, if it lies in the same folder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.collecting.agent import Format, Site, World
 from pipeline.collecting.runs import trace_id
 from pipeline.errors import TraceError
-from pipeline.records import Prompt, Reject, Trace, TraceFile
+from pipeline.records import SESSIONS, LocalFile, Prompt, Reject, Trace, TraceFile
 
 
 class Replay:
@@ -45,11 +46,18 @@ def _sessions(prompt: Prompt, folder: Path) -> tuple[list[Path], list[Path]]:
         raise TraceError("no_session", "session: nothing to replay; set a session file, or a folder of them")
     path = _inside(folder.resolve(), prompt.session)
     if path.is_file():
-        return [path], [file for file in sorted(path.parent.glob("*.jsonl")) if not file.is_symlink()]
-    files = [_inside(folder.resolve(), file) for file in sorted(path.rglob("*.jsonl")) if file.is_file()]
+        return [path], [file for file in _named(path.parent.glob) if not file.is_symlink()]
+    files = [_inside(folder.resolve(), file) for file in _named(path.rglob) if file.is_file()]
     if not files:
-        raise TraceError("missing_session", f"session: {prompt.session} holds no *.jsonl file; put the session there")
+        raise TraceError(
+            "missing_session",
+            f"session: {prompt.session} holds no {', no '.join(SESSIONS)}; put the session there",
+        )
     return files, files
+
+
+def _named(find: Callable[[str], Iterable[Path]]) -> list[Path]:
+    return sorted(file for pattern in SESSIONS for file in find(pattern))
 
 
 def _inside(folder: Path, session: str | Path) -> Path:
@@ -66,18 +74,15 @@ def _inside(folder: Path, session: str | Path) -> Path:
 
 def _with_parents(session: Path, beside: list[Path], read: Format) -> list[Path]:
     """The session, and those that it goes on from, nearest first; what is missing is the converter's to tell."""
-    files = [session]
-    while parent := read.parent(_first_line(files[-1])):
-        before = next((file for file in beside if file.stem.endswith(parent)), None)
-        if before is None or before in files:
-            break
-        files.append(before)
-    return files
+    files, others = [_local(session)], [_local(file) for file in beside]
+    with suppress(TraceError):
+        while (before := read.parent_of(files[-1], others)) and before not in files:
+            files.append(before)
+    return [file.path for file in files]
 
 
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.readline()
+def _local(path: Path) -> LocalFile:
+    return LocalFile(name=path.name, path=path)
 
 
 def _trace(prompt: Prompt, folder: Path, paths: list[Path]) -> Trace:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,10 +22,12 @@ from pipeline.converting import (
     simple,
 )
 from pipeline.converting.checking import Recording, check
+from pipeline.converting.lines import raw_lines
 from pipeline.converting.rows import Fields
 from pipeline.errors import TraceError
 from pipeline.records import REPEATED, Conversation, Flaw, Reject, Trace, TraceFile
 
+F = TypeVar("F", bound=TraceFile)
 HEAD = 20
 """Objects that a format is recognised by: some agents begin with lines that say nothing of themselves."""
 
@@ -39,7 +41,7 @@ class Format:
     recognises: Callable[[Fields], bool]
     """Whether a file of this format may begin with this object."""
     parent: Callable[[bytes], str | None] = lambda first_line: None
-    """The session that a session goes on from, by its first line: the end of its file's stem."""
+    """The session that a session goes on from, by its first line: the end of its file's stem. See `parent_of`."""
     tell: rows.Telling | None = None
     """For a format of rows: the conversations of one."""
     home: str = ""
@@ -50,6 +52,11 @@ class Format:
     """the folders in it in which sessions are left,"""
     pattern: str = "**/*.jsonl"
     """and what their files are called."""
+
+    def parent_of(self, file: TraceFile, beside: Iterable[F]) -> F | None:
+        """Of these, the one that this session goes on from. Raises TraceError for a file that holds nothing."""
+        parent = self.parent(next(raw_lines(file))[2])
+        return next((one for one in beside if parent and one.stem.endswith(parent)), None)
 
 
 def _rows(telling: rows.Telling, recognises: Callable[[Fields], bool]) -> Format:

@@ -10,11 +10,11 @@ from datasets import Dataset, DatasetDict, IterableDataset, load_dataset
 from huggingface_hub import snapshot_download
 
 from pipeline.errors import SettingsError, TraceError
+from pipeline.records import SESSIONS
 
 Fields = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.zst", ".jsonl.gz")
 """Of files that are read out of a folder."""
-SESSIONS = ("*.jsonl", "*.jsonl.zst", "*.jsonl.gz")
 BATCH = 256
 
 

@@ -1,7 +1,9 @@
 """Sessions are imported byte for byte, from below the batch file's folder and from nowhere else."""
 
+import gzip
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.collecting.agent import World
@@ -122,6 +124,20 @@ def test_a_fork_brings_its_parents_along(project):
     (trace,) = collected(project, session="sessions/rollout-3-new.jsonl", format="codex")
     names = ["sessions/rollout-3-new.jsonl", "sessions/rollout-2-mid.jsonl", "sessions/rollout-1-old.jsonl"]
     assert [file.name for file in trace.files] == names
+
+
+def test_compressed_sessions_are_sessions_and_parents(project):
+    sessions = project / "sessions"
+    (sessions / "a.jsonl").unlink()
+    (sessions / "rollout-1-old.jsonl.zst").write_bytes(pa.compress(fork("old"), "zstd", asbytes=True))
+    (sessions / "rollout-2-mid.jsonl.gz").write_bytes(gzip.compress(fork("mid", "old")))
+    (sessions / "rollout-3-new.jsonl.zst").write_bytes(pa.compress(fork("new", "mid"), "zstd", asbytes=True))
+    traces = collected(project, session="sessions", format="codex")
+    names = [[file.name.removeprefix("sessions/rollout-") for file in trace.files] for trace in traces]
+    old, mid, new = "1-old.jsonl.zst", "2-mid.jsonl.gz", "3-new.jsonl.zst"
+    assert names == [[old], [mid, old], [new, mid, old]]
+    assert traces[0].files[0].data == (sessions / "rollout-1-old.jsonl.zst").read_bytes()
+    assert collected(project, session="sessions/rollout-3-new.jsonl.zst", format="codex")[0].files == traces[2].files
 
 
 def test_a_parent_is_no_way_out_of_the_folder(project):
