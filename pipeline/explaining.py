@@ -112,9 +112,10 @@ def _said_at(case: Case, message: int | None) -> Place | None:
 
 def _declared(case: Case, segment: Segment | None) -> Place | None:
     """Where the trace offers the tool that a token tells of."""
-    origin = (segment.origin if segment else None) or ()
-    trace = case.trace() if len(origin) > 1 else None
-    return declared(trace, case.conversation.tools[int(origin[1])]) if trace else None
+    origin = segment.origin if segment else None
+    if origin is None or len(origin) < 2 or (trace := case.trace()) is None:
+        return None
+    return declared(trace, case.conversation.tools[int(origin[1])])
 
 
 def _segment(case: Case, token: int) -> Segment | None:
