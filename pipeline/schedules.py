@@ -44,7 +44,6 @@ def nightly_drift(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     job_name="produce",
     cron_schedule="0 22 * * *",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    tags={"tracemill/paid": "true"},
     description="Runs prompts anew, as `collect.regenerate` allows: the next generation of some batches. Costs money.",
 )
 def nightly_regenerate(

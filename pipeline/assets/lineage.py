@@ -1,4 +1,7 @@
-"""Which columns a column is made of, as Dagster draws it; a column that is made of none above it is left out."""
+"""Which columns a column is made of, as Dagster keeps it with each partition; only Dagster+ draws it.
+
+A column that is made of none above it is left out.
+"""
 
 from collections.abc import Mapping
 
