@@ -6,6 +6,7 @@ from urllib.request import Request, urlopen
 import dagster as dg
 import msgspec
 
+from pipeline.errors import SettingsError
 from pipeline.partitions import BATCHES
 from pipeline.targets import Project
 
@@ -38,7 +39,7 @@ def new_batches(
         context.log.warning(_rename(misnamed))
     if not new:
         return dg.SkipReason(_rename(misnamed) if misnamed else f"no new batch in {project.prompts}")
-    most = int(os.environ.get(MOST_PARTITIONS, DEFAULT_MOST))
+    most = _most()
     if len(known) + len(new) > most:
         cure = f"make batches larger (200 to 2,000 prompts each), or set {MOST_PARTITIONS}"
         return dg.SkipReason(f"{len(known):,} partitions and {len(new):,} new files are more than {most:,}: {cure}")
@@ -47,6 +48,14 @@ def new_batches(
         dynamic_partitions_requests=[BATCHES.build_add_request(new)],
         run_requests=runs if os.environ.get(PRODUCE_NEW) == "1" else [],
     )
+
+
+def _most() -> int:
+    """As the environment says; there and empty, it says nothing."""
+    told = os.environ.get(MOST_PARTITIONS) or str(DEFAULT_MOST)
+    if not told.isdecimal():
+        raise SettingsError(f"{MOST_PARTITIONS}={told}: a number, or leave it unset")
+    return int(told)
 
 
 def _rename(files: list[str]) -> str:

@@ -14,6 +14,8 @@ from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.instance.ref import InstanceRef
 from dagster_docker import DockerRunLauncher
 
+from pipeline.sensors import MOST_PARTITIONS, PRODUCE_NEW, WEBHOOK
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE_TEXT = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
@@ -63,6 +65,10 @@ def test_runs_are_on_the_services_network_and_get_what_the_services_know():
     assert COMPOSE["networks"]["default"]["name"] == RUNS["network"]
     for service in OURS.values():
         assert set(RUNS["env_vars"]) <= set(service["environment"])
+
+
+def test_sensors_are_told_what_they_ask_the_environment_for():
+    assert {PRODUCE_NEW, MOST_PARTITIONS, WEBHOOK} <= set(SERVICES["code"]["environment"])
 
 
 def test_the_database_is_the_one_that_dagster_asks_for():

@@ -17,6 +17,7 @@ from pipeline.assets.watching import drifted
 from pipeline.cli import app
 from pipeline.definitions import definitions_of
 from pipeline.drifting import compare, drift
+from pipeline.errors import SettingsError
 from pipeline.partitions import BATCHES
 from pipeline.resources.store import Store
 from pipeline.sensors import MOST_PARTITIONS, WEBHOOK, failures, new_batches
@@ -96,6 +97,11 @@ def test_more_partitions_than_dagster_bears_are_not_added_unless_that_was_asked_
         refused = tick(instance)
         assert isinstance(refused, dg.SkipReason)
         assert "4,999 partitions and 2 new files are more than 5,000" in str(refused.skip_message)
+        monkeypatch.setenv(MOST_PARTITIONS, "")  # as a compose file has it that was told nothing
+        assert isinstance(tick(instance), dg.SkipReason)
+        monkeypatch.setenv(MOST_PARTITIONS, "many")
+        with pytest.raises(SettingsError, match=f"{MOST_PARTITIONS}=many: a number"):
+            tick(instance)
         monkeypatch.setenv(MOST_PARTITIONS, "6000")
         assert isinstance(tick(instance), dg.SensorResult)
 
