@@ -10,10 +10,11 @@ from functools import lru_cache, wraps
 from typing import Any
 
 import jinja2
-from jinja2 import meta, nodes
+from jinja2 import nodes
 from jinja2.compiler import Frame
 from jinja2.filters import make_attrgetter
 
+from renderers.tracing.asked import variables
 from renderers.tracing.environment import PlainEnvironment, PlainGenerator
 from renderers.tracing.places import WALK, Walk
 from renderers.tracing.shared import SharedEnvironment
@@ -195,13 +196,13 @@ class Compiled:
     shared: jinja2.Template
     """For many prefixes of one conversation."""
     variables: frozenset[str]
-    """What the template asks for and does not set; also a few names that it sets in a branch only."""
+    """What the template asks for and does not set."""
 
 
 @lru_cache(maxsize=64)
 def compiled(source: str) -> Compiled:
     """The template, compiled once a process. Raises jinja2.TemplateSyntaxError."""
     environment = PlainEnvironment()
-    variables = frozenset(meta.find_undeclared_variables(environment.parse(source)))
+    asked = variables(environment.parse(source))
     plain, traced, shared = (e.from_string(source) for e in (environment, TracedEnvironment(), SharedEnvironment()))
-    return Compiled(plain, traced, shared, variables)
+    return Compiled(plain, traced, shared, asked)
