@@ -85,7 +85,7 @@ def _raise(message: str) -> None:
     raise jinja2.exceptions.TemplateError(message)
 
 
-def _plain_tojson(value: Any, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
+def plain_tojson(value: Any, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -109,7 +109,7 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
-        self.filters["tojson"] = _plain_tojson
+        self.filters["tojson"] = plain_tojson
         self.globals |= {
             "raise_exception": _raise,
             "dict": DictMaker(),

@@ -19,7 +19,15 @@ from jinja2.compiler import Frame
 from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.utils import missing
 
-from renderers.tracing.environment import HARMLESS, REFUSALS, DictMaker, Namespace, PlainEnvironment, PlainGenerator
+from renderers.tracing.environment import (
+    HARMLESS,
+    REFUSALS,
+    DictMaker,
+    Namespace,
+    PlainEnvironment,
+    PlainGenerator,
+    plain_tojson,
+)
 from renderers.tracing.watched import ANY, Cell, Messages, Number, length
 
 TELLING = "the telling"
@@ -54,6 +62,8 @@ class Telling:
     """How many messages it has."""
     records: dict[Hashable, "Rest"]
     """How each loop went last, for every view it had."""
+    spelled: dict[Hashable, tuple[Any, str]]
+    """Values that were spelled as JSON, by what they are and how."""
     pieces: list[str] = field(default_factory=list)
     written: int = 0
 
@@ -245,7 +255,7 @@ class SharedEnvironment(PlainEnvironment):
 
     def __init__(self) -> None:
         super().__init__()
-        self.filters |= {"length": length, "count": length}
+        self.filters |= {"length": length, "count": length, "tojson": _tojson}
 
     def from_string(self, source: Any, *args: Any, **kwargs: Any) -> jinja2.Template:
         template = super().from_string(source, *args, **kwargs)
@@ -269,12 +279,24 @@ class SharedEnvironment(PlainEnvironment):
         return (rest, rest.text) if rest.worth else (items, "")
 
 
+@jinja2.pass_context
+def _tojson(context: Context, value: Any, *args: Any, **kwargs: Any) -> str:
+    """JSON, spelled once for all prefixes: tools are in each of them."""
+    if type(value) not in (dict, list):
+        return plain_tojson(value, *args, **kwargs)
+    known, asked = context.parent[TELLING].spelled, (id(value), args, *kwargs.items())
+    if asked not in known:
+        known[asked] = value, plain_tojson(value, *args, **kwargs)  # held, so that no other can take its identity
+    return known[asked][1]
+
+
 class Prefixes:
     """The prefixes of one conversation. Each longer than the one before: what is shared is told once."""
 
     def __init__(self, plain: jinja2.Template, shared: jinja2.Template, messages: Sequence[Mapping[str, Any]]):
         self.plain, self.shared, self.messages = plain, shared, list(messages)
         self.records: dict[Hashable, Rest] = {}
+        self.spelled: dict[Hashable, tuple[Any, str]] = {}
 
     def generate(self, given: Mapping[str, Any]) -> Iterator[str]:
         """The text of what is given, piece by piece: a prefix as `messages`, and all else that the template reads."""
@@ -282,7 +304,7 @@ class Prefixes:
         if len(part) > len(self.messages) or any(map(operator.is_not, part, self.messages)):
             yield from self.plain.generate(given)
             return
-        telling = Telling(Cell(len(part)), self.records)
+        telling = Telling(Cell(len(part)), self.records, self.spelled)
         told = {**given, "messages": Messages(self.messages, telling.sofar), TELLING: telling}
         try:
             for piece in self.shared.generate(told):
