@@ -7,14 +7,13 @@ python -m assets_tests.bench --tokenizer DIR   with the vocabulary and template 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 from transformers import PreTrainedTokenizerFast
 
-from assets_tests.timing import interleaved, show
+from assets_tests.timing import Work, interleaved, show
 from pipeline.auditing import audit
 from pipeline.collecting import AGENTS
 from pipeline.collecting.agent import World
@@ -27,8 +26,6 @@ from pipeline.settings import Collection
 from pipeline.sourcing.files import read_batch
 from pipeline.targets import EXAMPLE, Target
 from renderers.messages import to_hub
-
-Work = Callable[[], object]
 
 
 def main() -> None:

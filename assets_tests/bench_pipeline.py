@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +24,7 @@ import datasets
 from msgspec.structs import replace
 from transformers import PreTrainedTokenizerFast
 
-from assets_tests.timing import interleaved, show
+from assets_tests.timing import Work, interleaved, show
 from pipeline.columns import RowWriter
 from pipeline.gathering import read
 from pipeline.masking import mask
@@ -67,7 +67,6 @@ TEICH = """if True:
     made.to_parquet(out)
     print(json.dumps([time.process_time() - begin, made.num_rows]))
 """
-Work = Callable[[], object]
 
 
 def main() -> None:

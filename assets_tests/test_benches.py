@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 CASES = {
     "bench": (["--copies", "1", "--rounds", "1"], "convert"),
     "bench_pipeline": (["--copies", "1", "--rounds", "1", "--rows", "8"], "8 rows, 4 workers"),
+    "bench_packing": (["--rows", "500", "--rounds", "1", "--alone"], "ours, with data: "),
 }
 
 

@@ -8,8 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+Work = Callable[[], object]
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+
+def interleaved(cases: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
     """CPU seconds of each round, after one that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in cases}
     for counted in range(-1, rounds):
