@@ -10,7 +10,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pipeline.collecting.regenerating import generation_of
+from pipeline.collecting.regenerating import next_generation
 from pipeline.definitions import definitions_of
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.partitions import BATCHES
@@ -82,9 +82,10 @@ def _generate(project: Project, instance: dg.DagsterInstance, progress: Progress
 
 
 def _next(project: Project, batch: str) -> int:
-    """The generation after the partition's."""
-    held = Store(project.data).manifest("traces", batch)
-    return 1 + generation_of(held) if held else 0
+    """The generation after the partition's, or the one that is not through."""
+    store = Store(project.data)
+    held = store.manifest("traces", batch)
+    return next_generation(held, store.journal("traces", batch)) if held else 0
 
 
 def report(project: Project, console: Console, batches: Iterable[str]) -> None:

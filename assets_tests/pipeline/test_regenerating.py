@@ -1,6 +1,5 @@
 """The schedule that samples anew by night: through the real asset, against a model that counts who asks."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,8 +8,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
 from assets_tests.recording.model import Reply, ScriptedModel
+from pipeline.cli import app
 from pipeline.definitions import definitions_of
 from pipeline.partitions import BATCHES
 from pipeline.records import Trace
@@ -86,7 +87,9 @@ class Nights:
 
 @pytest.fixture
 def nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nights]:
-    monkeypatch.setitem(os.environ, "OPENAI_API_KEY", "sk-none")
+    for name in ("TRACEMILL_PROJECT", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")  # the command sets them, and they must not outlive a test
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
     with ScriptedModel(lambda request: Reply(text="Said.")) as model:
         yield Nights(tmp_path, model)
 
@@ -157,6 +160,23 @@ def test_partitions_share_a_nights_budget_and_take_turns(nights: Nights):
     ]
     assert nights.night(allowed(1.0, 2)) == 6
     assert [one.partition_key for one in nights.tick(allowed(1.0, 2))] == ["c", "a"]
+
+
+def test_what_was_run_anew_by_command_goes_on_where_its_budget_ended(nights: Nights):
+    def anew(limits: str) -> list[int]:
+        nights.project()
+        settings = nights.folder / "tracemill.yaml"
+        settings.write_text(settings.read_text().replace("concurrency: 1", f"concurrency: 1, {limits}"))
+        told = CliRunner().invoke(app, ["generate", "a", "--anew", "-p", str(nights.folder)])
+        assert told.exit_code == 0, told.output
+        return sorted(nights.generations())
+
+    nights.project()
+    nights.run("a")
+    assert anew(f"max_usd: {2 * CALL + 0.0005}") in ([0, 0, 1], [0, 1, 1])
+    assert anew("max_usd: 1") == [1, 1, 1]
+    assert len(nights.model.requests) == 6
+    assert anew("max_usd: 1") == [2, 2, 2]
 
 
 def test_a_prompt_that_fails_keeps_its_trace_and_does_not_hold_up_the_next_generation(nights: Nights):

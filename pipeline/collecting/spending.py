@@ -134,4 +134,5 @@ class Budget:
     def told(self) -> str:
         """Where the budget stands."""
         spent = f"{self.spent.tokens:,} tokens and ${self.spent.usd:.4f} are spent"
-        return f"the next request might pass the budget, {spent}; raise collect.limits: a rerun goes on from here"
+        cure = "raise collect.limits, or what collect.regenerate gives a night: a rerun goes on from here"
+        return f"the next request might pass the budget, {spent}; {cure}"

@@ -13,7 +13,7 @@ def generate(
     batches: Annotated[list[str] | None, typer.Argument(help="Batches; all of them when none is named.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="teich's config.yaml, for a project.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--anew", help="What is finished stands; or all is run once more.")
+        bool, typer.Option("--resume/--anew", help="What is finished stands; or all is run anew, or the rest of that.")
     ] = True,
     project: ProjectOption = None,
 ) -> None:
