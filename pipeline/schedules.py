@@ -3,9 +3,15 @@
 import dagster as dg
 
 from pipeline.collecting.regenerating import regenerations
+from pipeline.partitions import BATCHES
 from pipeline.resources.store import Store
 from pipeline.staleness import rerenderable
 from pipeline.targets import SETTINGS, Project
+
+
+def added(context: dg.ScheduleEvaluationContext) -> set[str]:
+    """The batches that Dagster has as partitions: asked for another one, it would run none of them."""
+    return set(context.instance.get_dynamic_partitions(str(BATCHES.name)))
 
 
 @dg.schedule(
@@ -18,6 +24,7 @@ def nightly_rerender(
     context: dg.ScheduleEvaluationContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One run for every batch that has traces and is stale after them."""
+    batches = added(context)
     day = context.scheduled_execution_time.date().isoformat()
     return [
         dg.RunRequest(
@@ -26,6 +33,7 @@ def nightly_rerender(
             tags={"tracemill/reason": f"{found[0].asset}: {found[0].reason}"},
         )
         for batch, found in rerenderable(project, store).items()
+        if batch in batches
     ] or dg.SkipReason("nothing is stale")
 
 
@@ -61,5 +69,5 @@ def nightly_regenerate(
             run_config={"ops": {"traces": {"config": {"generation": one.generation, "max_usd": one.max_usd}}}},
             tags={"tracemill/reason": f"generation {one.generation}"},
         )
-        for one in regenerations(project.batch_files(), collection, store)
+        for one in regenerations(sorted(added(context) & project.batch_files().keys()), collection, store)
     ] or dg.SkipReason("no batch was ever run by an agent")

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from typer.testing import CliRunner
 
 from pipeline.assets.watching import drifted
@@ -49,6 +51,36 @@ def test_what_is_stale_is_a_check_and_a_page_of_the_graph(made: Project):
 def test_what_follows_traces_has_no_way_to_a_model(project: Project):
     keys = definitions_of(project).resolve_job_def("rerender").asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in keys} == set(upstream(project)) - {"prompts", "traces"}
+
+
+def night(project: Project, *, added: Sequence[str] = ("codex_tasks", "pi_tasks")) -> ScheduleExecutionData:
+    """A tick of `nightly_rerender`, as the daemon has it evaluated."""
+    with dg.instance_for_test() as instance, dg.partition_loading_context(dynamic_partitions_store=instance):
+        instance.add_dynamic_partitions(str(BATCHES.name), added)
+        repository = definitions_of(project).get_repository_def()
+        with dg.build_schedule_context(
+            instance=instance,
+            repository_def=repository,
+            scheduled_execution_time=datetime(2026, 1, 2),
+            resources={"project": project, "store": Store(project.data)},
+        ) as context:
+            return repository.get_schedule_def("nightly_rerender").evaluate_tick(context)
+
+
+def test_the_night_renders_again_what_is_stale_and_has_traces(made: Project):
+    assert night(made).skip_message == "nothing is stale"
+    (made.prompts / "new.jsonl").write_text('{"prompt": "x"}')
+    shutil.rmtree(made.data / "masked" / "qwen3" / "pi_tasks")
+    (request,) = night(made).run_requests or ()
+    assert (request.partition_key, request.run_key) == ("pi_tasks", "rerender:pi_tasks:2026-01-02")
+    assert request.tags["tracemill/reason"] == "masked/qwen3: missing"
+
+
+def test_a_batch_that_dagster_does_not_have_yet_does_not_spoil_the_night_of_others(made: Project):
+    for batch in ("codex_tasks", "pi_tasks"):
+        shutil.rmtree(made.data / "masked" / "qwen3" / batch)
+    requests = night(made, added=["codex_tasks"]).run_requests
+    assert [request.partition_key for request in requests or ()] == ["codex_tasks"]
 
 
 def test_a_pin_that_is_the_latest_has_not_drifted_and_a_folder_cannot(tmp_path: Path):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +19,6 @@ from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.partitions import BATCHES
 from pipeline.records import Conversation, MaskedRow, RenderedRow
 from pipeline.resources.store import ROWS, Store
-from pipeline.schedules import nightly_rerender
 from pipeline.sensors import PRODUCE_NEW, new_batches
 from pipeline.staleness import stale, upstream
 from pipeline.targets import SETTINGS, Project, load_project
@@ -274,21 +272,6 @@ def test_a_file_whose_name_cannot_be_a_partition_is_named(project: Project):
         found = tick(project, instance)
     assert isinstance(found, dg.SkipReason)
     assert (found.skip_message or "").startswith("a..b.jsonl, two words.jsonl: not a batch's name")
-
-
-def night(project: Project):
-    resources = {"project": project, "store": Store(project.data)}
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, 2), resources=resources)
-    return nightly_rerender(context)
-
-
-def test_the_night_renders_again_what_is_stale_and_has_traces(made: Project):
-    assert isinstance(night(made), dg.SkipReason)
-    (made.prompts / "new.jsonl").write_text('{"prompt": "x"}')
-    shutil.rmtree(made.data / "masked" / "qwen3" / "pi_tasks")
-    (request,) = night(made)
-    assert (request.partition_key, request.run_key) == ("pi_tasks", "rerender:pi_tasks:2026-01-02")
-    assert request.tags["tracemill/reason"] == "masked/qwen3: missing"
 
 
 RUN = """

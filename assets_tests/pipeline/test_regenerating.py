@@ -37,6 +37,7 @@ class Nights:
 
     def __init__(self, folder: Path, model: ScriptedModel):
         self.folder, self.model, self.name = folder, model, "gpt-5"
+        self.added = ["a", "b", "c", "gone"]
         (folder / "prompts").mkdir()
         self.batch("a")
 
@@ -52,8 +53,12 @@ class Nights:
     def tick(self, regenerate: str) -> Any:
         project = self.project(regenerate)
         resources = {"project": project, "store": Store(project.data)}
-        time = datetime(2026, 1, 2)
-        return nightly_regenerate(dg.build_schedule_context(scheduled_execution_time=time, resources=resources))
+        with dg.instance_for_test() as instance:
+            instance.add_dynamic_partitions(str(BATCHES.name), self.added)
+            with dg.build_schedule_context(
+                instance=instance, scheduled_execution_time=datetime(2026, 1, 2), resources=resources
+            ) as context:
+                return nightly_regenerate(context)
 
     def run(self, batch: str, run_config: dict[str, Any] | None = None, *, success: bool = True) -> int:
         """One run of `produce`; returns how often the model was asked."""
@@ -158,6 +163,9 @@ def test_partitions_share_a_nights_budget_and_take_turns(nights: Nights):
         ("a", 0.5),
         ("b", 0.5),
     ]
+    nights.added.remove("a")
+    assert [one.partition_key for one in nights.tick(allowed(1.0, 2))] == ["b", "c"], "Dagster does not know a"
+    nights.added.append("a")
     assert nights.night(allowed(1.0, 2)) == 6
     assert [one.partition_key for one in nights.tick(allowed(1.0, 2))] == ["c", "a"]
 
