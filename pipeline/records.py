@@ -142,6 +142,8 @@ class Exchange(msgspec.Struct, frozen=True):
     """ISO 8601, UTC."""
     seconds: float = 0.0
     usage: Usage = Usage()
+    batch: str | None = None
+    """Of OpenAI's Batch API, at half the price."""
 
 
 COST, UNPRICED = "cost in micro-USD", "runs without a price"

@@ -85,11 +85,15 @@ class Collection(Settings):
     sandbox: Sandbox = Sandbox()
     limits: Limits = Limits()
     regenerate: Regeneration | None = None
+    batch: bool = False
+    """Ask OpenAI's Batch API: half the price, answered within a day. `chat` alone can wait so long."""
 
     @model_validator(mode="after")
-    def _a_model_is_named(self) -> "Collection":
+    def _it_can_be_run(self) -> "Collection":
         if self.agent != "replay" and not self.model:
             raise ValueError(f"model: {self.agent} runs a model: name it")
+        if self.batch and (self.agent not in ("replay", "chat") or self.endpoint.api == "messages"):
+            raise ValueError("batch: agent chat alone, of an endpoint of api responses or chat")
         return self
 
     def defaults(self) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 An agent runs a prompt at a `Site`: a `Box` to work in and a `Line` to the model, both its own. `resources/` has them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pipeline.records import Conversation, Exchange, Prompt, Reject, Trace, TraceFile, Usage
 from pipeline.settings import Collection
 
+T = TypeVar("T")
 F = TypeVar("F", bound=TraceFile)
 Api = Literal["responses", "chat", "messages"]
 
@@ -46,6 +48,10 @@ class Line(Protocol):
     @property
     def url(self) -> str:
         """For the openai SDK in this process."""
+        ...
+
+    async def said(self, api: Api, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request; `{"error": …}` where there is none. For work that a site has spawned."""
         ...
 
     @property
@@ -116,6 +122,10 @@ class Site(Protocol):
 
     def line(self, prompt: Prompt) -> AbstractContextManager[Line]: ...
 
+    def spawn(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Have work done beside all other, where lines are."""
+        ...
+
     def box(self, line: Line, prompt: Prompt) -> AbstractContextManager[Box]:
         """With the prompt's repository in it, where it names one. Raises TraceError."""
         ...
@@ -129,6 +139,15 @@ class World:
     """Of the batch file: what is imported lies below it."""
     formats: Mapping[str, Format]
     collection: Collection
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """An `Agent` that can be asked in batches."""
+
+    async def wait(self, prompt: Prompt, world: World, site: Site) -> Trace:
+        """As `run`, spawned by the site. Raises TraceError."""
+        ...
 
 
 class Agent(Protocol):

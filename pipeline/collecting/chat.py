@@ -28,20 +28,27 @@ class Chat:
     paid = True
 
     def run(self, prompt: Prompt, world: World, site: Site | None) -> Iterator[Trace]:
-        import openai  # half a second, which the graph need not wait for
-
         assert site is not None
-        api = APIS[site.api]
         _check(prompt, site.api)
         clock = Clock(world.collection.limits.timeout)
         with site.line(prompt) as line:
-            said, failure = _talk(api, prompt, line, clock)
-        if not said:
-            raise TraceError("no_answer", f"prompt: {failure or 'the model answers nothing'}; run it again")
-        files = (TraceFile("chat.jsonl", msgspec.json.encode(_row(prompt, said, line)) + b"\n"),)
-        version, late = f"openai {openai.__version__}", isinstance(failure, openai.APITimeoutError)
-        trace = trace_of(prompt, files, line, clock, format="chat", agent_version=version)
-        yield with_status(trace, world.formats, timed_out=late)
+            talk = Talk(prompt, site.api)
+            failure = _ask(talk, line, clock)
+        yield _trace(talk, world, line, clock, failure)
+
+    async def wait(self, prompt: Prompt, world: World, site: Site) -> Trace:
+        """As `run`, among many who wait for a batch."""
+        _check(prompt, site.api)
+        clock, failure = Clock(world.collection.limits.timeout), ""
+        with site.line(prompt) as line:
+            talk = Talk(prompt, site.api)
+            while talk.goes_on and not failure:
+                answer = await line.said(site.api, talk.body())
+                if answer.get("error"):
+                    failure = str(answer["error"].get("message"))
+                else:
+                    talk.hear(answer, line)
+        return _trace(talk, world, line, clock, failure)
 
 
 def _check(prompt: Prompt, api: Api) -> None:
@@ -55,25 +62,57 @@ def _check(prompt: Prompt, api: Api) -> None:
         raise TraceError("unsupported", why)
 
 
-def _talk(api: "Spoken", prompt: Prompt, line: Line, clock: Clock) -> tuple[list[Json], Exception | None]:
-    """What was answered to each prompt, until one gets no whole answer."""
+class Talk:
+    """A conversation, turn by turn, until one gets no whole answer."""
+
+    def __init__(self, prompt: Prompt, api: Api):
+        self.prompt, self.api = prompt, APIS[api]
+        self.asked = [prompt.prompt, *prompt.follow_up_prompts]
+        self.history = list[Any](self.api.first(prompt))
+        self.said: list[Json] = []
+        self.cut = False
+
+    @property
+    def goes_on(self) -> bool:
+        return not self.cut and len(self.said) < len(self.asked)
+
+    def body(self) -> Json:
+        """The next request."""
+        self.history.append({"role": "user", "content": self.asked[len(self.said)]})
+        return self.api.body(self.prompt, self.history)
+
+    def hear(self, answer: Json, line: Line) -> None:
+        message, goes_on = self.api.read(answer)
+        self.said.append(message)
+        self.history += goes_on
+        self.cut = cut_short(line.exchanges)
+
+
+def _ask(talk: Talk, line: Line, clock: Clock) -> Exception | None:
+    """Talk to the end, or to what stops it."""
     import openai
 
     client = openai.OpenAI(base_url=line.url, api_key="none", max_retries=0)  # the recorder tries again
-    history, said = list[Any](api.first(prompt)), list[Json]()
-    for asked in (prompt.prompt, *prompt.follow_up_prompts):
-        history.append({"role": "user", "content": asked})
+    while talk.goes_on:
         try:
             patient = client.with_options(timeout=clock.left)
-            answer = patient.post(api.path, body=api.body(prompt, history), cast_to=object)
+            answer = patient.post(talk.api.path, body=talk.body(), cast_to=object)
         except openai.OpenAIError as error:
-            return said, error
-        message, goes_on = api.read(answer)  # pyright: ignore[reportArgumentType]
-        said.append(message)
-        history += goes_on
-        if cut_short(line.exchanges):
-            break
-    return said, None
+            return error
+        talk.hear(answer, line)  # pyright: ignore[reportArgumentType]
+    return None
+
+
+def _trace(talk: Talk, world: World, line: Line, clock: Clock, failure: Exception | str | None) -> Trace:
+    import openai  # half a second, which the graph need not wait for
+
+    prompt = talk.prompt
+    if not talk.said:
+        raise TraceError("no_answer", f"prompt: {failure or 'the model answers nothing'}; run it again")
+    files = (TraceFile("chat.jsonl", msgspec.json.encode(_row(prompt, talk.said, line)) + b"\n"),)
+    version, late = f"openai {openai.__version__}", isinstance(failure, openai.APITimeoutError)
+    trace = trace_of(prompt, files, line, clock, format="chat", agent_version=version)
+    return with_status(trace, world.formats, timed_out=late)
 
 
 def _row(prompt: Prompt, said: list[Json], line: Line) -> Json:

@@ -7,6 +7,7 @@ Where a greater generation is asked for, all prompts are run anew; one whose new
 budget, keeps the trace that it had.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.collecting import AGENTS
-from pipeline.collecting.agent import Journal, Site, World
+from pipeline.collecting.agent import Journal, Patient, Site, World
 from pipeline.errors import TraceError
 from pipeline.records import Prompt, Reject, Trace
 
@@ -100,13 +101,19 @@ def collect(
         def work(prompt: Prompt) -> Trace | Reject | None:
             return _paid(prompt, world, site, finished, tell)
 
-        begun = {prompt.id: pool.submit(work, prompt) for prompt in paid}
+        begun: dict[str, Future[Trace | Reject | None]] = {}
+        for prompt in paid:
+            patient = world.collection.batch and site is not None and isinstance(AGENTS[prompt.agent], Patient)
+            waiting = site.spawn(_waited(prompt, world, site, finished, tell)) if site and patient else None
+            begun[prompt.id] = waiting or pool.submit(work, prompt)
         try:
             for prompt in prompts:
                 yield from _rows(prompt, world, finished, begun)
             if site is not None and not site.out_of_budget:
                 finished.mark("through")
         finally:
+            for future in begun.values():
+                future.cancel()
             pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -155,10 +162,29 @@ def _paid(prompt: Prompt, world: World, site: Site | None, finished: Finished, t
         (trace,) = AGENTS[prompt.agent].run(prompt, world, site)
         assert isinstance(trace, Trace)
     except TraceError as error:
+        return _ended(prompt, _reject(prompt, error), finished, tell)
+    return _ended(prompt, trace, finished, tell)
+
+
+async def _waited(
+    prompt: Prompt, world: World, site: Site, finished: Finished, tell: Progress
+) -> Trace | Reject | None:
+    """As `_paid`, among many who wait for a batch."""
+    tell(prompt, None)
+    agent = AGENTS[prompt.agent]
+    assert isinstance(agent, Patient)
+    try:
+        row = await agent.wait(prompt, world, site)
+    except TraceError as error:
         row = _reject(prompt, error)
+    return await asyncio.to_thread(_ended, prompt, row, finished, tell)
+
+
+def _ended(prompt: Prompt, row: Trace | Reject, finished: Finished, tell: Progress) -> Trace | Reject | None:
+    if isinstance(row, Reject):
         tell(prompt, row)
         return row
-    trace = msgspec.structs.replace(trace, generation=finished.generation)
+    trace = msgspec.structs.replace(row, generation=finished.generation)
     finished.add(trace)
     tell(prompt, trace)
     return trace if trace.status == "error" else None

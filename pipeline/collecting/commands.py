@@ -51,6 +51,9 @@ class Coding:
     def run(self, prompt: Prompt, world: World, site: Site | None) -> Iterator[Trace]:
         assert site is not None
         self._check(prompt, site.api)
+        if world.collection.batch:
+            why = f"agent: {self.command.name} cannot wait for a batch; leave out collect.batch, or use chat"
+            raise TraceError("unsupported", why)
         clock = Clock(world.collection.limits.timeout)
         with site.line(prompt) as line, site.box(line, prompt) as box:
             self.command.configure(box, prompt, api=site.api, seconds=clock.seconds)

@@ -17,6 +17,9 @@ from pipeline.errors import EndpointRefused
 from pipeline.records import Exchange, Usage
 from pipeline.settings import Endpoint, Limits
 
+BATCHED = 0.5
+"""What a request costs in a batch, of its price."""
+
 
 class BudgetPassed(Exception):
     """A request that might pass the budget: it is not sent."""
@@ -63,7 +66,7 @@ class Spent:
         spent = cls()
         for name in journal.names(f"paid/{generation}"):
             exchange = msgspec.msgpack.decode(journal.read(name) or b"", type=Paid).exchange
-            spent.add(exchange.usage.input + exchange.usage.output, price(model_of(exchange), exchange.usage))
+            spent.add(exchange.usage.input + exchange.usage.output, cost_of(exchange, price))
         return spent
 
 
@@ -80,6 +83,21 @@ def model_of(exchange: Exchange) -> str:
     return str(msgspec.json.decode(exchange.answer).get("model") or "")
 
 
+def cost_of(exchange: Exchange, price: Price) -> float | None:
+    """What an answer has cost."""
+    return (in_batches(price) if exchange.batch else price)(model_of(exchange), exchange.usage)
+
+
+def in_batches(price: Price) -> Price:
+    """What a server takes that lets one wait."""
+
+    def less(model: str, usage: Usage) -> float | None:
+        full = price(model, usage)
+        return None if full is None else full * BATCHED
+
+    return less
+
+
 @dataclass
 class Budget:
     """What may be spent. Lives in one event loop.
@@ -91,6 +109,7 @@ class Budget:
 
     limits: Limits
     price: Price
+    """Of the requests to come."""
     spent: Spent = field(default_factory=Spent)
     aside: Spent = field(default_factory=Spent)
     passed: bool = False

@@ -42,6 +42,8 @@ class Sent:
     """Put together; `{"error": …}` where there is none."""
     headers: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 1
+    batch: str | None = None
+    """That it came in."""
 
 
 class Server:
@@ -61,10 +63,15 @@ class Server:
         self.refused: str | None = None
         """Why nobody is answered."""
 
-    async def send(self, api: Api, request: Json, most: Usage, headers: Mapping[str, str] = NONE) -> Sent:
+    async def close(self) -> None:
+        await self.http.aclose()
+
+    async def send(
+        self, api: Api, request: Json, most: Usage, headers: Mapping[str, str] = NONE, name: str = ""
+    ) -> Sent:
         """Ask until there is an answer, or an error that stays. Raises EndpointRefused, BudgetPassed.
 
-        `most`: the tokens that it can take. `headers`: what the request needs beside its body.
+        `most`: the tokens that it can take. `headers`: what the request needs beside its body. `name`: of no use here.
         """
         for attempt in range(1, self.endpoint.attempts):
             sent = replace(await self._attempt(api, request, most, headers), attempts=attempt)
@@ -90,11 +97,11 @@ class Server:
                 return Sent(200, got.content, answer)
             except httpx.ConnectError as error:
                 use(Usage())
-                return _failed(502, f"{self.endpoint.base_url}: {error}")
+                return failed(502, f"{self.endpoint.base_url}: {error}")
             except httpx.TransportError as error:
-                return _failed(502, f"{self.endpoint.base_url}: {error or type(error).__name__}")
+                return failed(502, f"{self.endpoint.base_url}: {error or type(error).__name__}")
             except BrokenAnswer as error:
-                return _failed(400 if error.code in FOR_GOOD else 502, f"{error.code or 'broken'}: {error}")
+                return failed(400 if error.code in FOR_GOOD else 502, f"{error.code or 'broken'}: {error}")
 
     async def _keep_to_rates(self, tokens: int) -> None:
         if self.requests:
@@ -102,11 +109,15 @@ class Server:
         if self.tokens:
             await self.tokens.acquire(min(tokens, self.tokens.max_rate))
 
+    def refusal(self, status: int, told: str) -> str:
+        """Why nobody is answered, and the cure."""
+        held = "is not accepted" if os.environ.get(self.endpoint.key) else "is not set"
+        return f"{self.endpoint.base_url}: {status}: {self.endpoint.key} {held}; set it: {told}"
+
     def _refusal(self, got: httpx.Response) -> Sent:
         told = got.text[:2000]
         if got.status_code in (401, 403):
-            held = "is not accepted" if os.environ.get(self.endpoint.key) else "is not set"
-            self.refused = f"{self.endpoint.base_url}: {got.status_code}: {self.endpoint.key} {held}; set it: {told}"
+            self.refused = self.refusal(got.status_code, told)
         try:
             answer = msgspec.json.decode(got.content)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -133,7 +144,7 @@ def _read(api: Api, got: httpx.Response) -> Json:
         raise BrokenAnswer(f"the answer is no JSON object: {error}") from error
 
 
-def _failed(status: int, why: str) -> Sent:
+def failed(status: int, why: str) -> Sent:
     answer = {"error": {"message": why, "type": "server_error" if status >= 500 else "invalid_request_error"}}
     return Sent(status, msgspec.json.encode(answer), answer)
 

@@ -12,7 +12,7 @@ from operator import add
 import msgspec
 
 from pipeline.collecting.agent import Api, Journal
-from pipeline.collecting.spending import BudgetPassed, Paid, Price, model_of
+from pipeline.collecting.spending import BudgetPassed, Paid, Price, cost_of
 from pipeline.collecting.translation import from_chat, response_events, to_chat
 from pipeline.collecting.wire import Json, sse, usage_of
 from pipeline.errors import EndpointRefused
@@ -50,13 +50,13 @@ class RecordedLine:
     ):
         self.server, self.journal, self.place, self.url, self.price = server, journal, place, url, price
         self.recorded: list[Exchange] = []
-        self.spent: list[tuple[str, Usage]] = []
-        """(model, usage) of every answer that was paid for, by killed runs too."""
+        self.spent: list[Exchange] = []
+        """Every answer that was paid for, by killed runs too."""
         self.prior: dict[str, list[Paid]] = {}
         for name in journal.names(place):
             paid = msgspec.msgpack.decode(journal.read(name) or b"", type=Paid)
             self.prior.setdefault(paid.asked, []).append(paid)
-            self.spent.append((model_of(paid.exchange), paid.exchange.usage))
+            self.spent.append(paid.exchange)
         self.answered = len(self.spent)
         self.seen = (0, 0)
         """Bytes of the last request that was answered, and the tokens that it was."""
@@ -68,11 +68,11 @@ class RecordedLine:
 
     @property
     def usage(self) -> Usage:
-        return reduce(add, (usage for _, usage in self.spent), Usage())
+        return reduce(add, (exchange.usage for exchange in self.spent), Usage())
 
     @property
     def cost_usd(self) -> float | None:
-        costs = [self.price(model, usage) for model, usage in self.spent]
+        costs = [cost_of(exchange, self.price) for exchange in self.spent]
         return None if None in costs or not costs else sum(cost or 0.0 for cost in costs)
 
     def close(self) -> None:
@@ -87,6 +87,10 @@ class RecordedLine:
         task.add_done_callback(self.tasks.discard)
         return task
 
+    async def said(self, api: Api, request: Json) -> Json:
+        task = self.begin(api, msgspec.json.encode(request), request, {})
+        return msgspec.json.decode((await task).raw)
+
     async def ask(self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str]) -> Told:
         """Answer one request of the run."""
         asked, streamed = blake2b(api.encode() + raw, digest_size=12).hexdigest(), bool(request.get("stream"))
@@ -95,7 +99,8 @@ class RecordedLine:
             self.recorded.append(msgspec.structs.replace(paid.exchange, request=raw, started=_now()))
             return Told(200, paid.raw, streamed)
         started, clock = _now(), time.monotonic()
-        sent, answer, told = await self._sent(api, raw, request, headers)
+        name = f"{self.place.rpartition('/')[2]}-{asked}"
+        sent, answer, told = await self._sent(api, raw, request, headers, name)
         exchange = Exchange(
             api=api,
             request=raw,
@@ -105,18 +110,21 @@ class RecordedLine:
             started=started,
             seconds=round(time.monotonic() - clock, 3),
             usage=usage_of(api, answer),
+            batch=sent.batch,
         )
         if sent.status < 400:
             self.answered += 1
             self.seen = (len(raw), exchange.usage.input)
-            self.spent.append((model_of(exchange), exchange.usage))
             paid = Paid(asked, msgspec.structs.replace(exchange, request=b""), told)
+            self.spent.append(paid.exchange)
             name, value = f"{self.place}/{self.answered:05}", msgspec.msgpack.encode(paid)
             await asyncio.to_thread(self.journal.write, name, value)
         self.recorded.append(exchange)
         return Told(sent.status, told, streamed and sent.status < 400)
 
-    async def _sent(self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str]) -> tuple[Sent, Json, bytes]:
+    async def _sent(
+        self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str], name: str
+    ) -> tuple[Sent, Json, bytes]:
         """What came back, and in the words of the agent's API: the answer, and its bytes."""
         translated = api == "responses" and self.server.endpoint.api == "chat"
         spoken: Api = "chat" if translated else api
@@ -124,7 +132,7 @@ class RecordedLine:
         if spoken == "chat" and wanted.get("stream"):
             wanted["stream_options"] = {**(wanted.get("stream_options") or {}), "include_usage": True}
         try:
-            sent = await self.server.send(spoken, wanted, self._bounded(spoken, wanted, len(raw)), headers)
+            sent = await self.server.send(spoken, wanted, self._bounded(spoken, wanted, len(raw)), headers, name)
         except BudgetPassed as error:
             sent = _refused(402, str(error), "budget")
         except EndpointRefused as error:

@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pipeline.collecting.agent import Journal
-from pipeline.collecting.spending import Budget, Spent, price_of
+from pipeline.collecting.spending import Budget, Spent, in_batches, price_of
 from pipeline.collecting.wire import PATHS, sse
 from pipeline.errors import EndpointRefused, TraceError
 from pipeline.records import Prompt
@@ -91,14 +91,24 @@ class Recorder:
 
     async def _serve(self) -> None:
         spent = Spent.of(self.journal, self.generation, self.price)
-        self.budget = Budget(self.collection.limits, self.price, spent=spent)
-        self.server = Server(self.collection.endpoint, self.collection.limits, self.budget)
+        self.budget = Budget(
+            self.collection.limits, in_batches(self.price) if self.collection.batch else self.price, spent=spent
+        )
+        self.server = self._server()
         app = Starlette(routes=[Route(f"/{{token}}/v1/{path}", self._answer, methods=["POST"]) for path in PATHS])
         quiet = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_keep_alive=600)
         self.http = uvicorn.Server(quiet)
         self.ready.set_result(asyncio.get_running_loop())
         await self.http.serve(sockets=[self.tcp, self.unix])
-        await self.server.http.aclose()
+        await self.server.close()
+
+    def _server(self) -> Server:
+        asked = self.collection
+        if not asked.batch:
+            return Server(asked.endpoint, asked.limits, self.budget)
+        from pipeline.resources.batches import BatchServer  # with openai, which the graph need not wait for
+
+        return BatchServer(asked.endpoint, asked.limits, self.budget, self.journal, f"batches/{self.generation}")
 
     async def _answer(self, request: Request) -> Response:
         line = self.lines.get(request.path_params["token"])

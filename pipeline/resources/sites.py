@@ -1,10 +1,12 @@
 """Where prompts are run that are paid for: the recorder, and sandboxes beside it. A resource of `traces` alone."""
 
+import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.collecting.agent import Api, Box, Journal, Line
@@ -16,6 +18,7 @@ from pipeline.settings import Collection
 
 if TYPE_CHECKING:
     from pipeline.resources.containers import Containers
+T = TypeVar("T")
 
 
 class Sites:
@@ -60,6 +63,9 @@ class OpenSite:
     @property
     def out_of_budget(self) -> bool:
         return self.recorder.budget.passed
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self.recorder.loop)
 
     @property
     def name(self) -> str:
