@@ -216,6 +216,7 @@ class RowWriter:
         self.struct, self.schema = _struct(row), schema_of(row)
         # Ids do not repeat in a way that a dictionary could use, and zstd 1 costs the least time a token.
         # Pages that are cut by what they hold are the same pages where rows before them came or went: the Hub has them.
+        # Statistics hold the least and the greatest value: of whole sessions, that is copies, and nobody asks for them.
         self.parquet = pq.ParquetWriter(
             path,
             self.schema,
@@ -223,6 +224,7 @@ class RowWriter:
             compression_level=1,
             use_dictionary=False,
             use_content_defined_chunking=published,
+            write_statistics=published,
         )
         self.hash, self.rows = sha256() if published else blake2b(digest_size=10), 0
         self.waiting: list[msgspec.Struct] = []

@@ -13,6 +13,9 @@ from pipeline.collecting.runs import trace_id
 from pipeline.errors import TraceError
 from pipeline.records import SESSIONS, LocalFile, Prompt, Reject, Trace, TraceFile
 
+LARGEST = 1 << 30
+"""Bytes of a session with its parents: a row holds all of them, and Arrow no more than twice as many."""
+
 
 class Replay:
     """An `Agent`."""
@@ -25,10 +28,19 @@ class Replay:
         sessions, beside = _sessions(prompt, world.folder)
         for session in sessions:
             try:
-                yield _trace(prompt, world.folder.resolve(), _with_parents(session, beside, read))
+                files = _with_parents(session, beside, read)
+                if (size := sum(file.stat().st_size for file in files)) > LARGEST:
+                    why = f"{size:,} bytes; read it from its file with `tracemill convert`, which holds none of it"
+                    yield _reject(prompt, session, "too_large", why)
+                    continue
+                yield _trace(prompt, world.folder.resolve(), files)
             except OSError as error:
-                why = f"line {prompt.line}:session: {session.name}: {error.strerror}; make it readable"
-                yield Reject(id=prompt.id, stage="traces", reason="unreadable", detail=why)
+                yield _reject(prompt, session, "unreadable", f"{error.strerror}; make it readable")
+
+
+def _reject(prompt: Prompt, session: Path, reason: str, why: str) -> Reject:
+    detail = f"line {prompt.line}:session: {session.name}: {why}"
+    return Reject(id=prompt.id, stage="traces", reason=reason, detail=detail)
 
 
 def _format(prompt: Prompt, formats: Mapping[str, Format]) -> Format:

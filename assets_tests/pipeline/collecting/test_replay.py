@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.collecting.agent import World
 from pipeline.collecting.collect import Finished, collect
+from pipeline.collecting.replay import LARGEST
 from pipeline.converting import FORMATS
 from pipeline.records import Prompt, Reject, Trace
 from pipeline.resources.journal import Journal
@@ -156,6 +157,15 @@ def test_a_fork_without_its_parent_or_in_a_ring_is_still_imported(project):
     traces = collected(project, session="sessions", format="codex")
     imported = {trace.files[0].name.removeprefix("sessions/"): len(trace.files) for trace in traces}
     assert imported == {"a.jsonl": 1, "rollout-1-a1.jsonl": 2, "rollout-2-b2.jsonl": 2, "rollout-3-c3.jsonl": 1}
+
+
+def test_a_session_that_no_row_can_hold_is_a_reject_that_is_never_read(project, monkeypatch):
+    with (project / "sessions" / "b.jsonl").open("wb") as file:
+        file.write(RAW)
+        file.truncate(LARGEST + 1)
+    trace, reject = collected(project, session="sessions")
+    assert (type(trace), reject.reason) == (Trace, "too_large")
+    assert "tracemill convert" in reject.detail
 
 
 def test_a_session_that_cannot_be_read_spoils_no_other(project, monkeypatch):
