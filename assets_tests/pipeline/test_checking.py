@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.converting import convert
 from pipeline.records import Conversation, Exchange, Flaw, Trace, TraceFile
-from renderers.messages import Message
+from renderers.messages import Message, text
 
 TOOL = {"type": "function", "name": "sh", "parameters": {"type": "object"}}
 ROLES = {"a": "assistant", "u": "user", "d": "developer"}
@@ -149,3 +149,76 @@ def test_every_recorded_session_is_verified_and_a_tampered_one_is_not(shared: Pa
         )
         told = [row.checked for row in convert(traces(case, lies)) if isinstance(row, Conversation)]
         assert all(one.startswith("differs: ") for one in told), (case, told)
+
+
+BASH = {"type": "tool_use", "id": "c", "name": "Bash", "input": {"b": 1, "a": 2}}
+OK = {"type": "tool_result", "tool_use_id": "c", "content": "ok"}
+REMINDED = {"type": "text", "text": "<system-reminder>\nBe brief.\n</system-reminder>"}
+FIX = {"type": "text", "text": "Fix it.", "cache_control": {"type": "ephemeral"}}
+OFFERED = [
+    {"name": "Bash", "description": "d", "input_schema": {"type": "object"}},
+    {"type": "web_search", "name": "w"},
+]
+
+
+def spoken(*messages: tuple[str, Any]) -> Exchange:
+    told = [{"role": role, "content": content} for role, content in messages]
+    system = [{"type": "text", "text": "As "}, {"type": "text", "text": "sent."}]
+    request = json.dumps({"model": "m", "system": system, "messages": told, "tools": OFFERED}).encode()
+    return Exchange(api="messages", request=request, answer=b"{}", status=200)
+
+
+@pytest.fixture
+def claude() -> Callable[..., Conversation]:
+    """A session of Claude Code: asked, looked, done, asked again, said no more; and what the recorder saw."""
+
+    def run(*exchanges: Exchange) -> Conversation:
+        says = [
+            ("user", "Fix it."),
+            ("assistant", [BASH]),
+            ("user", [OK]),
+            ("assistant", [{"type": "text", "text": "D."}]),
+        ]
+        says += [("user", "And?"), ("assistant", [{"type": "text", "text": "No"}])]
+        lines = []
+        for number, (role, content) in enumerate(says):
+            message = {"role": role, "content": content, "id": f"m{number}", "stop_reason": "max_tokens"}
+            at = {"uuid": str(number), "parentUuid": str(number - 1) if number else None, "sessionId": "s"}
+            lines.append(json.dumps({"type": role, **at, "message": message}).encode() + b"\n")
+        file = TraceFile("s.jsonl", b"".join(lines))
+        trace = Trace(id="t", prompt_id="p", prompt="", agent="claude-code", format="claude-code", files=(file,))
+        (row,) = convert([msgspec.structs.replace(trace, exchanges=exchanges)])
+        assert isinstance(row, Conversation)
+        return row
+
+    return run
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_reminders_that_the_file_does_not_have_are_told_as_they_were_sent(claude, between):
+    first = [("user", [FIX]), ("system", "Be brief.")] if between else [("user", [REMINDED, FIX])]
+    done = ("assistant", [{"type": "text", "text": "D."}])
+    told = claude(
+        spoken(*first, ("assistant", [BASH]), ("user", [OK, REMINDED]), done, ("user", [REMINDED]), ("user", "And?"))
+    )
+    assert told.checked == "verified"
+    roles = [message.role for message in told.messages]
+    start = ["system", "user", "system"] if between else ["system", "user"]
+    assert roles == [*start, "assistant", "tool", "user", "assistant", "user", "user", "assistant"]
+    assert told.messages[0].content == "As sent."
+    assert text(told.messages[-3].content) == REMINDED["text"] == text(told.messages[-5].content)
+    assert text(told.messages[1].content) == ("Fix it." if between else f"{REMINDED['text']}Fix it.")
+    assert [flaw.message for flaw in told.flaws] == [at for at, role in enumerate(roles) if role == "assistant"]
+    assert [place.file for place in told.places].count("request 1") == (4 if between else 3)
+    assert [tool["function"]["name"] for tool in told.tools] == ["Bash"]
+
+
+def test_what_differs_beside_reminders_is_no_verified_conversation(claude):
+    told = claude(spoken(("user", [REMINDED, {"type": "text", "text": "Break it."}])))
+    assert told.checked == "differs: messages/0 from request 1"
+    assert [message.role for message in told.messages][:2] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("content", [None, [{"type": "new"}], [{"type": "tool_result", "content": 3}], 3])
+def test_a_request_of_messages_that_says_nothing_readable_verifies_nothing(claude, content):
+    assert claude(spoken(("user", content))).checked.startswith("differs")
