@@ -99,8 +99,6 @@ class BatchServer(Server):
         self, api: Api, request: Json, most: Usage, headers: Mapping[str, str] = NONE, name: str = ""
     ) -> Sent:
         """As `Server.send`; `name` is the request's own, in whichever run it is asked."""
-        self.adopted = self.adopted or asyncio.create_task(self._adopt())
-        await asyncio.shield(self.adopted)
         async with self.budget.set_aside(str(request.get("model")), most) as use:
             sent = failed(502, "never asked")
             for attempt in range(1, self.endpoint.attempts + 1):
@@ -114,19 +112,20 @@ class BatchServer(Server):
     async def _ask(self, request: Json, name: str) -> Sent:
         """The answer of a batch that it is in, or of the next one. What may yet be answered is not asked again."""
         try:
+            await self._know()
             if found := await self._answered(name):
                 return found
             if self.refused:
                 raise EndpointRefused(self.refused)
-            batch = await self._going(request, name)
-            return (await self._of(batch)).sent.get(name) or (await self._of(batch)).lost
+            answers = await self._of(await self._going(request, name))
+            return answers.sent.get(name, answers.lost)
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             self.refused = self.refusal(error.status_code, error.message)
             raise EndpointRefused(self.refused) from error
         except openai.APIStatusError as error:
             return failed(error.status_code, f"batch: {error.message}")
         except openai.OpenAIError as error:
-            return failed(502, f"batch: {error}")
+            return failed(502, f"{self.endpoint.base_url}: batch: {error}")
 
     async def _answered(self, name: str) -> Sent | None:
         """What earlier batches have said to it, if it is an answer."""
@@ -215,6 +214,12 @@ class BatchServer(Server):
     async def _note(self, batch: Submitted) -> None:
         value = msgspec.msgpack.encode(batch)
         await asyncio.to_thread(self.journal.write, f"{self.place}/{batch.key}", value)
+
+    async def _know(self) -> None:
+        """Adopt once; if that fails, whoever asks next tries again."""
+        if self.adopted is None or (self.adopted.done() and self.adopted.exception()):
+            self.adopted = asyncio.create_task(self._adopt())
+        await asyncio.shield(self.adopted)
 
     async def _adopt(self) -> None:
         """Find the batches of killed runs. One that was never created is none."""

@@ -102,6 +102,15 @@ def test_a_batch_whose_answer_is_lost_is_found_again(bench, task):
     assert len(model.batches) == 1
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_nobody_there_is_told_with_the_address_and_spoils_no_journal(bench, task, begun):
+    if begun:
+        bench.journal.write("batches/0/k", msgspec.msgpack.encode(Submitted("k", ("x",))))
+    (reject,) = bench.run([task()], "http://127.0.0.1:9/v1", batch=True, endpoint={"attempts": 1})
+    assert (reject.reason, "127.0.0.1:9" in reject.detail) == ("no_answer", True)
+    assert bool(list(bench.journal.names("batches"))) == begun
+
+
 def test_a_wrong_key_stops_at_once_and_names_the_cure(bench, task):
     with BatchModel(hello) as model:
         model.unauthorized = True
