@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from renderers.tracing.places import Near
 from renderers.tracing.strings import Text
 from renderers.tracing.values import said, tojson, wrap
+from renderers.tracing.witness import TracedTemplate
 
 SCALARS = st.none() | st.booleans() | st.integers(-10, 10) | st.floats() | st.text(max_size=6)
 VALUES = st.recursive(
@@ -113,3 +114,15 @@ def test_the_values_are_called_as_what_they_stand_for():
 def test_what_is_no_json_value_is_refused_with_its_path():
     with pytest.raises(TypeError, match=r"messages\.0\.content: set is no JSON value"):
         wrap({"content": {1}}, ("messages", 0))["content"]
+
+
+@given(st.lists(st.lists(VALUES.filter(bool), min_size=1, max_size=2), min_size=2, max_size=4))
+def test_tools_that_were_told_before_are_told_the_same(offers):
+    """Of one template many times, as of a fresh one; equal numbers of different types are told differently."""
+    part = "{% if tool.x %}{{ tool.x | tojson(indent=1) }}{% endif %}{{ tool | tojson }}"
+    source = f"{{% for tool in tools %}}{part}{{% endfor %}}"
+    asked, template = [{"role": "user", "content": "a"}], TracedTemplate(source)
+    for offer in (*offers, *offers, [1], [True], [1.0]):
+        tools = [{"type": "function", "x": value} for value in offer]
+        told = template.trace_hub(asked, tools)
+        assert parts(told) == parts(TracedTemplate(source).trace_hub(asked, tools))

@@ -8,6 +8,7 @@ A place is one of
 """
 
 from contextvars import ContextVar
+from typing import Any
 
 Path = tuple[str | int, ...]
 Place = Path | None
@@ -41,9 +42,11 @@ def message_of(place: Place) -> int | None:
 class Walk:
     """The loops that one render is in. Its own words are near the innermost loop item that has a place."""
 
-    __slots__ = ("fixed", "here", "outer")
+    __slots__ = ("fixed", "here", "outer", "spelled")
 
-    def __init__(self) -> None:
+    def __init__(self, spelled: dict[Any, Any] | None = None) -> None:
+        self.spelled = {} if spelled is None else spelled
+        """The JSON of tools, by where they lie and how it looks."""
         self.here: Near | None = None
         self.fixed = False
         """The loop's own item has a place: what is merely looked at does not change it."""

@@ -7,7 +7,7 @@ from json.encoder import encode_basestring, encode_basestring_ascii  # type: ign
 from operator import itemgetter
 from typing import Any
 
-from renderers.tracing.places import UNKNOWN, Near, Path, Place
+from renderers.tracing.places import UNKNOWN, WALK, Near, Path, Place
 from renderers.tracing.strings import Text, cat, whole
 
 
@@ -235,6 +235,17 @@ def tojson(
     sort_keys: bool = False,
 ) -> Text:
     """`json.dumps` whose leaves keep their own places; punctuation belongs to the container that holds it."""
+    walk, look = WALK.get(), (ensure_ascii, indent, separators, sort_keys)
+    if not walk or type(value) not in (Dict, List) or value._at[:1] != ("tools",) or isinstance(separators, list):
+        return _spelled(value, *look)
+    if (value._at, look) not in walk.spelled:
+        walk.spelled[value._at, look] = _spelled(value, *look)
+    return walk.spelled[value._at, look]
+
+
+def _spelled(
+    value: Any, ensure_ascii: bool, indent: int | str | None, separators: tuple[str, str] | None, sort_keys: bool
+) -> Text:
     comma, colon = separators or ("," if indent is not None else ", ", ": ")
     line = " " * indent if isinstance(indent, int) else indent
     out = _Written()

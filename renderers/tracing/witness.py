@@ -1,6 +1,7 @@
 """`TracedTemplate`: any Jinja chat template as a witness, run as it is on strings that remember."""
 
 import json
+import marshal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -8,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 
@@ -30,6 +31,8 @@ GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "r
 """Variables that every template is given."""
 TRANSFORMERS_REASONING = ("reasoning_content", "thinking", "reasoning")
 """The names of reasoning, in the order in which transformers prefers them."""
+MANY = 1 << 10
+"""Lists of tools after which all are forgotten."""
 PROBE = '{"probe":  "\\u00e9"}'
 """Tool arguments that no encoder writes so."""
 
@@ -69,6 +72,7 @@ class TracedTemplate:
         self.dated = "strftime_now" in self.compiled.variables
         """Whether it prints the date, as far as anybody can see."""
         self._days: dict[date, TracedTemplate] = {}
+        self._offered: dict[bytes, dict[Any, Any]] = {}
         self.tokens = Tokens(added or {})
         self.switches = switches
 
@@ -138,7 +142,7 @@ class TracedTemplate:
         generating: bool = False,
     ) -> Text:
         """The text, with the place of each character."""
-        walking = WALK.set(Walk())
+        walking = WALK.set(Walk(self._known(tools)))
         try:
             with refusing(self.name):
                 told = [*map(_placed, messages, self._edited(messages), count())]
@@ -149,6 +153,16 @@ class TracedTemplate:
         finally:
             WALK.reset(walking)
         return made if isinstance(made, Text) else own(made)
+
+    def _known(self, tools: Sequence[Mapping[str, Any]] | None) -> dict[Any, Any]:
+        """What is known of these very tools: many conversations have the same."""
+        try:
+            key = marshal.dumps(cast(Any, tools), 2)  # 2: the same bytes for all that is equal
+        except ValueError:
+            return {}
+        if len(self._offered) >= MANY:
+            self._offered.clear()
+        return self._offered.setdefault(key, {})
 
     def text_hub(
         self,
