@@ -74,9 +74,12 @@ def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: M
 
 def trust(teller: Teller, request: Request) -> dict[int, Proven]:
     """Verdicts without proof: every turn is taken for what the model would write after its generation prompt."""
-    turns = [index for index, message in enumerate(request.messages) if message.role == "assistant"]
-    prompts = [teller.prompt(Turn(request.until(index, generating=True))) if index else "" for index in turns]
-    return {i: Proven(Proof(i, Verdict.TRUSTED), prompt) for i, prompt in zip(turns, prompts, strict=True)}
+    proven, prompt = dict[int, Proven](), teller.prompt
+    for index, message in enumerate(request.messages):
+        if message.role == "assistant":
+            asked = prompt(Turn(request.until(index, generating=True))) if index else ""
+            proven[index] = Proven(Proof(index, Verdict.TRUSTED), asked)
+    return proven
 
 
 def _settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:

@@ -175,7 +175,7 @@ def _encode(pieces: Pieces, bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[n
     if tokenizer.measures_ascii:
         mixed &= ~np.fromiter(map(str.isascii, pieces.texts), bool, len(pieces.texts))
     odd = [k for k in np.flatnonzero(mixed).tolist() if not tokenizer.measurable(pieces.texts[k])]
-    places = np.zeros(len(ids) + 1, np.int64) if tokenizer.nbytes is None else sums(tokenizer.nbytes[ids])
+    places = np.zeros(len(ids) + 1, np.int64) if tokenizer.nbytes is None else sums(tokenizer.nbytes.take(ids))
     if not odd and np.array_equal(places[openings], line):
         return ids, places[:-1]
     places = places[:-1] + np.repeat(begins - places[openings[:-1]], np.diff(openings))

@@ -271,7 +271,7 @@ def _byte_lengths(data: Json, added: Mapping[str, int]) -> np.ndarray | None:
     vocab: Mapping[str, int] = model["vocab"]
     if not vocab.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet()):
         return None
-    sizes = np.zeros(max(chain(vocab.values(), added.values())) + 1, np.int64)
+    sizes = np.zeros(max(chain(vocab.values(), added.values())) + 1, np.int32)
     sizes[list(vocab.values())] = list(map(len, vocab))
     sizes[list(added.values())] = [len(text.encode()) for text in added]
     return sizes
