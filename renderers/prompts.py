@@ -3,7 +3,7 @@
 What the ids leave open (a system message that has no mark of its own, tools that nobody named) is told every way.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,10 +104,15 @@ class Prompts:
             runs = groupby(history.stream.segments, lambda segment: segment.kind is Kind.TOOLS)
             return all(self.signs.read(self.encoded(run).ids) in prompt for told, run in runs if told)
         with suppress(TemplateError):
-            some = self.tell(history.messages, SOME_TOOL).segments
-            words = [self.signs.write([s]).strip() for s in some if s.kind is Kind.TOOLS and s.literal]
-            return not any(words) or next(filter(None, words)) not in prompt
+            words = self._announced(self.tell(history.messages, SOME_TOOL).segments)
+            return words in self.signs.write(history.stream.segments) or words not in prompt
         return True
+
+    def _announced(self, told: Sequence[Segment]) -> str:
+        """The template's words before the first tool, in signs."""
+        first = next((k for k, segment in enumerate(told) if segment.kind is Kind.TOOLS), 0)
+        lead = [*takewhile(lambda s: s.literal, told[:first][::-1])][::-1]
+        return self.signs.write([*lead, *takewhile(lambda s: s.literal, told[first:])]).strip()
 
     def encoded(self, segments: Iterable[Segment]) -> Rendered:
         return encode([Stream(tuple(segments))], self.tokenizer)[0]

@@ -138,18 +138,18 @@ def test_a_bridge_is_the_whole_render_or_refused(renderer, some, tally):
     assert not found["wrong"]
 
 
-def test_a_traced_bridge_is_the_whole_render_or_refused(traced_renderer, some, tally):
+def test_a_traced_bridge_is_the_whole_render_or_refused(traced_renderer, some, tally, request):
     found = Counter()
-    for prompt, ids, new, request in cases(traced_renderer, max(2, some // 2)):
-        told = request.messages[: -len(new)]
-        known = traced_renderer.bridge(prompt, ids, new, tools=request.tools, messages=told)
+    for prompt, ids, new, asked in cases(traced_renderer, max(2, some // 2)):
+        told = asked.messages[: -len(new)]
+        known = traced_renderer.bridge(prompt, ids, new, tools=asked.tools, messages=told)
         recalled = traced_renderer.bridge(prompt, ids, new)
-        how = outcome(traced_renderer, known, prompt + ids, request)
+        how = outcome(traced_renderer, known, prompt + ids, asked)
         found[how] += 1
-        found["recalled, " + outcome(traced_renderer, recalled, prompt + ids, request)] += 1
+        found["recalled, " + outcome(traced_renderer, recalled, prompt + ids, asked)] += 1
         assert "though it goes on" not in how
-    told = found.total() // 2
-    tally(traced_renderer.name, "traced: equal, refused", [found["equal"], told - found["equal"]])
+    told, family = found.total() // 2, request.node.callspec.params["traced_renderer"]
+    tally(family, "traced: equal, refused", [found["equal"], told - found["equal"]])
     assert not found["wrong"] + found["recalled, wrong"]
 
 

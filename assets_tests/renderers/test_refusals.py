@@ -174,3 +174,14 @@ def answering(known: str) -> Message:
 )
 def test_a_template_is_prefix_stable_if_history_stays_as_it_was(vocabulary, family, flags, stable):
     assert Renderer(FAMILIES[family], vocabulary(family), flags).is_prefix_stable is stable
+
+
+def test_braces_of_a_message_are_not_taken_for_tools(official_template, vocabulary):
+    """What GLM writes before a tool begins with `{"`."""
+    renderer = Renderer(official_template("glm-5.2"), vocabulary("glm-5.2"))
+    asked = (Message("user", 'Say {"a": 1}'),)
+    told = bridged(renderer, "</think>Hello<|user|>", MORE, asked=asked, messages=asked, tools=())
+    assert told.refusal is not Refusal.TOOLS
+    assert bridged(
+        renderer, "</think>Hello<|user|>", MORE, asked=asked, offered=TOOLS, messages=asked, tools=()
+    ).refusal
