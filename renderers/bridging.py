@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, pairwise, zip_longest
+from itertools import accumulate, pairwise, takewhile, zip_longest
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,20 @@ class Bridger:
         self, history: History, sampled: Message, completion: Ids, new: tuple[Message, ...]
     ) -> tuple[Ids, Ids]:
         """The ids that close the turn, and those that follow."""
+        turn, rest = self._told(history, sampled, new)
+        if history.tools is SOME_TOOL and any(segment.kind is Kind.TOOLS for segment in rest):
+            raise Refused(Refusal.UNKNOWN, "the tools are told again, and nobody named them")
+        if self.parser is None and history.sampled is None and new[0].role == "tool":
+            self._check_read(history, sampled, new, rest)
+        close = self._ending(history, completion, turn).rest()
+        ids = self.prompts.encoded([*close, *rest])
+        size = int(np.searchsorted(ids.owners, len(close)))
+        return tuple(ids.ids[:size].tolist()), tuple(ids.ids[size:].tolist())
+
+    def _told(
+        self, history: History, sampled: Message, new: tuple[Message, ...]
+    ) -> tuple[list[Segment], list[Segment]]:
+        """A turn with its stop, and what is told behind it."""
         after = self.prompts.tell((*history.messages, sampled, *new), history.tools)
         if not after.text.startswith(history.stream.text):
             raise Refused(Refusal.HISTORY, "what stands before this turn reads otherwise with the new messages")
@@ -152,13 +166,15 @@ class Bridger:
         stops = [k for k, s in enumerate(written) if s.kind is Kind.STOP and s.message == len(history.messages)]
         if not stops:
             raise Refused(Refusal.OTHER_STOP, "this template ends the turn with no token of its own")
-        turn, rest = written[: stops[0] + 1], written[stops[0] + 1 :]
-        if history.tools is SOME_TOOL and any(segment.kind is Kind.TOOLS for segment in rest):
-            raise Refused(Refusal.UNKNOWN, "the tools are told again, and nobody named them")
-        close = self._ending(history, completion, turn).rest()
-        ids = self.prompts.encoded([*close, *rest])
-        size = int(np.searchsorted(ids.owners, len(close)))
-        return tuple(ids.ids[:size].tolist()), tuple(ids.ids[size:].tolist())
+        return written[: stops[0] + 1], written[stops[0] + 1 :]
+
+    def _check_read(self, history: History, sampled: Message, new: tuple[Message, ...], rest: list[Segment]) -> None:
+        """Refuse results that are told otherwise behind calls: nothing here reads whether the turn made some."""
+        ids = [message.tool_call_id for message in takewhile(lambda message: message.role == "tool", new)]
+        made = tuple(ToolCall("f", "{}", known) for known in ids)
+        with suppress(TemplateError):
+            if self._told(history, sampled.but(tool_calls=made), new)[1] != rest:
+                raise Refused(Refusal.UNKNOWN, "results are told by the calls before them, which nothing reads")
 
     def _ending(self, history: History, completion: Ids, told: list[Segment]) -> Ending:
         """A turn as it was sampled, beside what is told of it."""

@@ -185,3 +185,16 @@ def test_braces_of_a_message_are_not_taken_for_tools(official_template, vocabula
     assert bridged(
         renderer, "</think>Hello<|user|>", MORE, asked=asked, offered=TOOLS, messages=asked, tools=()
     ).refusal
+
+
+def test_results_are_refused_that_hang_on_calls_which_nothing_reads(official_template, vocabulary):
+    """This template opens results behind calls, and what a turn says is text to it, unless the caller knows better."""
+    renderer = Renderer(official_template("deepseek-v3.2"), vocabulary("deepseek-v3.2"), {"thinking": True})
+    asked = (Message("user", "Look."),)
+    call = Message("assistant", "", tool_calls=(ToolCall("f", "{}", "a"),))
+    written = renderer.render((*asked, call), tools=TOOLS)
+    prompt = renderer.render_ids(asked, tools=TOOLS, add_generation_prompt=True)
+    completion, result = written.token_ids[len(prompt) :], (Message("tool", "R", tool_call_id="a"),)
+    whole = renderer.render_ids((*asked, call, *result), tools=TOOLS, add_generation_prompt=True)
+    assert renderer.bridge(prompt, completion, result, messages=(*asked, call), tools=TOOLS).token_ids == whole
+    assert renderer.bridge(prompt, completion, result, tools=TOOLS).refusal is Refusal.UNKNOWN
