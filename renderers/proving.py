@@ -230,12 +230,13 @@ def _seamed(segments: Iterable[Segment], left: int) -> Iterator[Segment]:
             yield replace(segment, text=segment.text[cut:]) if cut else segment
 
 
-def lost_fields(request: Request, told: Iterable[Said]) -> tuple[Origin, ...]:
+def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
     """Fields that hold something and are nowhere in the text: nothing told comes from the field, in it, or around it.
 
     Paths have the Hub's dict shape: ("messages", 2, "tool_calls", 0, "function", "arguments").
     """
-    origins = {*chain.from_iterable(compress(one.origins, one.texts) for one in told)}
+    media = (one.origin for one in told if type(one) is Segment and one.literal)
+    origins = {*chain.from_iterable(compress(one.origins, one.texts) for one in told), *media}
     missed = [f for f in _fields(request) if f not in origins and f[:3] not in origins and f[:1] not in origins]
     if not missed:
         return ()
