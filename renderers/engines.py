@@ -9,13 +9,15 @@ import hashlib
 import random
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gigatoken
 import numpy as np
 import tokenizers
 
 from renderers.errors import EnginesDiffer
+
+if TYPE_CHECKING:
+    import gigatoken
 
 PAYS = 1_000_000
 """Characters that `tokenizers` encodes while `gigatoken` loads."""
@@ -84,14 +86,16 @@ def encode_plainly(plain: tokenizers.Tokenizer, texts: Sequence[str]) -> Flat:
     return np.fromiter(chain.from_iterable(told), np.int32, openings[-1]), openings
 
 
-def encode_fast(fast: gigatoken.Tokenizer, texts: Sequence[str]) -> Flat:
+def encode_fast(fast: "gigatoken.Tokenizer", texts: Sequence[str]) -> Flat:
     """The ids of `gigatoken`, in one thread: many threads on one tokenizer only wait for each other."""
     told: Any = fast.encode_batch(list(texts), parallel=False).layout
     return np.asarray(told.content.data).view(np.int32), np.asarray(told.offsets.data)
 
 
-def proven(plain: tokenizers.Tokenizer) -> gigatoken.Tokenizer | None:
+def proven(plain: tokenizers.Tokenizer) -> "gigatoken.Tokenizer | None":
     """`gigatoken` for this vocabulary, if it loads it and gives its ids on hard texts; asked once a process."""
+    import gigatoken  # most processes never encode enough to want it
+
     spelled = plain.to_str()
     key = hashlib.sha256(spelled.encode()).hexdigest()
     if not PROVEN.get(key, True):
