@@ -8,6 +8,7 @@ The chat template beside it is written by hand.
 """
 
 import json
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ ORDINARY = [
     "</think>",
 ]
 """Added tokens that a decoder keeps when it skips special ones."""
+UNWANTED = re.compile("XXX|/root")
+"""What no vocabulary need know: the library's marks of the unfinished, and a path of somebody's machine."""
 CONFIG = {
     "tokenizer_class": "PreTrainedTokenizerFast",
     "bos_token": None,
@@ -67,7 +70,7 @@ def texts() -> Iterator[str]:
     """The standard library's modules, and its prose as often as balances them."""
     library = Path(sysconfig.get_path("stdlib"))
     for module in sorted(library.glob("*.py")):
-        yield module.read_text(encoding="utf-8")
+        yield UNWANTED.sub("", module.read_text(encoding="utf-8"))
     yield from [(library / "pydoc_data/topics.py").read_text(encoding="utf-8").replace("\\n", "\n")] * 4
 
 
