@@ -97,14 +97,15 @@ class Request:
     trusted: bool = False
     """Nothing is proved, nor missed: every turn with a stop is learned."""
     facts: dict[Callable, Any] = field(default_factory=dict, init=False, repr=False)
+    views: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
+    """What telling a message hangs on, by its index: found once (`Template.writing`)."""
     whole: "Request | None" = field(default=None, init=False, repr=False)
     """What this is the beginning of."""
 
     def but(self, **changes: Any) -> "Request":
         """This request with some fields changed, as `replace` has it: in a fifth of the time."""
         made = object.__new__(Request)
-        made.__dict__.update(self.__dict__, facts={}, whole=None)
-        made.__dict__.update(changes)
+        object.__setattr__(made, "__dict__", {**self.__dict__, "facts": {}, "views": {}, "whole": None, **changes})
         return made
 
     def until(self, index: int, *, generating: bool) -> "Request":
@@ -144,15 +145,19 @@ class Turn:
         return Turn(self.request, index)
 
 
+UNKNOWN: Any = object()
+
+
 def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
     """Something true of a whole request, found once however many messages ask."""
 
     @wraps(found)
     def known(turn: Turn) -> T:
         facts = turn.request.facts
-        if found not in facts:
-            facts[found] = found(turn.at(None))
-        return facts[found]
+        value = facts.get(found, UNKNOWN)
+        if value is UNKNOWN:
+            value = facts[found] = found(turn.at(None))
+        return value
 
     return known
 
@@ -160,14 +165,13 @@ def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
 def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
     """The last message of which this holds, or -1; the beginnings of a conversation share what is found."""
 
-    @fact
-    def places(turn: Turn) -> list[int]:
-        return [index for index, message in enumerate(turn.messages) if holds(message)]
-
     def last(turn: Turn) -> int:
-        found = places(Turn(turn.request.whole or turn.request))
-        at = bisect_left(found, len(turn.messages))
-        return found[at - 1] if at else -1
+        whole = turn.request.whole or turn.request
+        places = whole.facts.get(holds)
+        if places is None:
+            places = whole.facts[holds] = [index for index, message in enumerate(whole.messages) if holds(message)]
+        at = bisect_left(places, len(turn.messages))
+        return places[at - 1] if at else -1
 
     return last
 
@@ -189,11 +193,9 @@ def from_hub(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
     """OpenAI-style dicts as messages. Raises msgspec.ValidationError naming the field that does not fit."""
     told = list(messages)
     try:
-        read = msgspec.convert(told, list[_Hub])
-    except msgspec.ValidationError:
-        read = [None] * len(told)
-    both = zip(told, read, strict=True)
-    return tuple([_plain(raw, one) or msgspec.convert(_hub_fields(raw), Message) for raw, one in both])
+        return tuple([_plain(one) for one in msgspec.convert(told, list[_Hub])])
+    except msgspec.ValidationError:  # some must be looked into
+        return tuple([msgspec.convert(_hub_fields(raw), Message) for raw in told])
 
 
 class _HubFunction(msgspec.Struct, gc=False):
@@ -206,27 +208,23 @@ class _HubCall(msgspec.Struct, gc=False):
     id: str | None = None
 
 
-class _Hub(msgspec.Struct, gc=False):
+class _Hub(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A message as most are: with no other fields, and its content a text."""
 
     role: Role
-    content: Any = None
+    content: str | None = None
     reasoning_content: str | None = None
     tool_calls: tuple[_HubCall, ...] | None = None
     tool_call_id: str | None = None
     name: str | None = None
 
 
-FIELDS = frozenset(_Hub.__struct_fields__)
-
-
-def _plain(raw: Mapping[str, Any], read: _Hub | None) -> Message | None:
-    """A message that was read in one step with the others; None: it must be looked into."""
-    if read is None or type(read.content) is not str or not raw.keys() <= FIELDS:
-        return None
-    asked = [(call.function, call.id) for call in read.tool_calls or ()]
-    calls = tuple([ToolCall(function.name, _spelled(function.arguments), known) for function, known in asked])
-    return Message(read.role, read.content, read.reasoning_content, calls, read.tool_call_id, read.name)
+def _plain(read: _Hub) -> Message:
+    calls: tuple[ToolCall, ...] = ()
+    if read.tool_calls:
+        asked = [(call.function, call.id) for call in read.tool_calls]
+        calls = tuple([ToolCall(function.name, _spelled(function.arguments), known) for function, known in asked])
+    return Message(read.role, read.content or "", read.reasoning_content, calls, read.tool_call_id, read.name)
 
 
 def _spelled(arguments: Any) -> str:

@@ -98,7 +98,7 @@ class Parser:
         end = Turn(request)
         opening = worded(self.template.assistant.open, end)
         if prompt_ids is None:
-            return self.template.prompt(end).removeprefix(opening)
+            return worded(self.template.prompt, end).removeprefix(opening)
         (words,) = self.tokenizer.split_batch([opening])
         ids = np.asarray(prompt_ids, np.int64)
         opened = np.flatnonzero(ids == words[0].id) if words else ids[:0]

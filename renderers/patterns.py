@@ -35,6 +35,10 @@ STEADY = "steady"
 """An attribute of bricks that tell a message the same at the end as they do before a message of another role."""
 
 
+FLAGGED = "flagged"
+"""An attribute of words that hang on nothing but flags."""
+
+
 @cache
 def pieces(pattern: str) -> tuple[str, ...]:
     """Words and names of places by turns: words first, words last."""
@@ -221,6 +225,7 @@ def _say(pattern: str, kind: Kind | None, data: Mapping[str, Data | Tell]) -> Br
     assert not unknown, f"{pattern!r} has places that nothing fills: {unknown}"
     words = Kind.TOOLS if kind is Kind.TOOLS else Kind.SCAFFOLD
     told = [data.get(place, content) for place in places]
+    alone = told == [content]
 
     def brick(turn: Turn) -> Told:
         index = turn.index
@@ -229,6 +234,8 @@ def _say(pattern: str, kind: Kind | None, data: Mapping[str, Data | Tell]) -> Br
         message = turn.messages[index]
         filled = filling(pattern, kind or KIND_OF[message.role], words)
         owner = None if words is Kind.TOOLS else index  # tools are nobody's, whoever's turn they are told in
+        if alone:
+            return filled(owner, content(index, message))
         return filled(owner, *[one(index, message) if callable(one) else one for one in told])
 
     vars(brick)[STEADY] = True
@@ -265,12 +272,21 @@ def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa
         said = tuple(told(turn))
         before = opening if turn.role(-1) != role else ()
         after = closing if turn.role(1) != role else ()
+        if len(said) == 1:
+            (one,) = said
+            return together((*before, one.shape, *after), turn.index, one.texts, one.origins)
         shapes = (*before, *[one.shape for one in said], *after)
         texts = tuple([text for one in said for text in one.texts])
         return together(shapes, turn.index, texts, tuple([origin for one in said for origin in one.origins]))
 
     vars(brick)[STEADY] = True
     return brick
+
+
+def flagged(words: Callable[[Turn], str]) -> Callable[[Turn], str]:
+    """Words that hang on nothing but flags: asked for once a conversation."""
+    vars(words)[FLAGGED] = True
+    return words
 
 
 def nothing(turn: Turn) -> Told:

@@ -42,8 +42,9 @@ class Teller(Protocol):
         """Whether a role is told the same at the end as before a message of the assistant's."""
         ...
 
-    @property
-    def prompt(self) -> Callable[[Turn], str]: ...
+    def prompts(self, request: Request) -> Callable[[int], str]:
+        """The generation prompt before each message, and at the end. Raises TemplateError where there is none."""
+        ...
 
     @property
     def looks_ahead(self) -> bool:
@@ -74,12 +75,8 @@ def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: M
 
 def trust(teller: Teller, request: Request) -> dict[int, Proven]:
     """Verdicts without proof: every turn is taken for what the model would write after its generation prompt."""
-    proven, prompt = dict[int, Proven](), teller.prompt
-    for index, message in enumerate(request.messages):
-        if message.role == "assistant":
-            asked = prompt(Turn(request.until(index, generating=True))) if index else ""
-            proven[index] = Proven(Proof(index, Verdict.TRUSTED), asked)
-    return proven
+    asked, written = teller.prompts(request), (i for i, m in enumerate(request.messages) if m.role == "assistant")
+    return {index: Proven(Proof(index, Verdict.TRUSTED), asked(index) if index else "") for index in written}
 
 
 def _settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
@@ -93,9 +90,9 @@ class _Serving:
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
-        self.views: dict[int, Hashable] = {}
-        self.facts: dict[Callable[[Turn], Hashable], None] = {}
-        """All that views have asked for so far."""
+        self.prompts = teller.prompts(request)
+        self.facts: dict[Callable[[Turn], Hashable], Hashable] = {}
+        """All that views have asked for so far, in this order."""
         self.viewed: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
         """For the facts of a history: how many of its watched messages were viewed, and the first that differs."""
 
@@ -106,7 +103,7 @@ class _Serving:
             return Proven(Proof(index, Verdict.PROMPT_REFUSED, "no message stands before it to prompt from"), self.end)
         before = self.request.until(index, generating=True)
         try:
-            change, prompt = self.first_change(before), self.teller.prompt(Turn(before))
+            change, prompt = self.first_change(before), self.prompts(index)
         except TemplateError as error:
             return Proven(Proof(index, Verdict.PROMPT_REFUSED, str(error)), self.end)
         return Proven(Proof(index, *self.verdict(index, change, prompt)), prompt)
@@ -139,7 +136,8 @@ class _Serving:
 
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
-        known = tuple((fact, before.facts.setdefault(fact, fact(Turn(before)))) for fact in self.facts)
+        end = Turn(before)
+        known = tuple([fact(end) for fact in self.facts])
         reached, change = self.viewed.get(known, (0, None))
         earlier = bisect_left(self.watched, len(before.messages) - 1)
         while change is None and reached < earlier:
@@ -147,7 +145,7 @@ class _Serving:
             if not self.told_alike(turn):
                 change = turn.index
         self.viewed[known] = reached, change
-        self.facts.update(dict.fromkeys(before.facts))
+        self.facts.update(before.facts)
         return change
 
     def told_alike(self, turn: Turn) -> bool:
@@ -159,7 +157,7 @@ class _Serving:
     def end(self) -> str:
         """The prompt at the end, which a turn that nothing prompts is cut by."""
         try:
-            return self.teller.prompt(Turn(self.request))
+            return self.prompts(len(self.told) - 1)
         except TemplateError:
             return ""
 
@@ -178,9 +176,7 @@ class _Serving:
 
     def view(self, index: int) -> Hashable:
         """What a message's telling depends on as it is told here."""
-        if index not in self.views:
-            self.views[index] = self.teller.view(Turn(self.request, index))
-        return self.views[index]
+        return self.teller.view(Turn(self.request, index))
 
 
 def _same(one: Told, other: Told) -> bool:
@@ -240,7 +236,8 @@ def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
     missed = [f for f in _fields(request) if f not in origins and f[:3] not in origins and f[:1] not in origins]
     if not missed:
         return ()
-    around = {origin[:length] for origin in origins if origin for length in range(1, len(origin))}
+    lengths = {len(field) for field in missed}
+    around = {origin[:length] for origin in origins if origin for length in lengths if length < len(origin)}
     return tuple(field for field in missed if field not in around)
 
 
@@ -250,17 +247,17 @@ def _fields(request: Request) -> Iterator[Origin]:
     for index, message in enumerate(request.messages):
         if message.reasoning and not message.reasoning.isspace():
             yield "messages", index, "reasoning_content"
-        if isinstance(message.content, str):
-            if message.content and not message.content.isspace():
-                yield "messages", index, "content"
-        else:
+        if not isinstance(message.content, str):
             for place, part in enumerate(message.content):
                 if part.kind != "text" or _holds(part.text):
                     yield "messages", index, "content", place, part.kind
+        elif message.content and not message.content.isspace():
+            yield "messages", index, "content"
         for position, call in enumerate(message.tool_calls):
-            path = ("messages", index, "tool_calls", position, "function")
-            yield from ((*path, "name"),) if _holds(call.name) else ()
-            yield from ((*path, "arguments"),) if _holds(_held(call.arguments)) else ()
+            if _holds(call.name):
+                yield "messages", index, "tool_calls", position, "function", "name"
+            if _holds(_held(call.arguments)):
+                yield "messages", index, "tool_calls", position, "function", "arguments"
 
 
 def _holds(text: str) -> bool:

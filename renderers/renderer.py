@@ -7,7 +7,7 @@ is the other: the vendor's own template, run on strings that remember where they
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from renderers.parsing import Listening, Parsed, Parser
 from renderers.proving import lost_fields, prove, seamed, trust
 from renderers.rendered import Batch, Rendered, SpecialText, encode
 from renderers.segments import Stream, phrase
-from renderers.template import PRESERVING, Template
+from renderers.template import PRESERVING, Template, worded
 from renderers.tokenizer import Tokenizer
 
 ASKED = Request((Message("user"),))
@@ -75,7 +75,7 @@ class Family:
         for index, turn in enumerate(turns):
             said += seamed(turn, proven[index].prompt) if index in proven else turn
         if request.generating:
-            said.append(phrase(self.template.prompt(Turn(request))))
+            said.append(phrase(worded(self.template.prompt, Turn(request))))
         proofs, lost = tuple(p.proof for p in proven.values()), () if request.trusted else lost_fields(given, said)
         return Stream(tuple(said), proofs, lost, today=request.flags.get("today"))
 
@@ -115,10 +115,8 @@ class Renderer:
         trusted: bool = False,
     ) -> Request:
         """What is asked of the witness. Messages may be OpenAI-style dicts. `trusted`: nothing is proved."""
-        told = tuple([m for m in messages if isinstance(m, Message)])
-        if len(told) < len(messages):
-            told = from_hub(m for m in messages if not isinstance(m, Message))
-        return Request(told, tuple(tools or ()), self.flags, add_generation_prompt, trusted=trusted)
+        told = messages if messages and isinstance(messages[0], Message) else from_hub(cast(Any, messages))
+        return Request(tuple(cast(Any, told)), tuple(tools or ()), self.flags, add_generation_prompt, trusted=trusted)
 
     def stream(self, request: Request) -> Stream:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""

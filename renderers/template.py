@@ -13,7 +13,7 @@ from itertools import chain
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
 from renderers.messages import Message, Request, Turn, fact, text
-from renderers.patterns import STEADY, Brick, content, fill, given
+from renderers.patterns import FLAGGED, STEADY, Brick, content, fill, given
 from renderers.segments import PLACES, Kind, Shape, Told, literally, phrase, segments_of, together
 from renderers.toolcalls import Calls
 
@@ -88,22 +88,23 @@ class Assistant:
 
     def write(self, index: int, message: Message, *, opening: str, thinks: bool, stop: str) -> Told:
         told = self.prepare(message, thinks)
-        texts, origins, data = [], [], content(index, told)
+        texts, origins = [], []
         if thinks and self._thought:
             texts.append(told.reasoning or "")
             origins.append(("messages", index, "reasoning_content" if message.reasoning else "content"))
+        data = content(index, told)
         for said, origin in data:
             texts.append(said)
             origins.append(origin)
-        frame = opening, bool(thinks), bool(text(told.content)), bool(told.tool_calls), len(data), stop
+        called = bool(told.tool_calls)
+        frame = opening, bool(thinks), bool(text(told.content)), called, len(data), stop
         before, after = self._frames.get(frame) or self._frames.setdefault(frame, self._framed(*frame))
-        if not (self.calls and told.tool_calls):
-            return together((*before, *after), index, tuple(texts), tuple(origins))
         shapes = [*before]
-        for one in self.calls.write(index, told):
-            shapes.append(one.shape)
-            texts += one.texts
-            origins += one.origins
+        if called and self.calls:
+            for one in self.calls.write(index, told):
+                shapes.append(one.shape)
+                texts += one.texts
+                origins += one.origins
         return together((*shapes, *after), index, tuple(texts), tuple(origins))
 
     def _framed(
@@ -163,7 +164,7 @@ class Template:
     turns: Mapping[str, Brick]
     """How every role but the assistant's is told."""
     assistant: Assistant
-    prompt: Callable[[Turn], str]
+    prompt: Words
     """The generation prompt that stands before a turn (at the end: before the next one)."""
     start: tuple[Brick, ...] = ()
     """What stands before the first turn: the tools, a system turn that is always there."""
@@ -191,6 +192,13 @@ class Template:
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
         return told
 
+    def prompts(self, request: Request) -> Callable[[int], str]:
+        """The generation prompt before each message, and at the end."""
+        if isinstance(self.prompt, str) or hasattr(self.prompt, FLAGGED):
+            asked = worded(self.prompt, Turn(request))
+            return lambda index: asked
+        return lambda index: worded(self.prompt, Turn(request.until(index, generating=True)))
+
     def opening(self, request: Request) -> Told:
         """What stands before the first message that is not told in it."""
         if not request.messages:
@@ -214,10 +222,13 @@ class Template:
 
     def writing(self, turn: Turn) -> tuple[str, bool, str]:
         """What an assistant message opens with, whether it thinks, and its stop."""
-        told = self.assistant
-        thinks = told.thinks(turn) or (recalls(turn) and bool(told.prepare(turn.message, True).reasoning))
-        opening = told.open if isinstance(told.open, str) else told.open(turn)
-        return opening, thinks, told.stop if isinstance(told.stop, str) else told.stop(turn)
+        known, index = turn.request.views, turn.index
+        assert index is not None, "the end of a conversation is no message"
+        if index not in known:
+            told = self.assistant
+            thinks = told.thinks(turn) or (recalls(turn) and bool(told.prepare(turn.message, True).reasoning))
+            known[index] = worded(told.open, turn), bool(thinks), worded(told.stop, turn)
+        return known[index]
 
     @property
     def looks_ahead(self) -> bool:

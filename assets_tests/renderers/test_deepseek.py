@@ -9,6 +9,7 @@ import pytest
 
 from renderers import FAMILIES, Message, Renderer, Request, Stream, TemplateError, ToolCall
 from renderers.messages import Turn, to_hub
+from renderers.template import worded
 from renderers.tracing.witness import TracedTemplate
 
 USER = Message("user", "a")
@@ -52,7 +53,7 @@ def test_v3_opens_outputs_once_in_a_conversation_and_closes_them_where_the_assis
 @pytest.mark.parametrize("name", ["deepseek-v3", "deepseek-v3.1"])
 def test_the_assistant_goes_on_after_a_result_without_a_prompt(name):
     request = Request((USER, *RESULTS))
-    assert FAMILIES[name].template.prompt(Turn(request)) == ""
+    assert worded(FAMILIES[name].template.prompt, Turn(request)) == ""
     assert tell(name, *request.messages, Message("assistant", "c")).trainable == {3}
 
 

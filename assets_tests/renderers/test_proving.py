@@ -72,7 +72,8 @@ def test_what_a_switched_prompt_holds_is_scaffold():
 
 def test_a_turn_without_words_is_invisible():
     class Silent:
-        prompt = staticmethod(lambda turn: "")
+        def prompts(self, request):
+            return lambda index: ""
 
         def turn(self, turn):
             return ()

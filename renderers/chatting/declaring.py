@@ -25,7 +25,7 @@ def declared(wording: Wording) -> Template:
         head=lambda turn: turn.first in OPENING,
         turns={"system": told.system, "developer": told.system, "user": told.user, "tool": results(wording)},
         assistant=assistant(wording),
-        prompt=lambda turn: generation_prompt(wording),
+        prompt=generation_prompt(wording),
         media=wording.media,
         views={} if wording.tool_policy.placement is ToolPlacement.SYSTEM else {"user": told.holds_tools},
     )

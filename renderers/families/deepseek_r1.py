@@ -92,7 +92,7 @@ TEMPLATE = R1(
             close="<｜tool▁calls▁end｜>",
         ),
     ),
-    prompt=lambda turn: V3.prompt(turn) and ASSISTANT + "<think>\n",
+    prompt=lambda turn: deepseek_v3.prompt(turn) and ASSISTANT + "<think>\n",
     arrange=arrange,
     views={"tool": closing},
 )

@@ -57,5 +57,5 @@ TEMPLATE = Template(
     start=(checked, say("<bos>")),
     turns={"user": user},
     assistant=Assistant(open=MODEL, prepare=prepare, stop="<end_of_turn>", after="\n"),
-    prompt=lambda turn: MODEL,
+    prompt=MODEL,
 )

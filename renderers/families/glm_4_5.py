@@ -25,7 +25,7 @@ from collections.abc import Iterable
 
 from renderers.families import qwen3
 from renderers.messages import Message, Turn, fact, text, tojson
-from renderers.patterns import Brick, given, nothing, run, say
+from renderers.patterns import Brick, flagged, given, nothing, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, never
 from renderers.toolcalls import Calls, ParameterCall
@@ -117,5 +117,5 @@ TEMPLATE = Template(
         stops=("<|endoftext|>",),
         lent=("<|user|>", "<|observation|>"),
     ),
-    prompt=lambda turn: "<|assistant|>" + ("" if thinking(turn) else "\n<think></think>"),
+    prompt=flagged(lambda turn: "<|assistant|>" + ("" if thinking(turn) else "\n<think></think>")),
 )

@@ -15,7 +15,7 @@ from dataclasses import replace
 from renderers.families import glm_4_5, qwen3
 from renderers.families.glm_4_5 import last_user, thinking, tools
 from renderers.messages import Turn
-from renderers.patterns import nothing, run, say
+from renderers.patterns import flagged, nothing, run, say
 from renderers.toolcalls import Calls, ParameterCall
 
 HOW = """</tools>
@@ -53,5 +53,5 @@ TEMPLATE = replace(
             ParameterCall("<tool_call>{name}", "<arg_key>{key}</arg_key><arg_value>{value}</arg_value>", "</tool_call>")
         ),
     ),
-    prompt=lambda turn: "<|assistant|>" + ("<think>" if thinking(turn) else "</think>"),
+    prompt=flagged(lambda turn: "<|assistant|>" + ("<think>" if thinking(turn) else "</think>")),
 )

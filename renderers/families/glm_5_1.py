@@ -17,7 +17,7 @@ from renderers.families import glm_5
 from renderers.families.glm_4_5 import INTRO, thinking
 from renderers.families.glm_5 import HOW, kept
 from renderers.messages import Message, Turn, function_of, text, tojson
-from renderers.patterns import given, say
+from renderers.patterns import flagged, given, say
 from renderers.segments import Kind, Said
 
 
@@ -70,5 +70,5 @@ GLM_5_2 = replace(
     GLM_5_1,
     start=(say("[gMASK]<sop>"), effort, tools),
     assistant=replace(GLM_5_1.assistant, no_think="<think></think>"),
-    prompt=lambda turn: "<|assistant|>" + ("<think>" if thinking(turn) else "<think></think>"),
+    prompt=flagged(lambda turn: "<|assistant|>" + ("<think>" if thinking(turn) else "<think></think>")),
 )

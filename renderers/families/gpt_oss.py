@@ -160,5 +160,5 @@ TEMPLATE = Template(
         stop=stop,
         stops=("<|return|>", "<|call|>"),
     ),
-    prompt=lambda turn: ASSISTANT,
+    prompt=ASSISTANT,
 )

@@ -101,10 +101,6 @@ def kimi(words: str) -> Brick:
     return lambda turn: say("" if turn.first == "system" else words)(turn)
 
 
-def prompt(turn: Turn) -> str:
-    return ASSISTANT
-
-
 TEMPLATE = Template(
     start=(tools, kimi(KIMI + "\n")),
     head=never,
@@ -123,6 +119,6 @@ TEMPLATE = Template(
         ),
         stop="<|im_end|>",
     ),
-    prompt=prompt,
+    prompt=ASSISTANT,
     arrange=partial(numbered, known_as=known_as),
 )

@@ -14,7 +14,7 @@ from dataclasses import replace
 from renderers.families import kimi_k2, kimi_k2_thinking
 from renderers.media import Medium
 from renderers.messages import Turn
-from renderers.patterns import given, say
+from renderers.patterns import flagged, given, say
 from renderers.segments import Kind, Said
 
 
@@ -27,6 +27,7 @@ def tools(turn: Turn) -> Iterable[Said]:
     yield from say("<|im_system|>tool_declare<|im_middle|>{tools}<|im_end|>", Kind.TOOLS, tools=told)(turn)
 
 
+@flagged
 def prompt(turn: Turn) -> str:
     return kimi_k2.ASSISTANT + ("<think>" if turn.flags.get("thinking", True) else kimi_k2_thinking.NO_THINK)
 

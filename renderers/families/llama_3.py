@@ -41,5 +41,5 @@ TEMPLATE = Template(
     head=never,
     turns={role: turn_of(role) for role in ("system", "developer", "user", "tool")},
     assistant=Assistant(open=header("assistant"), prepare=prepare, stop="<|eot_id|>"),
-    prompt=lambda turn: header("assistant"),
+    prompt=header("assistant"),
 )

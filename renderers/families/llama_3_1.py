@@ -98,10 +98,6 @@ def prepare(message: Message, thinks: bool) -> Message:
     return message.but(content="" if message.tool_calls else text(message.content).strip())
 
 
-def prompt(turn: Turn) -> str:
-    return header("assistant")
-
-
 TEMPLATE = Template(
     start=(head(date),),
     turns={**llama_3.TEMPLATE.turns, "user": user, "tool": result},
@@ -110,5 +106,5 @@ TEMPLATE = Template(
         prepare=prepare,
         calls=Calls(Call('{"name": "{name}", "parameters": {arguments}}'), alone=('{"name": "',)),
     ),
-    prompt=prompt,
+    prompt=header("assistant"),
 )

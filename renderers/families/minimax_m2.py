@@ -117,6 +117,6 @@ M2 = Template(
         stop="[e~[",
         after="\n",
     ),
-    prompt=lambda turn: "]~b]ai\n<think>\n",
+    prompt="]~b]ai\n<think>\n",
 )
 M2_7 = replace(M2, start=(head("You are a helpful assistant. Your name is MiniMax-M2.7 and is built by MiniMax."),))

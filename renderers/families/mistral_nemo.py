@@ -111,6 +111,6 @@ TEMPLATE = Template(
         ),
         stop="</s>",
     ),
-    prompt=lambda turn: "",
+    prompt="",
     arrange=partial(numbered, known_as=known_as),
 )

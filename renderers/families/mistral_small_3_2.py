@@ -117,6 +117,6 @@ TEMPLATE = Template(
         calls=Calls(Call("[TOOL_CALLS]{name}[CALL_ID]{id}[ARGS]{arguments}")),
         stop="</s>",
     ),
-    prompt=lambda turn: "",
+    prompt="",
     arrange=mistral_nemo.TEMPLATE.arrange,
 )

@@ -40,7 +40,7 @@ from renderers.arguments import mapping
 from renderers.families import qwen3, qwen3_5
 from renderers.families.glm_4_5 import last_user, thinking
 from renderers.messages import Message, Turn, function_of, text, tojson
-from renderers.patterns import Brick, given, run, say
+from renderers.patterns import Brick, flagged, given, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
 from renderers.toolcalls import Calls, ParameterCall, python_spelled
@@ -156,7 +156,7 @@ NANO = Template(
         stop="<|im_end|>",
         after="\n",
     ),
-    prompt=lambda turn: qwen3.ASSISTANT + ("<think>\n" if thinking(turn) else "<think></think>"),
+    prompt=flagged(lambda turn: qwen3.ASSISTANT + ("<think>\n" if thinking(turn) else "<think></think>")),
 )
 SUPER = replace(NANO, **effort("low_effort", "\n\n{reasoning effort: low}"))
 ULTRA = replace(

@@ -40,10 +40,6 @@ def head(turn: Turn) -> Iterable[Said]:
         yield from say("<|im_end|>\n")(turn)
 
 
-def prompt(turn: Turn) -> str:
-    return qwen3.ASSISTANT
-
-
 TEMPLATE = replace(
     qwen3.TEMPLATE,
     start=(head,),
@@ -54,5 +50,5 @@ TEMPLATE = replace(
         stops=qwen3.TEMPLATE.assistant.stops,
         after="\n",
     ),
-    prompt=prompt,
+    prompt=qwen3.ASSISTANT,
 )

@@ -26,7 +26,7 @@ Differs from the official template, on purpose:
 from collections.abc import Iterable
 
 from renderers.messages import Message, Turn, fact, last_where, text, tojson
-from renderers.patterns import given, nothing, once, run, say
+from renderers.patterns import flagged, given, nothing, once, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template
 from renderers.toolcalls import Call, Calls
@@ -108,6 +108,7 @@ def prepare(message: Message, thinks: bool) -> Message:
     return message.but(reasoning=(message.reasoning or "").strip("\n"), content=text(message.content).lstrip("\n"))
 
 
+@flagged
 def prompt(turn: Turn) -> str:
     return ASSISTANT + ("" if turn.flags.get("enable_thinking", True) else "<think>\n\n</think>\n\n")
 

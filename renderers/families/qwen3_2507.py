@@ -9,12 +9,6 @@ They differ from the official templates as Qwen3 does.
 from dataclasses import replace
 
 from renderers.families import qwen2_5, qwen3
-from renderers.messages import Turn
 
-
-def prompt(turn: Turn) -> str:
-    return qwen3.ASSISTANT + "<think>\n"
-
-
-INSTRUCT = replace(qwen3.TEMPLATE, assistant=qwen2_5.TEMPLATE.assistant, prompt=qwen2_5.prompt)
-THINKING = replace(qwen3.TEMPLATE, prompt=prompt)
+INSTRUCT = replace(qwen3.TEMPLATE, assistant=qwen2_5.TEMPLATE.assistant, prompt=qwen3.ASSISTANT)
+THINKING = replace(qwen3.TEMPLATE, prompt=qwen3.ASSISTANT + "<think>\n")
