@@ -247,10 +247,10 @@ def _joined(stretches: Iterable[tuple[str, bool, bool]], parts: dict[str, list[P
     return pieces
 
 
-def sums(sizes: Iterable[int] | np.ndarray) -> np.ndarray:
-    """Where things of these sizes begin when they lie end to end, and the end: int64, one more than sizes."""
+def sums(sizes: Iterable[int] | np.ndarray, dtype: type = np.int64) -> np.ndarray:
+    """Where things of these sizes begin when they lie end to end, and the end: one more than sizes."""
     sizes = sizes if isinstance(sizes, np.ndarray) else np.fromiter(sizes, np.int64)
-    begins = np.zeros(len(sizes) + 1, np.int64)
+    begins = np.zeros(len(sizes) + 1, dtype)
     np.cumsum(sizes, out=begins[1:])
     return begins
 

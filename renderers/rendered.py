@@ -153,7 +153,7 @@ def encode(
         raise _not_unicode(streams) from None
     bounds = sums(layout.sizes)
     ids, places = _encode(pieces, bounds, tokenizer)
-    return Batch(streams, ids, np.diff(np.searchsorted(places, bounds)), layout)
+    return Batch(streams, ids, np.diff(np.searchsorted(places, bounds.astype(places.dtype))), layout)
 
 
 def _cut(
@@ -173,9 +173,10 @@ def _encode(pieces: Pieces, bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[n
     begins, ends = line[:-1], line[:-1] + sizes
     mixed = np.searchsorted(bounds, ends, side="left") > np.searchsorted(bounds, begins, side="right")
     if tokenizer.measures_ascii:
-        mixed &= ~np.fromiter(map(str.isascii, pieces.texts), bool, len(pieces.texts))
+        mixed &= sizes > np.fromiter(map(len, pieces.texts), np.int64, len(sizes))
     odd = [k for k in np.flatnonzero(mixed).tolist() if not tokenizer.measurable(pieces.texts[k])]
-    places = np.zeros(len(ids) + 1, np.int64) if tokenizer.nbytes is None else sums(tokenizer.nbytes.take(ids))
+    short = np.int32 if line[-1] < 1 << 29 else np.int64
+    places = np.zeros(len(ids) + 1, short) if tokenizer.nbytes is None else sums(tokenizer.nbytes.take(ids), short)
     if not odd and np.array_equal(places[openings], line):
         return ids, places[:-1]
     places = places[:-1] + np.repeat(begins - places[openings[:-1]], np.diff(openings))

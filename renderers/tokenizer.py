@@ -12,6 +12,7 @@ the rules of `tokenizers` (longest first, stripping, normalization).
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +27,8 @@ from renderers.errors import TokenizerError
 Json = Mapping[str, Any]
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """What a Jinja template may ask for."""
-ASCII_STAYS = (None, {"type": "NFC"}, {"type": "Sequence", "normalizers": []})
+COMPOSES = {"type": "NFC"}
+ASCII_STAYS = (None, COMPOSES, {"type": "Sequence", "normalizers": []})
 """Normalizers that change no ASCII text."""
 SHOWN = (*range(33, 127), *range(161, 173), *range(174, 256))
 BYTES = {chr(byte): byte for byte in SHOWN}
@@ -95,6 +97,7 @@ class Tokenizer:
         self._splitter, self._split_ids = self._split_at(tokens)
         self._control_text = {token: text for text, token in self.control.items()}
         self.nbytes = _byte_lengths(data, self.added)
+        self._composes = data.get("normalizer") == COMPOSES
         self.measures_ascii = self.nbytes is not None and data.get("normalizer") in ASCII_STAYS
 
     @classmethod
@@ -150,6 +153,8 @@ class Tokenizer:
         if self.nbytes is None:
             return False
         if (text.isascii() and self.measures_ascii) or self._plain.normalizer is None:
+            return True
+        if self._composes and unicodedata.is_normalized("NFC", text):
             return True
         return self._plain.normalizer.normalize_str(text) == text
 

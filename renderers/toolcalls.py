@@ -11,7 +11,7 @@ from renderers.arguments import CallStatus, Schemas, fits, members, status_of, t
 from renderers.errors import TemplateError
 from renderers.messages import Message, Request, ToolCall, text, tojson
 from renderers.patterns import fill, given, holds_control, pieces, stand, take
-from renderers.segments import Kind, Said, Shape, phrase, together
+from renderers.segments import Kind, Origin, Phrase, Said, Shape, phrase
 
 Change = Callable[[str], str]
 
@@ -56,20 +56,19 @@ class Call:
     pattern: str
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
-        told, at = (
-            {"name": call.name, "arguments": call.arguments, "id": call.id or ""},
-            ("messages", index, "tool_calls"),
-        )
-        texts = tuple([told[place] for place in self._places])
-        origins = [
-            (*at, position, "id") if place == "id" else (*at, position, "function", place) for place in self._places
-        ]
-        return together(self._shapes, index, texts, tuple(origins))
+        texts = tuple([getattr(call, place) or "" for place in self._places])
+        at = "messages", index, "tool_calls", position
+        return (Phrase(self._shape, index, texts, tuple([(*at, *path) for path in self._paths])),)
 
     @cached_property
-    def _shapes(self) -> tuple[Shape, ...]:
+    def _shape(self) -> Shape:
         data = dict.fromkeys(self._places, given(""))
-        return tuple(one.shape for one in fill(self.pattern, 0, Kind.TOOL_CALL, Kind.TOOL_CALL, **data))
+        (told,) = fill(self.pattern, 0, Kind.TOOL_CALL, Kind.TOOL_CALL, **data)
+        return told.shape
+
+    @cached_property
+    def _paths(self) -> tuple[Origin, ...]:
+        return tuple(("id",) if place == "id" else ("function", place) for place in self._places)
 
     @cached_property
     def _places(self) -> tuple[str, ...]:
@@ -230,11 +229,12 @@ class Calls:
     """Content may stand behind the calls too."""
 
     def write(self, index: int, message: Message) -> Iterable[Said]:
+        lead = self.after_content * bool(text(message.content)) + self.open
         for position, call in enumerate(message.tool_calls):
-            lead = self.between if position else self.after_content * bool(text(message.content)) + self.open
             if lead:
                 yield phrase(lead, Kind.TOOL_CALL, index)
             yield from self.call.write(index, position, call)
+            lead = self.between
         if self.close and message.tool_calls:
             yield phrase(self.close, Kind.TOOL_CALL, index)
 
