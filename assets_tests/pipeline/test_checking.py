@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from pipeline.converting import convert
+from pipeline.gathering import session_of
 from pipeline.records import Conversation, Exchange, Flaw, Trace, TraceFile
 from renderers.messages import Message, text
 
@@ -121,19 +122,8 @@ def exchanges(case: Path) -> tuple[Exchange, ...]:
 
 
 def traces(case: Path, seen: tuple[Exchange, ...]) -> list[Trace]:
-    files = [TraceFile(path.name, path.read_bytes()) for path in sorted(case.glob("session/*.jsonl"))]
-    return [
-        Trace(
-            id=f"t{at}",
-            prompt_id="p",
-            prompt="",
-            agent="codex",
-            format=case.parent.name,
-            files=(file, *files[:at], *files[at + 1 :]),
-            exchanges=seen,
-        )
-        for at, file in enumerate(files)
-    ]
+    files = sorted(case.glob("session/*.jsonl"))
+    return [msgspec.structs.replace(session_of(path, files, case.parent.name), exchanges=seen) for path in files]
 
 
 def test_every_recorded_session_is_verified_and_a_tampered_one_is_not(shared: Path):

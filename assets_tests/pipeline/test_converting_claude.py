@@ -50,12 +50,15 @@ def read() -> Convert:
     """Converts a session of these lines."""
 
     def convert_lines(*lines: Line) -> list[Conversation | Reject]:
-        data = b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in lines)
-        files = (TraceFile("s.jsonl", data),)
+        files = (session("s.jsonl", *lines),)
         traces = [Trace(id="t-1", prompt_id="p", prompt="", agent="replay", format="claude-code", files=files)]
         return list(convert(traces))
 
     return convert_lines
+
+
+def session(name: str, *lines: Line) -> TraceFile:
+    return TraceFile(name, b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in lines))
 
 
 def contents(told: Conversation) -> list[Any]:
@@ -180,3 +183,24 @@ def test_what_the_model_saw_and_we_cannot_tell_is_a_reject(read, place):
     bad = line("b", "a", place, [{"type": "hologram"}], **({"message": {"id": "m0"}} if place == "assistant" else {}))
     (reject,) = read(asked("a", None), bad, said("c", "b", "m1", "One."))
     assert (reject.reason, reject.detail[:10]) == ("unknown_item", "s.jsonl:2:")
+
+
+def test_a_sub_agent_that_left_a_file_of_its_own_is_a_conversation_too():
+    """Of one trace: its file lies below the session's. One that nothing can be said of spoils no other."""
+    aside = {"isSidechain": True, "agentId": "x1"}
+    files = (
+        session("projects/p/s1.jsonl", asked("a", None), said("b", "a", "m1", "One.")),
+        session("projects/p/s1/subagents/agent-x0.jsonl", asked("c", None, **aside)),
+        session(
+            "projects/p/s1/subagents/agent-x1.jsonl", asked("c", None, **aside), said("d", "c", "m2", "Two.", **aside)
+        ),
+    )
+    trace = Trace(id="t-1", prompt_id="p", prompt="", agent="claude-code", format="claude-code", files=files)
+    main, bad, helper = convert([trace])
+    assert [(row.id, row.trace_id, contents(row)[-1]) for row in (main, helper)] == [
+        ("t-1-0", "t-1", "One."),
+        ("t-1.2-0", "t-1", "Two."),
+    ]
+    assert (bad.id, bad.reason) == ("t-1.1", "no_completion")
+    assert (helper.origin.session, helper.origin.parent) == ("x1", "s1")
+    assert helper.places[0].file == files[2].name

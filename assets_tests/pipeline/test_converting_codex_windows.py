@@ -98,3 +98,15 @@ def test_an_answer_that_a_compaction_kept_is_learned_where_it_was_given():
     assert [message.content for message in second.messages] == ["One.", "Two."]
     assert second.flaws == (Flaw(0, REPEATED),)
     assert second.places[0].pointer == "/payload/replacement_history/0"
+
+
+def test_a_thread_that_another_began_is_a_conversation_of_the_same_trace():
+    """Of a run: the files of all its threads lie in one trace."""
+    helper = (meta("t2", parent_thread_id="t1"), ASKED, said("assistant", "Two."))
+    told = read(
+        meta(), ASKED, said("assistant", "One."), beside=((meta("t0"), ASKED, said("assistant", "Zero.")), helper)
+    )
+    assert [(row.id, row.trace_id, row.messages[-1].content, row.origin.parent) for row in told] == [
+        ("t-1-0", "t-1", "One.", None),
+        ("t-1.2-0", "t-1", "Two.", "t1"),
+    ]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.converting import convert
-from pipeline.records import Conversation, Trace, TraceFile
+from pipeline.gathering import session_of
+from pipeline.records import Conversation
 from renderers.messages import Message, from_hub, tojson
 
 REFERENCE = Path(os.environ.get("TRACEMILL_REFERENCE", Path(__file__).resolve().parents[3] / "shared")) / "traces"
@@ -22,19 +23,9 @@ def named(case: Path) -> str:
 
 
 def conversations(case: Path) -> list[Conversation]:
-    """Every session file of a case, converted beside the others."""
-    files = [TraceFile(path.name, path.read_bytes()) for path in sorted(case.glob("session/*.jsonl"))]
-    traces = [
-        Trace(
-            id=f"t{at}",
-            prompt_id="p",
-            prompt="",
-            agent="replay",
-            format=case.parent.name,
-            files=(file, *files[:at], *files[at + 1 :]),
-        )
-        for at, file in enumerate(files)
-    ]
+    """Every session file of a case, converted with those that it goes on from."""
+    files = sorted(case.glob("session/*.jsonl"))
+    traces = [session_of(path, files, case.parent.name) for path in files]
     told = list(convert(traces))
     assert all(isinstance(row, Conversation) for row in told), told
     return told

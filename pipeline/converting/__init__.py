@@ -42,6 +42,8 @@ class Format:
     """Whether a file of this format may begin with this object."""
     parent: Callable[[bytes], str | None] = lambda first_line: None
     """The session that a session goes on from, by its first line: the end of its file's stem. See `parent_of`."""
+    helps: Callable[[bytes], bool] = lambda first_line: False
+    """Whether a session is that of an agent's helper, by its first line. See `is_of_helper`."""
     tell: rows.Telling | None = None
     """For a format of rows: the conversations of one."""
     home: str = ""
@@ -58,6 +60,13 @@ class Format:
         parent = self.parent(next(raw_lines(file))[2])
         return next((one for one in beside if parent and one.stem.endswith(parent)), None)
 
+    def is_of_helper(self, file: TraceFile) -> bool:
+        """Whether another session's agent has begun this one."""
+        try:
+            return self.helps(next(raw_lines(file))[2])
+        except TraceError:
+            return False
+
 
 def _rows(telling: rows.Telling, recognises: Callable[[Fields], bool]) -> Format:
     return Format(rows.reader(telling), recognises, tell=telling)
@@ -68,6 +77,7 @@ FORMATS = {
         codex.convert,
         codex_lines.recognises,
         codex_lines.parent,
+        codex_lines.helps,
         home=".codex",
         variable="CODEX_HOME",
         below=("sessions", "archived_sessions"),
@@ -76,6 +86,7 @@ FORMATS = {
     "claude-code": Format(
         claude_code.convert,
         claude_code.recognises,
+        helps=claude_code.helps,
         home=".claude",
         variable="CLAUDE_CONFIG_DIR",
         below=("projects",),
@@ -115,20 +126,34 @@ def convert(traces: Iterable[Trace], *, learned: set[bytes] | None = None) -> It
     """
     learned = set() if learned is None else learned
     for trace in traces:
-        try:
-            yield from _conversations(trace, learned)
-        except TraceError as error:
-            yield Reject(id=trace.id, stage="conversations", reason=error.reason, detail=str(error))
+        recording = Recording(trace.exchanges)
+        for session in _sessions(trace):
+            try:
+                yield from _conversations(session, trace.id, recording, learned)
+            except TraceError as error:
+                yield Reject(id=session.id, stage="conversations", reason=error.reason, detail=str(error))
 
 
-def _conversations(trace: Trace, learned: set[bytes]) -> Iterator[Conversation | Reject]:
+def _sessions(trace: Trace) -> Iterator[Trace]:
+    """The session, then those of the agent's helpers, each before the files that it may go on from."""
+    yield trace
+    for number, file in enumerate(trace.files[1:], 1):
+        if trace.format in FORMATS and FORMATS[trace.format].is_of_helper(file):
+            files = (file, *(one for one in trace.files if one is not file))
+            yield msgspec.structs.replace(trace, id=f"{trace.id}.{number}", files=files)
+
+
+def _conversations(
+    trace: Trace, trace_id: str, recording: Recording, learned: set[bytes]
+) -> Iterator[Conversation | Reject]:
     if trace.format not in FORMATS:
         known = ", ".join(FORMATS)
         raise TraceError("unknown_format", f"format {trace.format!r} is none of {known}; set the prompt's `format`")
     told = new = 0
-    recording = Recording(trace.exchanges)
     for row in FORMATS[trace.format].convert(trace):
-        marked = check(_once(row, learned), recording) if isinstance(row, Conversation) else row
+        marked = row
+        if isinstance(row, Conversation):
+            marked = check(_once(msgspec.structs.replace(row, trace_id=trace_id), learned), recording)
         told += 1
         if isinstance(marked, Reject) or _teaches(marked):
             new += 1

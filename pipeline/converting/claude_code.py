@@ -78,6 +78,11 @@ def recognises(row: Fields) -> bool:
     )
 
 
+def helps(first_line: bytes) -> bool:
+    """Whether a sub-agent speaks: it has a file of its own, below its session's. Raises TraceError."""
+    return decode(first_line, Entry, Place("", 1)).is_sidechain
+
+
 def convert(trace: Trace) -> Iterator[Conversation]:
     """A conversation for each leaf below which the model said something that no earlier branch holds."""
     with seekable(trace.files[0]) as lines:

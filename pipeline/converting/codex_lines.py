@@ -60,6 +60,11 @@ def parent(first_line: bytes) -> str | None:
         return None
 
 
+def helps(first_line: bytes) -> bool:
+    """Whether another thread has begun this one. Raises TraceError."""
+    return _meta(first_line).parent_thread_id is not None
+
+
 def _meta(first_line: bytes) -> Meta:
     place = Place("", 1)
     return decode(_line(first_line, place).payload, Meta, place)

@@ -126,7 +126,8 @@ GENERATION = "generation "
 
 
 class Trace(Row, frozen=True, kw_only=True):
-    """What an agent logged, untouched. `files[0]` is the session; others are what it points into (fork parents)."""
+    """What an agent logged, untouched. `files[0]` is the session; others are what it points into (fork parents), and
+    the sessions of the agent's helpers."""
 
     prompt_id: str
     prompt: str
