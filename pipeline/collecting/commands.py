@@ -106,10 +106,14 @@ class Coding:
         return self.versions[site.name]
 
     def _files(self, box: Box) -> Iterator[TraceFile]:
-        """The session, and those of its helpers, which began later or lie below it."""
+        """The session, and those of its helpers, which began later or lie below it. Links are not followed: they would
+        lead out of the box."""
+        home = box.home.resolve()
         found = (box.home / self.command.sessions).rglob("*.jsonl")
         for path in sorted(found, key=lambda path: (len(path.parts), path)):
-            yield TraceFile(path.relative_to(box.home).as_posix(), path.read_bytes())
+            name = path.relative_to(box.home)
+            if path.is_file() and path.resolve() == home / name:
+                yield TraceFile(name.as_posix(), path.read_bytes())
 
 
 def write(path: Path, text: str) -> None:

@@ -104,8 +104,8 @@ def check_out(repo: str, ref: str | None, work: Path, *, host: str) -> str:
                 check=True,
                 timeout=CLONING,
             ).stdout
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            why = str(error.stderr or error).strip()[-TAIL:]
+        except (OSError, subprocess.SubprocessError) as error:
+            why = str(getattr(error, "stderr", None) or error).strip()[-TAIL:]
             raise TraceError("no_repository", f"github_repo: {repo}@{ref or 'HEAD'}: {why}; correct it") from error
     return told.strip()
 

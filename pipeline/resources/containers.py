@@ -15,7 +15,7 @@ from signal import Signals
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.types import Mount
 
 from pipeline.collecting.agent import Ended
@@ -28,6 +28,8 @@ PORT = 8080
 HOME, WORK, SOCKETS = "/home/agent", "/work", "/run/tracemill"
 USER = 1000
 """Of the agent, where we are root ourselves: it never is."""
+GONE = (DockerException, OSError)
+"""What the engine's client raises, its lost connections included."""
 TURN = 'echo $$ > /tmp/.turn; exec "$@"'
 STOP = 'kill -s "$0" "$(cat /tmp/.turn)"'
 
@@ -43,16 +45,22 @@ class ContainerBox(Folders):
         return f"{HOME}/{told}" if told.parts else HOME
 
     def run(self, command: list[str], *, env: Mapping[str, str], stop: Signals, seconds: float) -> Ended:
+        """Raises TraceError where the container is gone: what runs in it may end it, and so may the engine."""
         _own(self.place)
         engine, tail = self.container.client.api, b""
-        turn = engine.exec_create(
-            self.container.id, ["sh", "-c", TURN, "sh", *command], environment=dict(env), workdir=WORK
-        )["Id"]
         watch = Watch(self.container, stop, seconds)
-        with watch:
-            for piece in engine.exec_start(turn, stream=True):
-                tail = (tail + piece)[-4 * TAIL :]
-        code = engine.exec_inspect(turn)["ExitCode"]
+        try:
+            turn = engine.exec_create(
+                self.container.id, ["sh", "-c", TURN, "sh", *command], environment=dict(env), workdir=WORK
+            )["Id"]
+            with watch:
+                for piece in engine.exec_start(turn, stream=True):
+                    tail = (tail + piece)[-4 * TAIL :]
+            code = engine.exec_inspect(turn)["ExitCode"]
+        except GONE as error:
+            raise TraceError(
+                "no_container", f"agent: its container ended before it did: {error}; run it again"
+            ) from error
         return Ended(-1 if code is None else code, tail.decode(errors="replace")[-TAIL:], timed_out=watch.late)
 
 
@@ -119,14 +127,12 @@ class Containers:
         _own(place)
         try:
             container = self.client.containers.run(**self._wanted(place))
-        except APIError as error:
-            raise TraceError(
-                "no_container", f"agent: {error.explanation}; mend the engine, then run it again"
-            ) from error
+        except GONE as error:
+            raise TraceError("no_container", f"agent: {error}; mend the engine, then run it again") from error
         try:
             yield ContainerBox(place, f"http://127.0.0.1:{PORT}{line}", container=container)
         finally:
-            with suppress(NotFound):
+            with suppress(*GONE):
                 container.remove(force=True)
 
     def _wanted(self, place: Path) -> dict[str, Any]:
@@ -173,4 +179,5 @@ def _own(place: Path) -> None:
     if os.getuid() == 0:
         for folder in (place / "home", place / "work"):
             for path in (folder, *folder.rglob("*")):
-                os.chown(path, USER, USER, follow_symlinks=False)
+                with suppress(FileNotFoundError):  # what an earlier turn left running may tidy up
+                    os.chown(path, USER, USER, follow_symlinks=False)

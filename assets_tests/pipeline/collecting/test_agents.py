@@ -5,6 +5,7 @@ Where there is no engine they run on this machine itself, and the summary of the
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -110,6 +111,55 @@ def test_a_follow_up_goes_on_in_the_same_session(run, agent):
     assert all(word in heard(model, 2) for word in ("Say hi.", "One.", "And then?", "Two.", "And -- now?"))
     asked = [message.content for message in told(trace) if message.role == "user"]
     assert asked[-3:] == ["Say hi.", "And then?", "And -- now?"]
+
+
+def delegated(agent: str, request: dict) -> Reply:
+    """The model's answer to a main agent, which asks a helper, or to the helper."""
+    last = json.dumps((request.get("input") or request["messages"])[-1])
+    if "COUNT-THEM" in last:
+        return Reply(text="Five words.")
+    if agent == "claude-code":
+        asked = {"description": "Count", "prompt": "COUNT-THEM", "subagent_type": "general-purpose"}
+        name = next(tool["name"] for tool in request["tools"] if tool["name"] in ("Task", "Agent"))
+        return Reply(text="Done.") if "Five words." in last else Reply(calls=({name: asked},))
+    if "Five words." in last or "completed" in last:
+        return Reply(text="Done.")
+    found = re.search(r"agent_id[^0-9a-f]+([0-9a-f-]{36})", last)
+    space = "multi_agent_v1."
+    begun = {f"{space}wait_agent": {"targets": [found[1]], "timeout_ms": 60_000}} if found else None
+    return Reply(calls=(begun or {f"{space}spawn_agent": {"message": "COUNT-THEM"}},))
+
+
+@pytest.mark.parametrize("agent", ["codex", "claude-code"])
+def test_what_a_sub_agent_did_is_a_conversation_of_the_same_trace(run, agent):
+    trace, _ = run(agent, lambda request: delegated(agent, request))
+    assert (trace.status, len(trace.files)) == ("complete", 2)
+    main, helper = convert([trace])
+    assert [row.messages[-1].content for row in (main, helper)] == ["Done.", "Five words."]
+    assert {row.trace_id for row in (main, helper)} == {trace.id}
+    assert helper.origin.parent == main.origin.session
+    assert [row.checked for row in (main, helper)] == ["verified"] * 2
+
+
+def test_a_run_that_ends_its_container_or_lays_links_spoils_no_other(bench, place, task):
+    """What is in the box is the agent's: it may kill what keeps the box up, and point its session elsewhere."""
+    if place.kind != "docker":
+        pytest.skip("no container can be ended: no Docker engine here")
+    link = "ln -s /etc/passwd $CODEX_HOME/sessions/linked.jsonl; ln -s /etc $CODEX_HOME/sessions/linked"
+
+    def answer(request):
+        if '"function_call_output"' in json.dumps(request):
+            return Reply(text="Done.")
+        end = "sleep 1; pkill -9 node; sleep 30" if "END-IT" in json.dumps(request) else link
+        return Reply(calls=shell("codex", end))
+
+    asked = [task(words, agent="codex", follow_up_prompts=("And?",)) for words in ("END-IT", "Link.")]
+    with bench.model(answer) as model:
+        ended, linked = bench.run(asked, model.url, sandbox=place.sandbox)
+    assert ended.reason == "no_container" if isinstance(ended, Reject) else ended.status == "killed"
+    assert (linked.status, len(linked.files)) == ("complete", 1)
+    assert b"root:" not in msgspec.msgpack.encode(linked)
+    assert place.leftovers() == 0
 
 
 @pytest.mark.parametrize(("name", "between"), [("claude-sonnet-4-5", False), ("my-own", True)])
