@@ -26,7 +26,7 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     init: ("tracemill init my-dataset", "cd my-dataset && tracemill materialize"),
     generate: ("tracemill generate", "tracemill generate fixes --anew", "tracemill generate -c config.yaml --resume"),
     materialize: ("tracemill materialize", "tracemill materialize codex_tasks -p demo"),
-    extract: ("tracemill extract", "tracemill extract codex pi --out prompts/mine.jsonl"),
+    extract: ("tracemill extract", "tracemill extract codex claude --out prompts/mine.jsonl"),
     convert: (
         "tracemill convert ~/.codex/sessions --out sessions.jsonl",
         "tracemill convert rows.parquet trajectory.json --out rows.jsonl --json",

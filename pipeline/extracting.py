@@ -16,6 +16,8 @@ from pipeline.records import Conversation, Trace
 from renderers.messages import Message, text
 
 AGENTS = tuple(name for name, one in FORMATS.items() if one.home)
+ALSO = {"claude": "claude-code"}
+"""What agents are called too."""
 INJECTED = ("<", "# AGENTS.md", "Caveat:")
 """How texts in the user's role begin that the user did not write."""
 

@@ -14,7 +14,7 @@ from pipeline.converting.rows import rows_of, tell
 from pipeline.errors import PipelineError, SettingsError, TraceError
 from pipeline.mixing import counts, shares
 from pipeline.records import Conversation, LocalFile, Place, Reject, Trace
-from pipeline.sourcing.rows import hub_sessions, local_files, read_dataset, read_parquet
+from pipeline.sourcing.rows import hub_sessions, local_files, of_split, read_dataset, read_parquet, saved
 
 T = TypeVar("T")
 Source = str | Path | Dataset | DatasetDict
@@ -29,7 +29,11 @@ def read(source: Source, *, format: str | None = None, **where: Any) -> Iterator
     """The conversations of a source, in any format; which one is recognised by how a file or a data set begins."""
     if format is not None and format not in FORMATS:
         raise SettingsError(f"format {format!r} is none of {', '.join(FORMATS)}")
+    if isinstance(source, (str, Path)):
+        source = saved(source) or source
     files = local_files(source) if isinstance(source, (str, Path)) else None
+    if files and Path(source).is_dir():
+        files = of_split(files, where["split"])
     if files is None and isinstance(source, str) and format is not None and not FORMATS[format].tell:
         files = hub_sessions(source, revision=where["revision"], token=where["token"])
     if files is not None:
@@ -80,7 +84,7 @@ def _rows(rows: Iterable[tuple[Place, Any]], format: str | None) -> Iterator[Con
         format = format or recognise(row) or "messages"  # noqa: A001
         telling = FORMATS[format].tell
         if telling is None:
-            raise SettingsError(f"{place.file}: {format} is no format of rows; give its session files")
+            raise SettingsError(f"{place.file}: {format} is no format of rows; give its session files, or say `format`")
         where = f"{place.file}:{place.line}{place.pointer}"
         called = str(row.get("id") or where) if isinstance(row, Mapping) else where
         trace = Trace(id=where, prompt_id=where, prompt="", agent="replay", format=format, files=())

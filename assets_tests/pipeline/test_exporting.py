@@ -90,6 +90,30 @@ def test_data_sets_are_read_by_their_splits():
         list(read(data, split="dev", revision=None, token=None))
 
 
+def test_a_folder_of_a_data_set_is_read_by_its_splits(tmp_path: Path):
+    """As the Hub keeps it, and as `save_to_disk` does."""
+    data = DatasetDict({"train": Dataset.from_list([ROW] * 3), "test": Dataset.from_list([ROW, ROW])})
+    (tmp_path / "hub/data").mkdir(parents=True)
+    for split, rows in data.items():
+        rows.to_parquet(tmp_path / f"hub/data/{split}-00000-of-00001.parquet")
+    data.save_to_disk(tmp_path / "saved")
+    data["test"].save_to_disk(tmp_path / "one")
+    for name, train, test in (("hub", 3, 2), ("saved", 3, 2), ("one", 2, 2)):
+        told = {split: list(read(tmp_path / name, **{**WHERE, "split": split})) for split in ("train", "test")}
+        assert [len(rows) for rows in told.values()] == [train, test]
+        assert all(isinstance(row, Conversation) for rows in told.values() for row in rows)
+    for name in ("hub", "saved"):
+        with pytest.raises(SettingsError, match=r"no split 'dev'; it has t\w+, t\w+"):
+            list(read(str(tmp_path / name), **{**WHERE, "split": "dev"}))
+
+
+@pytest.mark.parametrize("told", [None, "pi"])
+def test_a_source_that_is_none_is_refused_with_its_name(monkeypatch, told):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(SettingsError, match=r"no/where: .*; name a file, a folder, or a dataset of the Hub"):
+        list(read("no/where", format=told, **WHERE))
+
+
 def test_a_format_that_is_none_is_refused():
     with pytest.raises(SettingsError, match="codex, claude-code"):
         read("x", format="word", **WHERE)
@@ -187,7 +211,8 @@ def test_the_environment_says_where_an_agents_home_is(home: Path, tmp_path: Path
 
 def test_the_command_that_extracts_names_what_it_looked_for(tmp_path: Path, home: Path):
     out = tmp_path / "prompts" / "x.jsonl"
-    done = CliRunner().invoke(app, ["extract", "codex", "--home", str(home), "--out", str(out), "--json"])
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"extracted": 2})
+    words = ["extract", "codex", "claude", "--home", str(home), "--out", str(out), "--json"]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"extracted": 2, "empty": 1})
     failed = CliRunner().invoke(app, ["extract", "pi", "--home", str(tmp_path / "empty"), "--out", str(out)])
     assert "no sessions of pi" in str(failed.exception)

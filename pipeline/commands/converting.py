@@ -44,7 +44,7 @@ def convert(
 
 
 def extract(
-    agents: Annotated[list[str] | None, typer.Argument(help="codex, claude-code, pi; all when none is named.")] = None,
+    agents: Annotated[list[str] | None, typer.Argument(help="codex, claude, pi; all when none is named.")] = None,
     out: Annotated[Path, typer.Option(help="The batch file to write.")] = Path("prompts/extracted.jsonl"),
     home: Annotated[Path | None, typer.Option(help="Whose sessions: a home folder; else yours.")] = None,
     as_json: JsonOption = False,
@@ -52,12 +52,13 @@ def extract(
     """Collect the sessions that agents left on this machine: a batch file, and their files beside it, untouched."""
     from rich.progress import Progress
 
-    from pipeline.extracting import AGENTS, sessions
+    from pipeline.extracting import AGENTS, ALSO, sessions
     from pipeline.extracting import extract as collect
 
-    files = [(name, file) for name in agents or AGENTS for file in sessions(name, home or Path.home())]
+    names = list(dict.fromkeys(ALSO.get(name, name) for name in agents or AGENTS))
+    files = [(name, file) for name in names for file in sessions(name, home or Path.home())]
     if not files:
-        raise PipelineError(f"no sessions of {', '.join(agents or AGENTS)} below {home or Path.home()}; see --home")
+        raise PipelineError(f"no sessions of {', '.join(names)} below {home or Path.home()}; see --home")
     with Progress(console=console, transient=True, disable=as_json) as progress:
         task = progress.add_task("sessions", total=len(files))
         counted = collect(files, out, seen=lambda outcome: progress.advance(task))

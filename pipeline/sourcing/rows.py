@@ -1,12 +1,15 @@
 """Rows that others wrote: data sets of the Hub or in memory, Parquet files, and the files of a folder."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, IterableDataset, load_dataset
+from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
+from datasets.exceptions import DatasetsError
 from huggingface_hub import snapshot_download
 
 from pipeline.errors import SettingsError, TraceError
@@ -15,6 +18,10 @@ from pipeline.records import SESSIONS
 Fields = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.zst", ".jsonl.gz")
 """Of files that are read out of a folder."""
+SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}\.\w+")
+"""What a file of one split is called, as `datasets` and the Hub write it."""
+SAVED = ("dataset_dict.json", "state.json")
+"""What lies in a folder that `datasets` has saved."""
 BATCH = 256
 
 
@@ -26,12 +33,36 @@ def local_files(source: str | Path) -> list[Path] | None:
     return [path] if path.is_file() else None
 
 
+def of_split(files: Sequence[Path], split: str) -> list[Path]:
+    """Those that belong to the split, or to none. Raises SettingsError where all splits are others."""
+    named = {file: found[1] for file in files if (found := SHARD.fullmatch(file.name))}
+    if named and split not in named.values():
+        raise SettingsError(f"{files[0].parent}: no split {split!r}; it has {', '.join(sorted(set(named.values())))}")
+    return [file for file in files if named.get(file, split) == split]
+
+
+def saved(source: str | Path) -> Dataset | DatasetDict | None:
+    """What `save_to_disk` has left in a folder; None where it has not."""
+    return load_from_disk(str(source)) if any((Path(source) / name).is_file() for name in SAVED) else None
+
+
 def hub_sessions(source: str, *, revision: str | None, token: str | None) -> list[Path]:
-    """Raw session files of a data set of the Hub."""
-    folder = snapshot_download(
-        source, repo_type="dataset", revision=revision, token=token, allow_patterns=list(SESSIONS)
-    )
+    """Raw session files of a data set of the Hub. Raises SettingsError where there is none."""
+    with _reached(source):
+        folder = snapshot_download(
+            source, repo_type="dataset", revision=revision, token=token, allow_patterns=list(SESSIONS)
+        )
     return local_files(folder) or []
+
+
+@contextmanager
+def _reached(source: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, DatasetsError) as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        cure = "name a file, a folder, or a dataset of the Hub; of one that holds sessions, say their format"
+        raise SettingsError(f"{source}: {why}; {cure}") from error
 
 
 def read_parquet(file: Path) -> Iterator[Fields]:
@@ -50,7 +81,10 @@ def read_dataset(
 ) -> Iterator[tuple[str, Fields]]:
     """Every row of one split as (the data set's name, its fields). What only pads a struct of Arrow's is no field."""
     name = source if isinstance(source, str) else "row"
-    data = load_dataset(source, split=split, revision=revision, token=token) if isinstance(source, str) else source
+    data = source
+    if isinstance(data, str):
+        with _reached(data):
+            data = load_dataset(data, split=split, revision=revision, token=token)
     if isinstance(data, DatasetDict):
         if split not in data:
             raise SettingsError(f"{name}: no split {split!r}; it has {', '.join(map(str, data))}")
