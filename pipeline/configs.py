@@ -5,6 +5,7 @@ change the data and is not done here is refused by name. docs/collecting.md has 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Collection, Settings
-from pipeline.targets import Project, ProjectSettings, Target
+from pipeline.targets import BATCH_FILES, Project, ProjectSettings, Publication, Target
 
 PLACEHOLDERS = {"", "none", "null", "dummy", "local", "llm", "changeme"}
 """Keys that are none."""
@@ -67,7 +68,8 @@ class Output(Settings):
 
 
 class Publish(Settings):
-    """`publish`: where a project of these traces would go; `tracemill generate` publishes nothing by itself."""
+    """`publish`: where the project of these traces goes; `tracemill generate` publishes nothing by itself. Without a
+    token: `resources.hub.TOKENS`."""
 
     repo_id: str | None = None
     hf_token: str | None = Field(default=None, repr=False)
@@ -148,18 +150,34 @@ class Config(Settings):
     def project(self) -> tuple[Project, str]:
         """A project of these settings, its partitions beside the file, and its batch."""
         home = self.folder / PRIVATE
-        file = self.folder / (self.prompts_file or f"{PRIVATE}/prompts/prompts.jsonl")
-        if self.prompts:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            rows = [{"prompt": one} if isinstance(one, str) else one for one in self.prompts]
-            file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-        home.mkdir(exist_ok=True)
+        file = self._batch(home / "prompts")
+        publish = {"to": "hub", "repo": self.publish.repo_id, "token": self.publish.hf_token}
         settings = ProjectSettings(
             targets={"example": Target(model="example", renderer="traced")},
             collect=self.collection(),
             prompts=str(file.parent),
+            publish=Publication(**publish, private=self.publish.private) if self.publish.repo_id else Publication(),
         )
         return Project(home, settings), file.stem
+
+    def _batch(self, folder: Path) -> Path:
+        """The prompts as a batch file, alone under its name: others may lie beside the file that is named. Of another
+        suffix than ours it is plain text, as with teich. Raises SettingsError."""
+        named = Path(self.prompts_file or "prompts.jsonl")
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", named.stem).strip("-") or "prompts"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{stem}.*"):
+            old.unlink()
+        file = folder / f"{stem}{named.suffix if named.suffix in BATCH_FILES else '.txt'}"
+        rows = ({"prompt": one} if isinstance(one, str) else one for one in self.prompts)
+        try:
+            told = (self.folder / named).read_bytes() if self.prompts_file else None
+        except OSError as error:
+            raise SettingsError(
+                f"prompts_file: {self.folder / named}: {error.strerror}; name a file of prompts"
+            ) from error
+        file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows) if told is None else told)
+        return file
 
 
 def _real(key: str | None) -> bool:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
+from pipeline.collecting import AGENTS
 from pipeline.collecting.regenerating import next_generation
 from pipeline.definitions import definitions_of
 from pipeline.errors import PipelineError, SettingsError
@@ -20,6 +22,13 @@ from pipeline.refresh import QUIET, failures
 from pipeline.resources.store import Store
 from pipeline.sourcing.files import read_batch
 from pipeline.targets import Project
+
+
+def progress_on(console: Console) -> Progress:
+    """Lines of progress, one a batch. Where the terminal is narrow, what is told goes on below."""
+    told = TextColumn("{task.fields[told]}", table_column=Column(overflow="fold"))
+    shown = (TextColumn("{task.description}"), BarColumn(bar_width=10), MofNCompleteColumn(), told)
+    return Progress(*shown, TimeRemainingColumn(), TextColumn("left"), console=console)
 
 
 class Watched:
@@ -55,11 +64,7 @@ def generate(project: Project, console: Console, *, batches: Sequence[str], anew
         held = ", ".join(project.batch_files()) or "none"
         raise SettingsError(f"no batch {', '.join(sorted(unknown))} in {project.prompts}: it holds {held}")
     os.environ |= {"TRACEMILL_PROJECT": str(project.folder), "DAGSTER_HOME": str(dagster_home(with_instance(project)))}
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    with (
-        dg.DagsterInstance.get() as instance,
-        Progress(*shown, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress,
-    ):
+    with dg.DagsterInstance.get() as instance, progress_on(console) as progress:
         instance.add_dynamic_partitions(str(BATCHES.name), list(batches))
         for batch in batches:
             _generate(project, instance, progress, batch, anew=anew)
@@ -67,7 +72,7 @@ def generate(project: Project, console: Console, *, batches: Sequence[str], anew
 
 def _generate(project: Project, instance: dg.DagsterInstance, progress: Progress, batch: str, *, anew: bool) -> None:
     rows = read_batch(project.batch_file(batch), project.settings.collect.defaults())
-    total = sum(isinstance(row, Prompt) and row.agent != "replay" for row in rows)
+    total = sum(isinstance(row, Prompt) and row.agent in AGENTS and AGENTS[row.agent].paid for row in rows)
     job = definitions_of(project, tell=Watched(progress, batch, total)).resolve_job_def("produce")
     asked = {"ops": {"traces": {"config": {"generation": _next(project, batch)}}}} if anew else {}
     result = job.execute_in_process(
@@ -104,11 +109,13 @@ def report(project: Project, console: Console, batches: Iterable[str]) -> None:
 
 
 def export(project: Project, batch: str, folder: Path) -> int:
-    """Each session as its agent wrote it, in one folder; rows of `chat` in one file. Returns how many files."""
+    """Each session as its agent wrote it, its helpers' too, in one folder; rows of `chat` in one file. Returns how many
+    files."""
     files: dict[str, bytes] = {}
     for trace in Store(project.data).read("traces", batch, Trace):
-        name = "chat.jsonl" if trace.format == "chat" else Path(trace.files[0].name).name
-        files[name] = files.get(name, b"") + trace.files[0].data
+        for file in trace.files:
+            name = Path(file.name).name
+            files[name] = files.get(name, b"") + file.data if trace.format == "chat" else file.data
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         fresh = folder / f".{name}.new"

@@ -1,16 +1,20 @@
 """`tracemill generate`: a project's prompts and teich's config.yaml, run, resumed and run anew from the terminal."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from assets_tests.recording.model import Reply, ScriptedModel
 from pipeline.cli import app
 from pipeline.configs import Config
 from pipeline.errors import PipelineError, SettingsError
-from pipeline.records import Trace
+from pipeline.generating import Watched, progress_on
+from pipeline.records import Prompt, Reject, Trace, Usage
+from pipeline.resources.hub import TOKENS, token_of
 from pipeline.resources.store import Store
 from pipeline.targets import load_project
 
@@ -67,6 +71,58 @@ def test_teichs_config_is_run_and_resumed_and_run_anew(config):
         assert len(served.requests) == 3
         tracemill("-c", str(path), "--anew")
         assert len(served.requests) == 6
+
+
+def test_the_prompts_file_that_is_named_is_run_whatever_lies_beside_it(config):
+    """teich reads a file of any other suffix line by line."""
+    with ScriptedModel(lambda request: Reply(text="Said.")) as served:
+        path = config((CONFIG % served.url).replace("tasks.csv", "my tasks.md"))
+        (path.parent / "my tasks.md").write_text("# words\nSay c.\n")
+        (path.parent / "my tasks.jsonl").write_text('{"prompt": "Say d."}\n')
+        assert "my-tasks: 1 complete" in tracemill("-c", str(path))
+        assert [one["messages"][-1]["content"] for one in served.requests] == ["Say c."]
+        path.write_text(path.read_text().replace("my tasks.md", "my tasks.jsonl"))
+        tracemill("-c", str(path))
+        assert served.requests[-1]["messages"][-1]["content"] == "Say d."
+    path.write_text(path.read_text().replace("my tasks.jsonl", "none.jsonl"))
+    with pytest.raises(SettingsError, match=r"prompts_file: .*none\.jsonl: No such file"):
+        CliRunner().invoke(app, ["generate", "-c", str(path)], catch_exceptions=False)
+
+
+def test_a_config_says_where_its_dataset_goes_and_with_whose_rights(config, monkeypatch):
+    for name in TOKENS:
+        monkeypatch.delenv(name, raising=False)
+    path = config(CONFIG % "http://here/v1")
+    project, _ = Config.from_yaml(path).project()
+    publish = project.settings.publish
+    assert (publish.to, publish.repo, publish.private) == ("hub", "me/mine", False)
+    assert token_of(publish) is None
+    monkeypatch.setenv("TEICH_HF_TOKEN", "hf_environment")
+    assert token_of(publish) == "hf_environment"
+    path.write_text(path.read_text().replace("private: false", "hf_token: hf_file"))
+    project, _ = Config.from_yaml(path).project()
+    assert token_of(project.settings.publish) == "hf_file"
+
+
+def test_progress_tells_all_of_it_however_narrow_the_terminal():
+    shown = Console(width=70, file=StringIO(), force_terminal=True)
+    with progress_on(shown) as progress:
+        watched = Watched(progress, "fixes", 3)
+        prompts = [Prompt(id=f"p-{n}", prompt="a", agent="chat") for n in range(3)]
+        for prompt in prompts:
+            watched(prompt, None)
+        usage = Usage(input=1_234_567, output=89_000)
+        watched(prompts[0], trace(prompts[0], status="complete", usage=usage, cost_usd=12.5))
+        watched(prompts[1], Reject(id="p-1", stage="traces", reason="budget", detail=""))
+        shown.print(progress.get_renderable())
+    told = shown.file.getvalue()
+    words = ("fixes", "2/3", "1 running", "1 failed", "1,234,567 +", "89,000 tokens", "$12.5000", "left")
+    assert all(word in " ".join(told.split()) for word in words), told
+    assert "…" not in told
+
+
+def trace(prompt: Prompt, **fields) -> Trace:
+    return Trace(id="t", prompt_id=prompt.id, prompt="a", agent="chat", format="chat", files=(), **fields)
 
 
 def test_a_project_is_generated_from_its_own_settings(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pipeline.publishing.hub import Hub
 from pipeline.publishing.publisher import Publisher
 from pipeline.targets import SETTINGS, Project, Publication
 
-TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TEICH_HF_TOKEN")
 
 
 def publisher_of(project: Project) -> Publisher:
@@ -30,6 +30,6 @@ def publisher_of(project: Project) -> Publisher:
 
 
 def token_of(publication: Publication) -> str | None:
-    """The settings' own, else HF_TOKEN, else HUGGINGFACE_HUB_TOKEN; None where the Hub's client may look for itself."""
+    """The settings' own, else the first of TOKENS; None where the Hub's client may look for itself."""
     own = publication.token.get_secret_value() if publication.token else None
     return next(filter(None, (own, *map(os.environ.get, TOKENS))), None)
