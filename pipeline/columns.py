@@ -62,6 +62,15 @@ class Scalar:
         return list(map(self.made, values)) if self.made else values
 
 
+class Bytes(Scalar):
+    """Bytes, never None. One value, a whole session perhaps, is not copied."""
+
+    def pack(self, values: Sequence[Any]) -> pa.Array:
+        data = values[0] if len(values) == 1 else b"".join(values)
+        buffers = [None, _offsets(values).buffers()[1], pa.py_buffer(data)]
+        return pa.Array.from_buffers(self.arrow, len(values), buffers)
+
+
 class Json:
     """Whatever has no fixed shape, as JSON text."""
 
@@ -144,6 +153,8 @@ def column_of(of: Any) -> Column:
     wanted = _unless_none(of)
     if get_origin(wanted) is Literal:
         return Scalar(pa.string())
+    if of is bytes:
+        return Bytes(SCALARS[of])
     if wanted in SCALARS:
         return Scalar(SCALARS[wanted])
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):
@@ -240,13 +251,15 @@ class RowWriter:
         self.rows += 1
         self.waiting.append(row)
         self.size += len(told)
+        del told  # of a whole session, that is a copy
         if self.size >= GROUP_BYTES or len(self.waiting) >= GROUP_ROWS:
             self.flush()
 
     def flush(self) -> None:
+        """Write what waits. Its rows are let go first: of a whole session, they are another copy."""
         if self.waiting:
-            self.parquet.write_batch(pa.RecordBatch.from_struct_array(self.struct.pack(self.waiting)))
-        self.waiting, self.size = [], 0
+            packed, self.waiting, self.size = self.struct.pack(self.waiting), [], 0
+            self.parquet.write_batch(pa.RecordBatch.from_struct_array(packed))
 
     def __enter__(self) -> "RowWriter":
         return self
