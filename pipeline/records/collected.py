@@ -161,4 +161,5 @@ class Trace(Row, frozen=True, kw_only=True):
             return {}
         spent = {"requests": len(self.exchanges), "input tokens": self.usage.input, "output tokens": self.usage.output}
         priced = {UNPRICED: 1} if self.cost_usd is None else {COST: round(self.cost_usd * 1e6)}
-        return {**spent, **priced, f"run {self.status}": 1, f"{GENERATION}{self.generation}": 1}
+        open_to_all = {"run without a sandbox": 1} if self.sandbox == "host" else {}
+        return {**spent, **priced, f"run {self.status}": 1, f"{GENERATION}{self.generation}": 1, **open_to_all}

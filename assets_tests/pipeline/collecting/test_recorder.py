@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from pipeline.collecting.wire import events, put_together
-from pipeline.resources.boxes import ownerless, scratch, sweep
+from pipeline.resources.boxes import Host, ownerless, scratch, sweep
 from pipeline.resources.sites import Sites
 
 APIS = {"responses": "/responses", "chat": "/chat/completions", "messages": "/messages"}
@@ -65,3 +65,12 @@ def test_a_scratch_folder_belongs_to_its_process_as_long_as_that_lives():
         assert folder.is_dir()
     assert not folder.exists()
     assert ownerless(folder)
+
+
+def test_that_nothing_shuts_an_agent_in_is_said_and_counted(bench, task, tmp_path):
+    with pytest.warns(UserWarning, match="kind: host shuts nothing in"):
+        Host().box(tmp_path, "").__enter__()
+    with bench.model({"text": "Hi."}) as model:
+        (run,) = bench.run([task()], model.url)
+    assert "run without a sandbox" not in run.measures()
+    assert msgspec.structs.replace(run, sandbox=Host.name).measures()["run without a sandbox"] == 1
