@@ -14,7 +14,7 @@ from pipeline.converting.rows import rows_of, tell
 from pipeline.errors import PipelineError, SettingsError, TraceError
 from pipeline.mixing import counts, shares
 from pipeline.records import Conversation, LocalFile, Place, Reject, Trace
-from pipeline.sourcing.rows import hub_sessions, local_files, of_split, read_dataset, read_parquet, saved
+from pipeline.sourcing.rows import hub_sessions, local_files, read_dataset, read_parquet, saved
 
 T = TypeVar("T")
 Source = str | Path | Dataset | DatasetDict
@@ -31,11 +31,9 @@ def read(source: Source, *, format: str | None = None, **where: Any) -> Iterator
         raise SettingsError(f"format {format!r} is none of {', '.join(FORMATS)}")
     if isinstance(source, (str, Path)):
         source = saved(source) or source
-    files = local_files(source) if isinstance(source, (str, Path)) else None
-    if files and Path(source).is_dir():
-        files = of_split(files, where["split"])
+    files = local_files(source, split=where["split"]) if isinstance(source, (str, Path)) else None
     if files is None and isinstance(source, str) and format is not None and not FORMATS[format].tell:
-        files = hub_sessions(source, revision=where["revision"], token=where["token"])
+        files = hub_sessions(source, **where)
     if files is not None:
         return read_files(files, format=format)
     rows = read_dataset(str(source) if isinstance(source, Path) else source, **where)

@@ -1,7 +1,7 @@
 """Rows that others wrote: data sets of the Hub or in memory, Parquet files, and the files of a folder."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,18 @@ SAVED = ("dataset_dict.json", "state.json")
 BATCH = 256
 
 
-def local_files(source: str | Path) -> list[Path] | None:
-    """The file, or the files below the folder; None where there is neither."""
+def local_files(source: str | Path, *, split: str) -> list[Path] | None:
+    """The file, or the files below the folder that belong to the split, or to none; None where there is neither.
+
+    Raises SettingsError where all splits are others.
+    """
     path = Path(source)
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
-    return [path] if path.is_file() else None
-
-
-def of_split(files: Sequence[Path], split: str) -> list[Path]:
-    """Those that belong to the split, or to none. Raises SettingsError where all splits are others."""
+    if not path.is_dir():
+        return [path] if path.is_file() else None
+    files = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
     named = {file: found[1] for file in files if (found := SHARD.fullmatch(file.name))}
     if named and split not in named.values():
-        raise SettingsError(f"{files[0].parent}: no split {split!r}; it has {', '.join(sorted(set(named.values())))}")
+        raise SettingsError(f"{path}: no split {split!r}; it has {', '.join(sorted(set(named.values())))}")
     return [file for file in files if named.get(file, split) == split]
 
 
@@ -46,13 +45,13 @@ def saved(source: str | Path) -> Dataset | DatasetDict | None:
     return load_from_disk(str(source)) if any((Path(source) / name).is_file() for name in SAVED) else None
 
 
-def hub_sessions(source: str, *, revision: str | None, token: str | None) -> list[Path]:
+def hub_sessions(source: str, *, split: str, revision: str | None, token: str | None) -> list[Path]:
     """Raw session files of a data set of the Hub. Raises SettingsError where there is none."""
     with _reached(source):
         folder = snapshot_download(
             source, repo_type="dataset", revision=revision, token=token, allow_patterns=list(SESSIONS)
         )
-    return local_files(folder) or []
+    return local_files(folder, split=split) or []
 
 
 @contextmanager
