@@ -20,7 +20,7 @@ def to_chat(request: Mapping[str, Any]) -> Json:
     """The same request in the words of Chat Completions; streamed, and counted."""
     told: Json = {key: request[key] for key in PASSED if request.get(key) is not None}
     told |= {"messages": list(_messages(request)), "stream": True, "stream_options": {"include_usage": True}}
-    if tools := [tool for one in request.get("tools") or () for tool in _tools(one)]:
+    if tools := [tool for one in _offered(request) for tool in _tools(one)]:
         told["tools"] = tools
         if isinstance(request.get("tool_choice"), str):
             told["tool_choice"] = request["tool_choice"]
@@ -31,6 +31,19 @@ def to_chat(request: Mapping[str, Any]) -> Json:
     if effort := (request.get("reasoning") or {}).get("effort"):
         told["reasoning_effort"] = effort
     return told
+
+
+def _offered(request: Mapping[str, Any]) -> Iterator[Json]:
+    """Tools of the request, and those that come among its items, as in Codex' code mode."""
+    yield from request.get("tools") or ()
+    for item in _given(request):
+        if item.get("type") == "additional_tools":
+            yield from item.get("tools") or ()
+
+
+def _given(request: Mapping[str, Any]) -> Sequence[Json]:
+    given = request.get("input") or ()
+    return [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
 
 
 def _tools(tool: Mapping[str, Any], namespace: str = "") -> Iterator[Json]:
@@ -50,10 +63,8 @@ def _messages(request: Mapping[str, Any]) -> Iterator[Json]:
     """Items of one answer become one message: Chat Completions knows no others."""
     if request.get("instructions"):
         yield {"role": "system", "content": request["instructions"]}
-    said = request.get("input") or ()
-    said = [{"type": "message", "role": "user", "content": said}] if isinstance(said, str) else said
     answer: Json | None = None
-    for item in said:
+    for item in _given(request):
         kind = item.get("type", "message")
         if kind in ("reasoning", "function_call", "custom_tool_call") or item.get("role") == "assistant":
             answer = answer or {"role": "assistant", "content": None}
@@ -64,6 +75,8 @@ def _messages(request: Mapping[str, Any]) -> Iterator[Json]:
             answer = None
         if kind in ("function_call_output", "custom_tool_call_output"):
             yield {"role": "tool", "tool_call_id": item["call_id"], "content": _content(item.get("output"))}
+        elif kind == "agent_message":
+            yield {"role": "user", "content": _content(item.get("content"))}
         elif kind == "message":
             role = "system" if item["role"] == "developer" else item["role"]
             yield {"role": role, "content": _content(item.get("content"))}
@@ -113,7 +126,7 @@ def from_chat(answer: Mapping[str, Any], request: Mapping[str, Any]) -> Json:
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
         "error": None,
-        "output": list(_items(choice["message"], str(answer.get("id", "")), _names(request.get("tools") or ()))),
+        "output": list(_items(choice["message"], str(answer.get("id", "")), _names(list(_offered(request))))),
         "usage": {
             "input_tokens": usage.get("prompt_tokens", 0),
             "input_tokens_details": {"cached_tokens": told.get("cached_tokens") or 0},

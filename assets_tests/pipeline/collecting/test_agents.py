@@ -270,6 +270,18 @@ def test_codex_works_with_a_server_that_speaks_chat_alone(run):
     assert model.requests[1]["messages"][-2]["reasoning_content"] == "Hm."
 
 
+def test_codex_works_in_code_mode_with_a_server_that_speaks_chat_alone(run):
+    """Its one tool, which runs JavaScript, is offered among the items of the request."""
+    script = 'const r = await tools.exec_command({ cmd: "echo made by $((40 + 2))" }); text(r.output);'
+    replies = [{"calls": ({"functions__exec": {"input": script}},)}, {"text": "Done."}]
+    trace, model = run("codex", *replies, api="chat", model="gpt-6-sol")
+    assert trace.status == "complete"
+    assert "functions__exec" in {tool["function"]["name"] for tool in model.requests[0]["tools"]}
+    assert "made by 42" in heard(model, 1)
+    (row,) = convert([trace])
+    assert row.checked == "verified"
+
+
 def test_eight_at_a_time_and_none_is_left_over(bench, place, task):
     def answer(request):
         done = any(word in json.dumps(request) for word in ('"function_call_output"', '"role": "tool"'))

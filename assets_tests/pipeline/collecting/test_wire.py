@@ -148,6 +148,25 @@ def test_a_request_of_responses_becomes_one_of_chat():
     assert last["tool_calls"][0]["function"]["name"] == "mcp__look"
 
 
+def test_what_codex_tells_among_its_items_is_told_to_chat():
+    """Tools of its code mode, and what another agent says."""
+    tools = [{"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]}]
+    heard = {"type": "agent_message", "author": "a", "content": [{"type": "input_text", "text": "Five."}]}
+    request = {"model": "m", "input": [{"type": "additional_tools", "role": "developer", "tools": tools}, heard]}
+    told = to_chat(request)
+    assert [tool["function"]["name"] for tool in told["tools"]] == ["functions__exec"]
+    assert told["messages"] == [{"role": "user", "content": "Five."}]
+    call = {"id": "c1", "function": {"name": "functions__exec", "arguments": '{"input": "text()"}'}}
+    answer = {"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    (item,) = from_chat(answer, request)["output"]
+    assert (item["type"], item["namespace"], item["name"], item["input"]) == (
+        "custom_tool_call",
+        "functions",
+        "exec",
+        "text()",
+    )
+
+
 def test_an_answer_of_chat_becomes_one_of_responses():
     called = [("c1", "shell", '{"cmd":  1}'), ("c2", "apply_patch", '{"input": "*** x"}'), ("c3", "mcp__look", "{")]
     calls = [{"id": i, "type": "function", "function": {"name": n, "arguments": a}} for i, n, a in called]
