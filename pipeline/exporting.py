@@ -11,6 +11,7 @@ import msgspec
 from pipeline.converting import simple as simple_format
 from pipeline.gathering import read
 from pipeline.records import Conversation, Reject
+from pipeline.resources.machine import names_of_this_machine
 from pipeline.resources.salt import salt_of
 from pipeline.scrubbing import scrub
 from pipeline.targets import Scrubbing
@@ -53,7 +54,8 @@ def export(
     """
     where = {"format": format, "split": split, "revision": revision, "token": None}
     told = (row for source in sources for row in _seen(read(source, **where), source, seen))
-    rows = scrub(told, Scrubbing(mode=scrubbing), salt=salt_of(HOME.expanduser()) if scrubbing == "replace" else b"")
+    settings = Scrubbing(mode=scrubbing, identity=() if scrubbing == "off" else names_of_this_machine())
+    rows = scrub(told, settings, salt=salt_of(HOME.expanduser()) if scrubbing == "replace" else b"")
     return _written(rows, out, simple=simple)
 
 

@@ -15,6 +15,7 @@ from pipeline.exporting import export
 from pipeline.extracting import extract, sessions
 from pipeline.gathering import read, read_files
 from pipeline.records import REPEATED, Conversation, Prompt, Reject
+from pipeline.resources.machine import names_of_this_machine
 from pipeline.sourcing.files import read_batch
 from pipeline.targets import EXAMPLE
 from renderers.messages import from_hub
@@ -166,6 +167,25 @@ def test_a_command_says_what_it_did_and_fails_where_nothing_is_left(tmp_path: Pa
     assert "ghp_" not in (tmp_path / "o.jsonl").read_text(), "secrets do not leave"
     failed = CliRunner().invoke(app, ["convert", str(bad), "--out", str(tmp_path / "o.jsonl")])
     assert (failed.exit_code, "1 invalid_json" in failed.stdout) == (1, True)
+
+
+def test_what_tells_of_this_machine_does_not_leave(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TRACEMILL_SALT", "x")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "git"))
+    (tmp_path / "git").write_text("[user]\nemail = jo@smith.example.net\n")
+    monkeypatch.setattr("socket.gethostname", lambda: "jos-laptop")
+    said = "it runs on jos-laptop, ask jo@smith.example.net or me@example.org"
+    told = {"messages": [*ROW["messages"][:1], {"role": "assistant", "content": said}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(told))
+    export([str(tmp_path / "a.jsonl")], tmp_path / "o.jsonl")
+    (row,) = rows(tmp_path / "o.jsonl")
+    words = row["messages"][1]["content"].split()
+    assert words[3].startswith("REDACTED_identity_")
+    assert words[5].startswith("REDACTED_identity_")
+    assert words[7] == "me@example.org"
+    for name in ("sandbox", "localhost", "85cf1c7f7e63"):
+        monkeypatch.setattr("socket.gethostname", lambda name=name: name)
+        assert names_of_this_machine() == ("jo@smith.example.net",)
 
 
 @pytest.fixture

@@ -187,6 +187,37 @@ def test_authors_in_what_git_prints_are_replaced():
     assert clean("Write to me@example.org") == "Write to me@example.org"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jsmith@jos-laptop:~/work$ ls",
+        "[jo@jos-laptop work]$ ls",
+        "(venv) jo@jos-laptop.example.net:/srv$ ls",
+        "Linux jos-laptop 6.1.0-18-amd64 #1 SMP Debian",
+        "Darwin jos-laptop.local 23.4.0 Darwin Kernel Version 23.4.0",
+        'PATH=/bin\nexport HOSTNAME="jos-laptop"\nLANG=C',
+    ],
+)
+def test_a_machines_name_is_replaced_where_shells_print_it(text):
+    assert "jos-laptop" not in clean(text)
+    assert "REDACTED_host" in clean(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root@85cf1c7f7e63:/work# ls",
+        "user@localhost:~$ ls",
+        "HOSTNAME=localhost",
+        "git@github.com:owner/name.git",
+        "Linux kernel 5.10 is out",
+        "Linux 85cf1c7f7e63 6.1.0-18-amd64 #1 SMP",
+    ],
+)
+def test_a_machine_of_no_one_in_particular_keeps_its_name(text):
+    assert clean(text) == text
+
+
 def test_a_row_can_be_reported_or_rejected_instead(conversation):
     reported = cleaned(conversation, mode="report")
     assert reported.messages == conversation.messages

@@ -2,7 +2,7 @@
 
 Secrets are found by `kingfisher` (its own rules, and the few of `rules.yaml`), in decoded text: in JSON, an escaped
 line break glues its `n` to the word behind it. Personal data is what tells who recorded: names of home directories,
-authors' addresses in git's output, and whatever the project lists.
+authors' addresses in git's output, machines' names in prompts, and whatever the project lists.
 """
 
 import re
@@ -28,6 +28,8 @@ NOBODY = re.compile(
     re.IGNORECASE,
 )
 """Users of no one in particular: images, documentation, examples."""
+NOWHERE = re.compile(r"localhost|[0-9a-f]{12}|[0-9.]+|[a-z0-9-]+\.local(?:host|domain)", re.IGNORECASE)
+"""Machines of no one in particular: containers are called by their ids."""
 WORDLESS = re.compile(
     r"^(?:x+|\*+|\.+|(?:your|my|the|some|example|dummy|fake|test|changeme|placeholder).*)$", re.IGNORECASE
 )
@@ -81,8 +83,10 @@ def _scanned(texts: Sequence[str]) -> Iterator[tuple[int, Hit]]:
 
 
 def _leaks(rule: str, secret: str) -> bool:
-    """What is only named a secret must look like one: letters and digits. A home must be somebody's."""
+    """What is only named a secret must look like one: letters and digits. A home and a machine must be somebody's."""
     if secret.startswith(PLACEHOLDER) or (rule == "tracemill.user" and NOBODY.fullmatch(secret)):
+        return False
+    if rule.startswith("tracemill.host") and (NOBODY.fullmatch(secret) or NOWHERE.fullmatch(secret)):
         return False
     mixed = any(map(str.isdigit, secret)) and any(map(str.isalpha, secret))
     return not rule.startswith("tracemill.named") or (mixed and not WORDLESS.fullmatch(secret))
