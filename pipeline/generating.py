@@ -93,11 +93,12 @@ def _next(project: Project, batch: str) -> int:
     return next_generation(held, store.journal("traces", batch)) if held else 0
 
 
-def report(project: Project, console: Console, batches: Iterable[str]) -> None:
-    """What the partitions hold, by status, and why the rest is not there."""
-    store = Store(project.data)
+def report(project: Project, console: Console, batches: Iterable[str]) -> int:
+    """What the partitions hold, by status, and why the rest is not there. Returns how many traces there are."""
+    store, held = Store(project.data), 0
     for batch in batches:
         traces = list(store.read("traces", batch, Trace))
+        held += len(traces)
         told = ", ".join(f"{n} {status}" for status, n in sorted(Counter(one.status for one in traces).items()))
         known = [one.cost_usd for one in traces if one.cost_usd is not None]
         cost = f"${sum(known):.4f}" if len(known) == len(traces) else "price not known"
@@ -106,6 +107,7 @@ def report(project: Project, console: Console, batches: Iterable[str]) -> None:
         for asset in ("prompts", "traces"):
             for reject in store.rejects(asset, batch):
                 console.print(f"  [red]{reject.reason}[/] {reject.detail}", highlight=False)
+    return held
 
 
 def export(project: Project, batch: str, folder: Path) -> int:

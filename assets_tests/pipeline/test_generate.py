@@ -149,6 +149,13 @@ def test_a_wrong_key_is_told_in_one_line(config):
             CliRunner().invoke(app, ["generate", "-c", str(path)], catch_exceptions=False)
 
 
+def test_a_command_that_leaves_no_trace_fails(config):
+    with ScriptedModel(lambda request: Reply(status=400)) as served:
+        path = config(CONFIG % served.url)
+        found = CliRunner().invoke(app, ["generate", "-c", str(path)], catch_exceptions=False)
+    assert (found.exit_code, "no traces" in found.output, "scripted" in found.output) == (1, True, True)
+
+
 def test_the_environment_wins_over_the_file(config, monkeypatch):
     path = config(CONFIG % "http://file/v1")
     told = {"TEICH_MODEL": "gemma-4", "TEICH_BASE_URL": "http://here/v1", "TEICH_PROVIDER": "LMstudio"}

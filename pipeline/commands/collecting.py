@@ -17,7 +17,10 @@ def generate(
     ] = True,
     project: ProjectOption = None,
 ) -> None:
-    """Run the prompts of a project through their agents; what was finished before is not run again."""
+    """Run the prompts of a project through their agents; what was finished before is not run again.
+
+    Exit code 1 if there is no trace in the end.
+    """
     from pipeline.generating import export, report
     from pipeline.generating import generate as run
 
@@ -25,8 +28,7 @@ def generate(
         found = existing_project(project)
         asked = batches or sorted(found.batch_files())
         run(found, console, batches=asked, anew=not resume)
-        report(found, console, asked)
-        return
+        raise typer.Exit(code=0 if report(found, console, asked) else 1)
     from pipeline.configs import Config
 
     told = Config.from_yaml(config)
@@ -35,6 +37,7 @@ def generate(
         os.environ[name] = value
     found, batch = told.project()
     run(found, console, batches=[batch], anew=not resume)
-    report(found, console, [batch])
+    held = report(found, console, [batch])
     folder = told.folder / told.output.traces_dir
     console.print(f"{export(found, batch, folder)} session files in [bold]{folder}[/]")
+    raise typer.Exit(code=0 if held else 1)
