@@ -25,6 +25,8 @@ CAPS = {
     "messages": ("max_tokens",),
 }
 """What a request calls the longest answer that it wants."""
+DRAWN = {"prompt_cache_key", "client_metadata"}
+"""Fields in which Codex and Pi name their session; items of such requests have ids of theirs."""
 OPENAI = "https://api.openai.com/"
 
 
@@ -93,7 +95,7 @@ class RecordedLine:
 
     async def ask(self, api: Api, raw: bytes, request: Json, headers: Mapping[str, str]) -> Told:
         """Answer one request of the run."""
-        asked, streamed = blake2b(api.encode() + raw, digest_size=12).hexdigest(), bool(request.get("stream"))
+        asked, streamed = _known_by(api, raw, request), bool(request.get("stream"))
         if self.prior.get(asked):
             paid = self.prior[asked].pop(0)
             self.recorded.append(msgspec.structs.replace(paid.exchange, request=raw, started=_now()))
@@ -153,6 +155,21 @@ class RecordedLine:
             wanted[CAPS[api][1 if openai else 0]] = limits.max_answer
         known_size, known = self.seen
         return Usage(input=known + max(size - known_size, 0), output=held[0] if held else limits.max_answer)
+
+
+def _known_by(api: Api, raw: bytes, request: Json) -> str:
+    """A hash of what is asked, without what an agent draws anew whenever it starts: what a killed run has paid for is
+    known by it."""
+    if not DRAWN.isdisjoint(request):
+        items = request.get("input")
+        items = [_undrawn(item) for item in items] if isinstance(items, list) else items
+        kept = {key: value for key, value in request.items() if key not in DRAWN}
+        raw = msgspec.json.encode({**kept, "input": items})
+    return blake2b(api.encode() + raw, digest_size=12).hexdigest()
+
+
+def _undrawn(item: Json) -> Json:
+    return item if item.get("type") == "item_reference" else {key: item[key] for key in item if key != "id"}
 
 
 def _refused(status: int, why: str, kind: str) -> Sent:

@@ -8,11 +8,7 @@ import os
 import re
 import secrets
 import subprocess
-import sys
-import time
-from pathlib import Path
 
-import docker
 import msgspec
 import pytest
 
@@ -20,13 +16,10 @@ from assets_tests.recording.agents import CLAUDE_CODE
 from assets_tests.recording.model import Reply
 from pipeline.converting import FORMATS, convert
 from pipeline.records import Decoding, Reject, Trace
-from pipeline.resources.containers import LABEL
-from pipeline.resources.sites import Sites
 from pipeline.scrubbing import scrub
 from pipeline.targets import Scrubbing
 from renderers.messages import text
 
-RUN = Path(__file__).with_name("collecting_run.py")
 APIS = {"codex": "responses", "pi": "chat", "claude-code": "messages"}
 VERSIONS = {"codex": "0.169.0", "pi": "1.5.2", "claude-code": CLAUDE_CODE}
 SHELLS = {"pi": "bash", "claude-code": "Bash"}
@@ -139,27 +132,6 @@ def test_what_a_sub_agent_did_is_a_conversation_of_the_same_trace(run, agent):
     assert {row.trace_id for row in (main, helper)} == {trace.id}
     assert helper.origin.parent == main.origin.session
     assert [row.checked for row in (main, helper)] == ["verified"] * 2
-
-
-def test_a_run_that_ends_its_container_or_lays_links_spoils_no_other(bench, place, task):
-    """What is in the box is the agent's: it may kill what keeps the box up, and point its session elsewhere."""
-    if place.kind != "docker":
-        pytest.skip("no container can be ended: no Docker engine here")
-    link = "ln -s /etc/passwd $CODEX_HOME/sessions/linked.jsonl; ln -s /etc $CODEX_HOME/sessions/linked"
-
-    def answer(request):
-        if '"function_call_output"' in json.dumps(request):
-            return Reply(text="Done.")
-        end = "sleep 1; pkill -9 node; sleep 30" if "END-IT" in json.dumps(request) else link
-        return Reply(calls=shell("codex", end))
-
-    asked = [task(words, agent="codex", follow_up_prompts=("And?",)) for words in ("END-IT", "Link.")]
-    with bench.model(answer) as model:
-        ended, linked = bench.run(asked, model.url, sandbox=place.sandbox)
-    assert ended.reason == "no_container" if isinstance(ended, Reject) else ended.status == "killed"
-    assert (linked.status, len(linked.files)) == ("complete", 1)
-    assert b"root:" not in msgspec.msgpack.encode(linked)
-    assert place.leftovers() == 0
 
 
 @pytest.mark.parametrize(("name", "between"), [("claude-sonnet-4-5", False), ("my-own", True)])
@@ -295,44 +267,3 @@ def test_eight_at_a_time_and_none_is_left_over(bench, place, task):
     assert len({row.files[0].name for row in rows}) == 8
     assert len(model.requests) == 16
     assert place.leftovers() == 0
-
-
-def test_a_container_is_shut_as_far_as_it_goes(run, bench, place):
-    if place.kind != "docker":
-        pytest.skip("no Docker engine here")
-    seen = []
-
-    def answer(request):
-        found = docker.from_env().containers.list(filters={"label": LABEL}, ignore_removed=True)
-        seen.extend(one.attrs for one in found)
-        return Reply(text="Hi.")
-
-    run("codex", answer)
-    held, config = seen[0]["HostConfig"], seen[0]["Config"]
-    assert (held["NetworkMode"], held["ReadonlyRootfs"], held["Init"]) == ("none", True, True)
-    assert (held["CapDrop"], held["SecurityOpt"], held["Privileged"]) == (["ALL"], ["no-new-privileges"], False)
-    assert (held["Memory"], held["NanoCpus"], held["PidsLimit"]) == (4 << 30, 2_000_000_000, 512)
-    assert held["MemorySwap"] == held["Memory"]
-    assert config["User"].split(":")[0] != "0"
-    assert not any("sk-secret" in one for one in config["Env"])
-    mounts = {mount["Destination"]: mount["RW"] for mount in seen[0]["Mounts"]}
-    assert mounts == {"/home/agent": True, "/work": True, "/run/tracemill": False}
-
-
-def test_what_a_killed_run_leaves_is_swept_at_the_next_start(bench, place, task):
-    asked = [task(agent="codex")]
-    with bench.model(lambda request: Reply(text="Hi.", delay=30)) as model:
-        settings = bench.settings(model.url, sandbox=place.sandbox)
-        words = [settings.model_dump_json(), str(bench.folder), msgspec.json.encode(asked).decode()]
-        process = subprocess.Popen([sys.executable, str(RUN), *words])
-        deadline = time.monotonic() + 90
-        while not model.requests and time.monotonic() < deadline:
-            time.sleep(0.05)
-        names = {one.name for one in place.containers()}
-        process.kill()
-        process.wait()
-        time.sleep(0.2)
-        assert bool(names) == (place.kind == "docker")
-    with Sites(settings).open(bench.journal, 0) as site:
-        assert site.name.startswith(place.kind), "asks the engine"
-        assert place.leftovers() == 0
