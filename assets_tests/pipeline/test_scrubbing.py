@@ -133,6 +133,16 @@ def test_a_secret_is_found_wherever_it_stands(shape, place):
     assert not any(find(clean)), "what is clean stays so"
 
 
+@pytest.mark.parametrize("password", ["MyS3cretWord", "mYz9Nt497Mtcgj", "Thermos44tat", "Somewh3re"])
+def test_a_password_may_begin_as_a_placeholder_does(password):
+    assert password not in clean(f"DB_PASSWORD={password}\n")
+
+
+@pytest.mark.parametrize("word", ["my-api-key-1", "your_token_123", "test1234", "the_key_goes_here_1", "xxxxxxxx"])
+def test_a_placeholder_is_no_secret(word):
+    assert clean(f"API_TOKEN={word}\n") == f"API_TOKEN={word}\n"
+
+
 def test_a_clean_file_is_not_touched():
     files = [path for path in STDLIB.rglob("*.py") if "site-packages" not in path.parts]
     largest = sorted(files, key=lambda path: path.stat().st_size)[-60:]

@@ -31,7 +31,7 @@ NOBODY = re.compile(
 NOWHERE = re.compile(r"localhost|[0-9a-f]{12}|[0-9.]+|[a-z0-9-]+\.local(?:host|domain)", re.IGNORECASE)
 """Machines of no one in particular: containers are called by their ids."""
 WORDLESS = re.compile(
-    r"^(?:x+|\*+|\.+|(?:your|my|the|some|example|dummy|fake|test|changeme|placeholder).*)$", re.IGNORECASE
+    r"^(?:x+|\*+|\.+|(?:my|the|some)[-_].*|(?:your|example|dummy|fake|test|changeme|placeholder).*)$", re.IGNORECASE
 )
 """What stands where a secret would."""
 
