@@ -20,8 +20,15 @@ from pipeline.targets import BATCH_FILES, Project, ProjectSettings, Publication,
 
 PLACEHOLDERS = {"", "none", "null", "dummy", "local", "llm", "changeme"}
 """Keys that are none."""
-ADDRESSES = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
-KEYS = ("TEICH_API_KEY", "OPENROUTER_API_KEY", "OPENAI_API_KEY")
+ADDRESSES = {
+    "openai": "https://api.openai.com/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+}
+KEY = "TEICH_API_KEY"
+KEYS = {"openrouter": ("OPENROUTER_API_KEY", "OPENAI_API_KEY"), "anthropic": ("ANTHROPIC_API_KEY",)}
+"""By provider; else `OPENAI`."""
+OPENAI = ("OPENAI_API_KEY", "OPENROUTER_API_KEY")
 OVERRIDES = {
     "TEICH_MODEL": ("model", "model"),
     "TEICH_BASE_URL": ("api", "base_url"),
@@ -34,7 +41,11 @@ PRIVATE = ".tracemill"
 class Running(Settings):
     """`agent`."""
 
-    provider: Literal["codex", "pi", "chat"] = "codex"
+    provider: Literal["codex", "pi", "chat", "claude", "claude-code"] = "codex"
+
+    @property
+    def name(self) -> Literal["codex", "pi", "chat", "claude-code"]:
+        return "claude-code" if self.provider == "claude" else self.provider
 
 
 class Asked(Settings):
@@ -115,31 +126,41 @@ class Config(Settings):
 
     def key(self, environment: Mapping[str, str] = os.environ) -> tuple[str, str | None]:
         """The environment variable that holds the key, and what it must be set to first, if it stands in the file."""
-        if _real(environment.get(KEYS[0])):
-            return KEYS[0], None
+        if _real(environment.get(KEY)):
+            return KEY, None
         for given in (self.api.api_key, self.openai_api_key):
             if _real(given):
-                return KEYS[0], given
-        openrouter = self.api.provider == "openrouter"
-        names = KEYS[1:] if openrouter else (KEYS[2], KEYS[1])
+                return KEY, given
+        names = KEYS.get(self._provider, OPENAI)
         return next((name for name in names if _real(environment.get(name))), names[0]), None
+
+    @property
+    def _provider(self) -> str:
+        """Claude Code is Anthropic's, unless the config says otherwise."""
+        unsaid = "provider" not in self.api.model_fields_set and self.api.base_url is None
+        return "anthropic" if unsaid and self.agent.name == "claude-code" else self.api.provider.lower()
+
+    def _wire(self) -> Literal["responses", "chat", "messages"]:
+        if self.agent.name == "claude-code":
+            return "messages"
+        said = self.api.wire_api or ("responses" if self._provider == "openai" else "chat")
+        return "responses" if said == "responses" else "chat"
 
     def collection(self) -> Collection:
         """The same, as `collect` in tracemill.yaml."""
-        provider = self.api.provider.lower()
+        provider = self._provider
         address = self.api.base_url or ADDRESSES.get(provider)
         if address is None:
             raise SettingsError(f"api.base_url: nobody knows the address of {provider!r}; set it")
-        wire = self.api.wire_api or ("responses" if provider == "openai" else "chat")
         effort = {"reasoning_effort": self.model.reasoning_effort} if self.model.reasoning_effort else {}
         return Collection.model_validate(
             {
-                "agent": self.agent.provider,
+                "agent": self.agent.name,
                 "model": self.model.model,
                 "sampling": effort,
                 "endpoint": {
                     "base_url": address,
-                    "api": "responses" if wire == "responses" else "chat",
+                    "api": self._wire(),
                     "key": self.key()[0],
                     "provider": provider if provider in ADDRESSES else None,
                 },

@@ -89,6 +89,20 @@ def test_the_prompts_file_that_is_named_is_run_whatever_lies_beside_it(config):
         CliRunner().invoke(app, ["generate", "-c", str(path)], catch_exceptions=False)
 
 
+def test_claude_code_is_asked_of_anthropic_unless_the_config_says_otherwise(config):
+    plain = "agent: {provider: %s}\nmodel: {model: m}\nprompts: [a]\napi: {%s}\n"
+    own = Config.from_yaml(config(plain % ("claude", "")), environment={})
+    asked = own.collection()
+    assert (asked.agent, asked.endpoint.api, asked.endpoint.base_url) == (
+        "claude-code",
+        "messages",
+        "https://api.anthropic.com/v1",
+    )
+    assert own.key({"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}) == ("ANTHROPIC_API_KEY", None)
+    other = Config.from_yaml(config(plain % ("claude-code", "provider: openrouter")), environment={}).collection()
+    assert (other.endpoint.api, other.endpoint.base_url) == ("messages", "https://openrouter.ai/api/v1")
+
+
 def test_a_config_says_where_its_dataset_goes_and_with_whose_rights(config, monkeypatch):
     for name in TOKENS:
         monkeypatch.delenv(name, raising=False)
