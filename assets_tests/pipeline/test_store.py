@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import columns
+from pipeline.assets.stage import preview
 from pipeline.errors import StoreError
 from pipeline.records import (
     Conversation,
@@ -284,3 +285,17 @@ def test_memory_does_not_grow_with_the_partition(store: Store, monkeypatch: pyte
         return found
 
     assert peak(200) < 1.5 * peak(40)
+
+
+def test_what_people_are_shown_of_a_large_session_is_no_copy_of_it(tmp_path):
+    store, size = Store(tmp_path), 8 << 20
+    trace = msgspec.structs.replace(ROW["traces"], files=(TraceFile("s.jsonl", b"a" * size),))
+    manifest = store.write("traces", "b", [trace], code_version="1")
+    tracemalloc.start()
+    shown = preview(store, manifest)
+    read = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert read < 1.5 * size, "it is read, and that is all"
+    (cells,) = (record.data for record in shown.records)
+    assert str(cells["files"]).startswith('1, last: {"name":"s.jsonl","data":"YWFhYWFh')
+    assert next(store.read("traces", "b", Trace)) == trace

@@ -151,4 +151,13 @@ def _cell(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode("utf-8", "replace")
+    return value if isinstance(value, str) else msgspec.json.encode(_begun(value)).decode("utf-8", "replace")
+
+
+def _begun(value: Any) -> Any:
+    """Of a session's bytes no more than is shown: nobody reads a copy of all of them."""
+    if isinstance(value, bytes):
+        return value[:PREVIEW_CELL]
+    if isinstance(value, msgspec.Struct):
+        return {name: _begun(getattr(value, name)) for name in value.__struct_fields__}
+    return value

@@ -176,7 +176,7 @@ class Host:
 
     @contextmanager
     def box(self, place: Path, line: str) -> Iterator[HostBox]:
-        warnings.warn(OPEN, stacklevel=2)  # once a process, unless somebody filters otherwise
+        warnings.warn(OPEN, stacklevel=3)  # once a process, unless somebody filters otherwise
         try:
             yield HostBox(place, line)
         finally:
