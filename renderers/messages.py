@@ -149,7 +149,10 @@ UNKNOWN: Any = object()
 
 
 def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
-    """Something true of a whole request, found once however many messages ask."""
+    """Something true of a whole request, found once however many messages ask.
+
+    A number is a place: whatever hangs on it hangs on whether a message stands before it, there, or behind it.
+    """
 
     @wraps(found)
     def known(turn: Turn) -> T:
@@ -163,7 +166,7 @@ def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
 
 
 def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
-    """The last message of which this holds, or -1; the beginnings of a conversation share what is found."""
+    """Finds the last message of which this holds, or -1; the beginnings of a conversation share what is found."""
 
     def last(turn: Turn) -> int:
         whole = turn.request.whole or turn.request
@@ -174,6 +177,11 @@ def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
         return places[at - 1] if at else -1
 
     return last
+
+
+last_user = fact(last_where(lambda message: message.role == "user"))
+last_answer = fact(last_where(lambda message: message.role == "assistant" and not message.tool_calls))
+"""Where the assistant last spoke without calling a tool."""
 
 
 def text(content: Content) -> str:

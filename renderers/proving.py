@@ -20,6 +20,8 @@ from renderers.errors import TemplateError
 from renderers.messages import Request, Turn
 from renderers.segments import Kind, Origin, Phrase, Proof, Said, Segment, Told, Verdict, prompted, segments_of
 
+Fact = Callable[[Turn], Hashable]
+
 
 class Teller(Protocol):
     """How a template tells a conversation, piece by piece."""
@@ -91,10 +93,10 @@ class _Serving:
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
         self.prompts = teller.prompts(request)
-        self.facts: dict[Callable[[Turn], Hashable], Hashable] = {}
-        """All that views have asked for so far, in this order."""
-        self.viewed: dict[tuple[Hashable, ...], tuple[int, int | None]] = {}
-        """For the facts of a history: how many of its watched messages were viewed, and the first that differs."""
+        self.facts: dict[Fact, Hashable] = {}
+        """All that views have asked for so far, as it is before the turn that was proved last."""
+        self.viewed, self.change = 0, None
+        """How many of the watched messages before it are told alike there, and the first that is not."""
 
     def prove(self, index: int) -> Proven:
         if not self.told[index + 1]:
@@ -137,16 +139,26 @@ class _Serving:
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
         end = Turn(before)
-        known = tuple([fact(end) for fact in self.facts])
-        reached, change = self.viewed.get(known, (0, None))
-        earlier = bisect_left(self.watched, len(before.messages) - 1)
-        while change is None and reached < earlier:
-            turn, reached = Turn(before, self.watched[reached]), reached + 1
-            if not self.told_alike(turn):
-                change = turn.index
-        self.viewed[known] = reached, change
+        known, self.facts = self.facts, {fact: fact(end) for fact in self.facts}
+        if known != self.facts:
+            self.look_again(known)
+        inner = bisect_left(self.watched, len(before.messages) - 1)
+        while self.change is None and self.viewed < inner:
+            if self.told_alike(Turn(before, self.watched[self.viewed])):
+                self.viewed += 1
+            else:
+                self.change = self.watched[self.viewed]
         self.facts.update(before.facts)
-        return change
+        return self.change
+
+    def look_again(self, known: Mapping[Fact, Hashable]) -> None:
+        """Some facts have changed: at all messages, or at those behind the first place that one was or is."""
+        both = ((value, self.facts[fact]) for fact, value in known.items())
+        moved = [value for one, other in both if one != other for value in (one, other)]
+        places = [value for value in moved if type(value) is int]
+        first = min(places) if len(places) == len(moved) else 0
+        if self.change is None or self.change >= first:
+            self.viewed, self.change = min(self.viewed, bisect_left(self.watched, first)), None
 
     def told_alike(self, turn: Turn) -> bool:
         """Whether a message with a view is told the same in a beginning of the conversation."""

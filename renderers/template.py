@@ -12,7 +12,7 @@ from itertools import chain
 
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
-from renderers.messages import Message, Request, Turn, fact, text
+from renderers.messages import Message, Request, Turn, last_user, text
 from renderers.patterns import FLAGGED, STEADY, Brick, content, fill, given
 from renderers.segments import PLACES, Kind, Shape, Told, literally, phrase, segments_of, together
 from renderers.toolcalls import Calls
@@ -37,11 +37,6 @@ def as_asked(request: Request) -> Request:
 
 def worded(words: Words, turn: Turn) -> str:
     return words if isinstance(words, str) else words(turn)
-
-
-@fact
-def last_user(turn: Turn) -> int:
-    return max((i for i, message in enumerate(turn.messages) if message.role == "user"), default=-1)
 
 
 def recalls(turn: Turn) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from renderers.chatting.policies import ToolPlacement
 from renderers.chatting.wording import Wording
 from renderers.errors import TemplateError
-from renderers.messages import Message, ToolCall, Turn, fact, text, tojson
+from renderers.messages import Message, ToolCall, Turn, fact, last_user, text, tojson
 from renderers.patterns import Brick, Data, content, fill, given, pieces, refuse, run
 from renderers.segments import KIND_OF, Kind, Said, Segment
 from renderers.template import Assistant, Template
@@ -47,12 +47,6 @@ def nested(pattern: str, message: int | None, /, **told: Iterable[Said]) -> Iter
 @fact
 def first_user(turn: Turn) -> int | None:
     return next((index for index, message in enumerate(turn.messages) if message.role == "user"), None)
-
-
-@fact
-def last_user(turn: Turn) -> int | None:
-    backwards = range(len(turn.messages) - 1, -1, -1)
-    return next((index for index in backwards if turn.messages[index].role == "user"), None)
 
 
 class _Told:

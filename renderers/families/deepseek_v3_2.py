@@ -35,7 +35,7 @@ from collections.abc import Iterable
 
 from renderers.errors import TemplateError
 from renderers.families.deepseek_v3 import ASSISTANT
-from renderers.messages import Turn, fact, function_of, tojson
+from renderers.messages import Turn, fact, function_of, last_where, tojson
 from renderers.patterns import Brick, given, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system, recalls
@@ -116,10 +116,7 @@ def place(turn: Turn) -> tuple[int, int]:
     return index - at, len(turn.messages[at].tool_calls) if at >= 0 else 0
 
 
-@fact
-def last_user(turn: Turn) -> int:
-    told = enumerate(turn.messages)
-    return max((i for i, message in told if message.role in ("user", "developer")), default=-1)
+last_asked = fact(last_where(lambda message: message.role in ("user", "developer")))
 
 
 def mark(turn: Turn) -> str:
@@ -135,7 +132,7 @@ def thinks(turn: Turn) -> bool:
     thinking = turn.flags.get("thinking", False)
     if turn.index is None:
         return thinking and bool(mark(turn))
-    told = (thinking and turn.index > last_user(turn)) or (recalls(turn) and bool(turn.message.reasoning))
+    told = (thinking and turn.index > last_asked(turn)) or (recalls(turn) and bool(turn.message.reasoning))
     return told and bool(mark(turn))
 
 

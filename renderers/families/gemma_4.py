@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from renderers.errors import TemplateError
 from renderers.families.gemma_values import GemmaCall, declaration
 from renderers.media import Medium
-from renderers.messages import Message, Turn, fact, text
+from renderers.messages import Message, Turn, last_user, text
 from renderers.patterns import Brick, content, fill, given, say, trimmed_parts
 from renderers.segments import Kind, Said, phrase, segments_of
 from renderers.template import Assistant, Template, Told
@@ -98,11 +98,6 @@ class Gemma(Template):
             *called, end = (segment for segment in told if segment.kind is not Kind.ANSWER)
             return (*called, *said, end)
         return told if turn.role(1) == "assistant" else (*told, phrase("\n", Kind.SCAFFOLD, turn.index))
-
-
-@fact
-def last_user(turn: Turn) -> int:
-    return max((i for i, message in enumerate(turn.messages) if message.role == "user"), default=-1)
 
 
 def thinks(turn: Turn) -> bool:

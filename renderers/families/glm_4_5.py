@@ -24,7 +24,7 @@ Differs from the official template, on purpose:
 from collections.abc import Iterable
 
 from renderers.families import qwen3
-from renderers.messages import Message, Turn, fact, text, tojson
+from renderers.messages import Message, Turn, last_user, text, tojson
 from renderers.patterns import Brick, flagged, given, nothing, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, never
@@ -71,11 +71,6 @@ def user(turn: Turn) -> Iterable[Said]:
 
 def thinking(turn: Turn) -> bool:
     return turn.flags.get("enable_thinking", True)
-
-
-@fact
-def last_user(turn: Turn) -> int:
-    return max((index for index, message in enumerate(turn.messages) if message.role == "user"), default=-1)
 
 
 def thinks(turn: Turn) -> bool:

@@ -13,8 +13,8 @@ Differs from the official template as GLM-4.5 does.
 from dataclasses import replace
 
 from renderers.families import glm_4_5, qwen3
-from renderers.families.glm_4_5 import last_user, thinking, tools
-from renderers.messages import Turn
+from renderers.families.glm_4_5 import thinking, tools
+from renderers.messages import Turn, last_user
 from renderers.patterns import flagged, nothing, run, say
 from renderers.toolcalls import Calls, ParameterCall
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from renderers.arguments import Schemas, status_of
 from renderers.errors import TemplateError
 from renderers.families.typescript import signature
-from renderers.messages import Message, ToolCall, Turn, fact, function_of, text, tojson
+from renderers.messages import Message, ToolCall, Turn, function_of, last_answer, text, tojson
 from renderers.patterns import given, nothing, say, take, today
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template
@@ -84,12 +84,6 @@ def result(turn: Turn) -> Iterable[Said]:
     called = given(turn.messages[spoken].tool_calls[0].name, "messages", spoken, "tool_calls", 0, "function", "name")
     quoted = given(tojson(text(turn.message.content)), "messages", index, "content")
     yield from say(NAMED, name=called, content=quoted)(turn)
-
-
-@fact
-def last_answer(turn: Turn) -> int:
-    told = enumerate(turn.messages)
-    return max((i for i, m in told if m.role == "assistant" and not m.tool_calls), default=-1)
 
 
 def closing(turn: Turn) -> bool:

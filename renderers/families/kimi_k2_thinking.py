@@ -13,18 +13,10 @@ Differs from the official template as Kimi K2 does.
 from dataclasses import replace
 
 from renderers.families import kimi_k2
-from renderers.messages import Turn, fact
+from renderers.messages import Turn, last_answer
 
 THINK = "<think>{reasoning}</think>"
 NO_THINK = "<think></think>"
-
-
-@fact
-def last_answer(turn: Turn) -> int:
-    """Where the assistant last spoke without calling a tool; -1 if nowhere."""
-    backwards = range(len(turn.messages) - 1, -1, -1)
-    spoke = (i for i in backwards if turn.messages[i].role == "assistant" and not turn.messages[i].tool_calls)
-    return next(spoke, -1)
 
 
 def thinks(turn: Turn) -> bool:

@@ -28,8 +28,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from renderers.errors import TemplateError
-from renderers.families.glm_4_5 import last_user
-from renderers.messages import Message, Turn, function_of, text, tojson
+from renderers.messages import Message, Turn, function_of, last_user, text, tojson
 from renderers.patterns import Brick, given, nothing, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system

@@ -38,8 +38,8 @@ from typing import Any
 
 from renderers.arguments import mapping
 from renderers.families import qwen3, qwen3_5
-from renderers.families.glm_4_5 import last_user, thinking
-from renderers.messages import Message, Turn, function_of, text, tojson
+from renderers.families.glm_4_5 import thinking
+from renderers.messages import Message, Turn, function_of, last_user, text, tojson
 from renderers.patterns import Brick, flagged, given, run, say
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system

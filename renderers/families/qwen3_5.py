@@ -34,7 +34,7 @@ from dataclasses import replace
 
 from renderers.errors import TemplateError
 from renderers.families import qwen3, qwen3_vl
-from renderers.messages import Message, Turn, fact, text, tojson
+from renderers.messages import Message, Turn, fact, last_where, text, tojson
 from renderers.patterns import given, refuse, run, say, trimmed
 from renderers.segments import Kind, Said
 from renderers.template import Assistant, Template, first_is_system
@@ -110,11 +110,14 @@ def must_ask(turn: Turn) -> None:
         raise TemplateError("this template tells no conversation in which the user asks nothing")
 
 
+last_said = last_where(is_query)
+
+
 @fact
 def last_query(turn: Turn) -> int:
     """Where the user last spoke: a tool result in a user's clothes is no query."""
-    backwards = range(len(turn.messages) - 1, -1, -1)
-    return next((i for i in backwards if is_query(turn.messages[i])), len(turn.messages) - 1)
+    said = last_said(turn)
+    return said if said >= 0 else len(turn.messages) - 1
 
 
 def thinks(turn: Turn) -> bool:
