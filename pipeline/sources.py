@@ -1,8 +1,9 @@
 """A hash of code by what it does: of some functions, and of every definition of ours that they reach.
 
 Definitions are named by the order in which they are reached, locals by the order in which they are set; comments,
-docstrings and layout are left out. So code may be renamed, moved, commented and surrounded by other code; an edit of
-anything that is reached is another version. Methods keep their names: who calls them cannot be told from the source.
+docstrings and layout are left out, and so are imports: what is imported is named by where it comes from. So code may be
+renamed, moved, commented and surrounded by other code; an edit of anything that is reached is another version. Methods
+keep their names: who calls them cannot be told from the source.
 """
 
 import ast
@@ -26,6 +27,9 @@ class Module:
 
     defined: Mapping[str, tuple[ast.stmt, ...]]
     imported: Mapping[str, Name]
+    """From our own modules,"""
+    foreign: Mapping[str, str]
+    """and from others: name -> where it comes from, in dots."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ def _module(module: str) -> Module:
         for name in _names(node):
             defined.setdefault(name, []).append(node)
     imported = {name: source for node in ast.walk(tree) for name, source in _imports(node)}
-    return Module({name: tuple(nodes) for name, nodes in defined.items()}, imported)
+    foreign = {name: source for node in ast.walk(tree) for name, source in _foreign(node) if name not in imported}
+    return Module({name: tuple(nodes) for name, nodes in defined.items()}, imported, foreign)
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
@@ -130,6 +135,15 @@ def _imports(node: ast.AST) -> Iterator[tuple[str, Name]]:
         yield from ((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
     elif isinstance(node, ast.Import):
         yield from ((a.asname, (a.name, "*")) for a in node.names if a.asname and _file(a.name))
+
+
+def _foreign(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Names that are imported from anywhere."""
+    if isinstance(node, ast.ImportFrom) and node.module:
+        yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+    elif isinstance(node, ast.Import):
+        named = [(a, a.name if a.asname else a.name.partition(".")[0]) for a in node.names]
+        yield from ((a.asname or source, source) for a, source in named)
 
 
 class _Named(ast.NodeTransformer):
@@ -152,7 +166,8 @@ class _Named(ast.NodeTransformer):
             return self._reach(node, (self.module, node.id))
         if node.id in self.known.imported:
             return self._reach(node, _target(self.known.imported[node.id]))
-        return ast.copy_location(ast.Name(self.locals.get(node.id, node.id), node.ctx), node)
+        name = self.known.foreign.get(node.id) or self.locals.get(node.id, node.id)
+        return ast.copy_location(ast.Name(name, node.ctx), node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """`module.name` is a name."""
@@ -168,7 +183,7 @@ class _Named(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(body := getattr(node, "body", None), list):
-            body[:] = [line for line in body if not _is_string(line)] or [ast.Pass()]
+            body[:] = [line for line in body if not _says_nothing(line)] or [ast.Pass()]
         inside = isinstance(node, FUNCTIONS)
         if inside and not self.depth:
             self.locals = {name: f"_{n}" for n, name in enumerate(self._own(node))}
@@ -183,9 +198,12 @@ class _Named(ast.NodeTransformer):
         set_here = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
         taken = {arg.arg for arg in ast.walk(node) if isinstance(arg, ast.arg)}
         taken |= {name for n in ast.walk(node) if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
-        taken |= {*self.known.defined, *self.known.imported}
+        taken |= {*self.known.defined, *self.known.imported, *self.known.foreign}
         return [name for name in dict.fromkeys(set_here) if name not in taken]
 
 
-def _is_string(line: ast.AST) -> bool:
+def _says_nothing(line: ast.AST) -> bool:
+    """A docstring, or an import: what is imported stands where it is named."""
+    if isinstance(line, ast.Import | ast.ImportFrom):
+        return True
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)

@@ -187,7 +187,9 @@ def vocabulary(tree: Path, project: Path) -> None:
 
 
 def library(name: str) -> Edit:
-    return add(f"{name}-99.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n")
+    return add(
+        f"{name.replace('-', '_')}-99.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n"
+    )
 
 
 def both(*edits: Edit) -> Edit:
@@ -224,6 +226,17 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
         move("renderers/families/glm_4_5.py", "prepare", "renderers/families/glm_parts.py"),
         [],
     ),
+    "an import moved to where it is needed": (
+        both(
+            swap("pipeline/masking.py", "import msgspec\n", ""),
+            swap("pipeline/masking.py", "    made = _row(", "    import msgspec\n\n    made = _row("),
+        ),
+        [],
+    ),
+    "a function of another library by the same name": (
+        swap("pipeline/masking.py", "from dataclasses import replace", "from msgspec.structs import replace"),
+        after("masked", *TARGETS),
+    ),
     "a function that nobody calls": (add("pipeline/masking.py", "\n\ndef unused():\n    return 1\n"), []),
     "a module that nobody imports": (add("renderers/families/new.py", "TEMPLATE = None\n"), []),
     "what only reads, the parser": (add("renderers/parsing.py", "\n\nMORE = 1\n"), []),
@@ -247,6 +260,11 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
     "a tokenizer bumped": (vocabulary, after("rendered", "traced")),
     "Jinja bumped": (library("jinja2"), after("rendered", "traced")),
     "tokenizers bumped": (library("tokenizers"), after("rendered", *TARGETS)),
+    "the finder of secrets bumped": (library("kingfisher-secret-scanner"), after("conversations", *TARGETS)),
+    "a rule of the finder of secrets": (
+        add("pipeline/scrubbing/rules.yaml", "# changed\n"),
+        after("conversations", *TARGETS),
+    ),
     "a policy flipped": (target("qwen3", policy="answers"), after("masked", "qwen3")),
     "another name for the same policy": (
         target("qwen3", train_on=["assistant"]),
