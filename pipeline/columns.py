@@ -12,18 +12,31 @@ from functools import cache
 from hashlib import blake2b, sha256
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from upath import UPath
 
 from pipeline.records import Row
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 T = TypeVar("T")
-Folder = Path | UPath
+Folder = Union[Path, "UPath"]
 """On this machine, or in an object store."""
 SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -98,7 +111,7 @@ class Numbers:
         return pa.ListArray.from_arrays(_offsets(values), pa.array(flat.astype(self.dtype, copy=False)))
 
     def unpack(self, array: Any) -> Sequence[np.ndarray]:
-        return _cut(array, array.values.to_numpy(zero_copy_only=True))
+        return _cut(array, np.from_dlpack(array.values))  # `to_numpy` would import pandas
 
 
 class Many:

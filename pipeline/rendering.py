@@ -12,9 +12,6 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
 from pipeline.targets import EXAMPLE, SETTINGS, Target
@@ -200,6 +197,8 @@ def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = Fa
 
 
 def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
+    from huggingface_hub import constants  # a tenth of a second, for who names a model of the Hub
+
     if not COMMIT.fullmatch(target.revision or ""):
         cure = (
             f"set `revision` to the commit you mean, 40 hex digits, from https://huggingface.co/{target.model}/commits"
@@ -211,6 +210,9 @@ def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
 
 def _hub_file(target: Target, name: str, *, offline: bool) -> Path | None:
     """A file of the repository; None where the repository does not have it."""
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     optional = name != FILES[0]
     try:
         if optional and try_to_load_from_cache(target.model, name, revision=target.revision) is _CACHED_NO_EXIST:

@@ -1,6 +1,6 @@
 """What a project holds, as tables for the terminal."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 import msgspec
@@ -99,19 +99,6 @@ def places(project: Project) -> Group:
     lines += [f"token page   {page}" for page in sorted(project.data.glob(f"audits/*/*/{PAGE}"))]
     lines += [f"UI           tracemill ui --project {project.folder}"]
     return Group(*lines)
-
-
-def print_stale(console: Console, behind: Sequence[Stale]) -> None:
-    """Stale partitions with their reasons."""
-    if not behind:
-        console.print("[green]✓[/] everything is up to date")
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("batch", "asset", "reason"):
-        table.add_column(heading)
-    for one in behind:
-        table.add_row(one.batch, one.asset, one.reason)
-    console.print(table)
 
 
 def find_row(store: Store, row: str, *, target: str, batch: str | None) -> tuple[str, RenderedRow]:

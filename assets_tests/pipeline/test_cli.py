@@ -163,6 +163,20 @@ def test_help_waits_for_nothing_heavy():
     assert all(command in told.stdout for command in COMMANDS)
 
 
+@pytest.mark.parametrize("words", [["stale"], ["why", "0", "--token", "3"]])
+def test_what_is_asked_often_waits_for_nothing_that_it_does_not_need(materialized: Path, words: list[str]):
+    asked = (
+        f"import sys; sys.argv[1:] = {words}; import pipeline.cli as cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    )
+    heavy = ("dagster", "datasets", "fsspec", "huggingface_hub", "kingfisher_sdk", "pandas", "transformers", "upath")
+    slow = f"print([name for name in {heavy} if name in sys.modules])"
+    told = subprocess.run(
+        [sys.executable, "-c", asked + slow], cwd=materialized, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines()[-1] == "[]"
+    assert len(told.stdout.splitlines()) > 1
+
+
 def test_ui_serves_the_project_as_the_workspace_file_does(first: Project, monkeypatch: pytest.MonkeyPatch):
     started: list[list[str]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))

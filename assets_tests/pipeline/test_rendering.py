@@ -13,7 +13,6 @@ import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from pydantic import ValidationError
 
-from pipeline import rendering
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
 from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
@@ -341,7 +340,7 @@ def test_a_template_that_did_not_arrive_is_not_taken_for_absent(
     config = tmp_path / "config.json"
     config.write_text('{"chat_template": "{{ messages }}"}')
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(rendering, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     if found:
         assert load_tokenizer(Target(model="owner/name", revision=SHA)).chat_template == "{{ messages }}"
     else:

@@ -8,6 +8,9 @@ from pipeline.commands.options import JsonOption, ProjectOption, console, existi
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.staleness import Stale
     from pipeline.targets import Project
 
 Partitions = Annotated[list[str] | None, typer.Option("--partition", "-b", help="Batch; all of them when not named.")]
@@ -19,7 +22,6 @@ def stale(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     import msgspec
 
     from pipeline.blending import stale_mixtures
-    from pipeline.report import print_stale
     from pipeline.resources.store import Store
     from pipeline.staleness import stale as find_stale
 
@@ -30,8 +32,18 @@ def stale(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print(msgspec.json.encode(behind).decode())
     else:
-        print_stale(console, behind)
+        _print_stale(behind)
     raise typer.Exit(code=1 if behind else 0)
+
+
+def _print_stale(behind: "Sequence[Stale]") -> None:
+    """A line a partition, as plain text: there may be a hundred thousand."""
+    if not behind:
+        console.print("[green]✓[/] everything is up to date")
+        return
+    told = [("batch", "asset", "reason"), *((one.batch, one.asset, one.reason) for one in behind)]
+    batch, asset = (max(len(line[column]) for line in told) for column in (0, 1))
+    print("\n".join(f"{line[0]:{batch}}  {line[1]:{asset}}  {line[2]}" for line in told))
 
 
 def diff(

@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
-
-from upath import UPath
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.columns import Folder
 from pipeline.errors import StoreError
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 MANIFEST = "manifest.json"
 DAY = 86400
@@ -113,19 +114,19 @@ class ObjectStore:
     """Files are made on this machine, and uploaded: an object is there whole, or not at all."""
 
     @contextmanager
-    def draft(self, place: UPath) -> Iterator[Draft]:
+    def draft(self, place: "UPath") -> Iterator[Draft]:
         with self.work(place) as work:
             yield ObjectDraft(place, work)
 
     @contextmanager
-    def work(self, place: UPath) -> Iterator[Path]:
+    def work(self, place: "UPath") -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tracemill-") as work:
             yield Path(work)
 
-    def put(self, file: Path, place: UPath) -> None:
+    def put(self, file: Path, place: "UPath") -> None:
         place.fs.put_file(str(file), place.path)
 
-    def hold(self, place: UPath) -> AbstractContextManager[None]:
+    def hold(self, place: "UPath") -> AbstractContextManager[None]:
         name = blake2b(str(place).encode(), digest_size=8).hexdigest()
         here = Path(tempfile.gettempdir()) / f"tracemill-{os.getuid()}-{name}"
         here.mkdir(mode=0o700, exist_ok=True)
@@ -133,7 +134,7 @@ class ObjectStore:
 
 
 class ObjectDraft:
-    def __init__(self, place: UPath, work: Path):
+    def __init__(self, place: "UPath", work: Path):
         self.place, self.work, self.manifest = place, work, place / MANIFEST
         self.seen = _etag(self.manifest)
         self.named = self.manifest.read_text() if self.seen else ""
@@ -167,7 +168,7 @@ class ObjectDraft:
             raise
 
 
-def _etag(file: UPath) -> str | None:
+def _etag(file: "UPath") -> str | None:
     """What S3 calls this version of an object; None where there is none."""
     try:
         return file.fs.info(file.path).get("ETag", "there")

@@ -103,7 +103,7 @@ class Store:
     def manifest(self, asset: str, batch: str) -> Manifest | None:
         """What is known of a partition; None if it was never written."""
         try:
-            told = (self.place(asset, batch) / MANIFEST).read_bytes()
+            told = self.place(asset, batch, MANIFEST).read_bytes()
             return msgspec.json.decode(told, type=Manifest)
         except FileNotFoundError:
             return None
@@ -147,15 +147,15 @@ class Store:
         """The batches of which this asset has a partition."""
         return sorted(path.parent.name for path in (self.folder / asset).glob(f"*/{MANIFEST}"))
 
-    def place(self, asset: str, batch: str) -> Folder:
-        """The folder of a partition."""
+    def place(self, asset: str, batch: str, *file: str) -> Folder:
+        """The folder of a partition, or a file in it."""
         stage, _, target = asset.partition("/")
         if stage not in ROWS or not all(BATCH_NAME.fullmatch(name) for name in (batch, target or stage)):
             raise StoreError(f"{asset}/{batch} cannot be a partition: names are letters, digits, `.`, `_` and `-`")
-        return self.folder / asset / batch
+        return self.folder.joinpath(asset, batch, *file)
 
     def file(self, asset: str, batch: str, which: str) -> Folder:
-        return self.place(asset, batch) / getattr(self.known(asset, batch), which)
+        return self.place(asset, batch, getattr(self.known(asset, batch), which))
 
     @contextmanager
     def attach(self, manifest: Manifest, name: str) -> Iterator[TextIO]:

@@ -13,9 +13,10 @@ from hashlib import blake2b
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from kingfisher_sdk import Rules, Scanner
+if TYPE_CHECKING:
+    from kingfisher_sdk import Scanner
 
 RULES = Path(__file__).with_name("rules.yaml")
 PLACEHOLDER = "REDACTED"
@@ -46,8 +47,10 @@ class Hit(NamedTuple):
 
 
 @cache
-def scanner() -> Scanner:
+def scanner() -> "Scanner":
     """One a process: compiling the rules takes seconds the first time on a machine, then they are cached."""
+    from kingfisher_sdk import Rules, Scanner
+
     return Scanner(Rules([RULES]))
 
 
