@@ -122,7 +122,7 @@ class Store:
         """The manifest of a partition that must be there."""
         manifest = self.manifest(asset, batch)
         if manifest is None:
-            raise StoreError(f"{asset}/{batch} has not been materialized")
+            raise StoreError(f"{asset}/{batch} has not been materialized: `tracemill materialize {batch}` does it")
         return manifest
 
     def read(self, asset: str, batch: str, row: type[R], *, of: Manifest | None = None) -> Iterator[R]:
