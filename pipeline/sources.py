@@ -7,6 +7,7 @@ keep their names: who calls them cannot be told from the source.
 """
 
 import ast
+import pickle
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -76,8 +77,8 @@ def defined(module: str, name: str) -> Definition:
     code, reaches = [], []
     for node in found:
         written = _Named(module, known)
-        tree = written.visit(ast.parse(ast.unparse(node)))  # a copy: the next version must find it as it was
-        code.append(ast.unparse(ast.fix_missing_locations(tree)))
+        copy = pickle.loads(pickle.dumps(node))  # the next version must find it as it was
+        code.append(ast.unparse(written.visit(ast.Module([copy], []))))
         reaches += written.reached
     return Definition(tuple(code), tuple(reaches))
 
@@ -116,8 +117,9 @@ def _module(module: str) -> Module:
     for node in tree.body:
         for name in _names(node):
             defined.setdefault(name, []).append(node)
-    imported = {name: source for node in ast.walk(tree) for name, source in _imports(node)}
-    foreign = {name: source for node in ast.walk(tree) for name, source in _foreign(node) if name not in imported}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {name: source for node in imports for name, source in _imports(node)}
+    foreign = {name: source for node in imports for name, source in _foreign(node) if name not in imported}
     return Module({name: tuple(nodes) for name, nodes in defined.items()}, imported, foreign)
 
 
@@ -129,19 +131,20 @@ def _names(node: ast.stmt) -> Iterator[str]:
         yield from {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
 
 
-def _imports(node: ast.AST) -> Iterator[tuple[str, Name]]:
+def _imports(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Name]]:
     """Names that are imported from our own modules."""
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level and _file(node.module):
-        yield from ((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
-    elif isinstance(node, ast.Import):
+    if isinstance(node, ast.ImportFrom):
+        if node.module and not node.level and _file(node.module):
+            yield from ((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
+    else:
         yield from ((a.asname, (a.name, "*")) for a in node.names if a.asname and _file(a.name))
 
 
-def _foreign(node: ast.AST) -> Iterator[tuple[str, str]]:
+def _foreign(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
     """Names that are imported from anywhere."""
-    if isinstance(node, ast.ImportFrom) and node.module:
+    if isinstance(node, ast.ImportFrom):
         yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
-    elif isinstance(node, ast.Import):
+    else:
         named = [(a, a.name if a.asname else a.name.partition(".")[0]) for a in node.names]
         yield from ((a.asname or source, source) for a, source in named)
 
@@ -195,9 +198,10 @@ class _Named(ast.NodeTransformer):
 
     def _own(self, node: ast.AST) -> list[str]:
         """Locals of a function. Parameters keep their names, for callers may say them; so does what a module has."""
-        set_here = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-        taken = {arg.arg for arg in ast.walk(node) if isinstance(arg, ast.arg)}
-        taken |= {name for n in ast.walk(node) if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
+        within = list(ast.walk(node))
+        set_here = [n.id for n in within if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        taken = {n.arg for n in within if isinstance(n, ast.arg)}
+        taken |= {name for n in within if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
         taken |= {*self.known.defined, *self.known.imported, *self.known.foreign}
         return [name for name in dict.fromkeys(set_here) if name not in taken]
 
