@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from dagster import DagsterInstance
 from dagster._config import process_config
 from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster_docker import DockerRunLauncher
 
 from pipeline.sensors import MOST_PARTITIONS, PRODUCE_NEW, WEBHOOK
@@ -150,9 +152,28 @@ def test_kubernetes_has_the_limits_retries_and_monitoring_of_compose():
     read = process_config(dagster_instance_config_schema(), told)
     assert read.success, read.errors
     daemon = KUBERNETES["dagsterDaemon"]
-    assert all(daemon[once] == {"enabled": False} for once in ("runCoordinator", "runMonitoring", "runRetries"))
+    assert all(daemon[once] == {"enabled": False} for once in ("runMonitoring", "runRetries"))
     logs = KUBERNETES["computeLogManager"]["config"]["customComputeLogManager"]
     assert logs == INSTANCE["compute_logs"]
+
+
+def test_kubernetes_queues_runs_within_the_limits_of_compose(tmp_path: Path):
+    """The instance as the chart writes it: what it adds of its own, and what the values give it."""
+    asked = KUBERNETES["dagsterDaemon"]["runCoordinator"]
+    assert (asked["enabled"], asked["type"]) == (True, "CustomRunCoordinator")
+    told = {"run_coordinator": asked["config"]["customRunCoordinator"], **KUBERNETES["additionalInstanceConfig"]}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(told))
+    with DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+        queue = instance.get_concurrency_config().run_queue_config
+    limits = INSTANCE["concurrency"]["runs"]
+    assert queue
+    assert (queue.max_concurrent_runs, queue.tag_concurrency_limits) == tuple(limits.values())
+
+
+def test_kubernetes_asks_the_webserver_where_it_listens():
+    web = KUBERNETES["dagsterWebserver"]
+    assert web["readinessProbe"]["httpGet"]["port"] == web["service"]["port"]
 
 
 def test_kubernetes_runs_one_image_everywhere_and_the_code_server_as_compose_does():

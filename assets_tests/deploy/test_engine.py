@@ -3,10 +3,12 @@
 What dies is killed as a machine kills, by signal 9 to the process: `docker kill` of a service counts as a wish.
 """
 
+import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from dagster import DagsterRunStatus
 from datasets import load_dataset
 from playwright.sync_api import Page, expect, sync_playwright
 
+from pipeline.projects import create_demo
 from pipeline.records import RenderedRow
 from pipeline.resources.store import Store
 from pipeline.staleness import upstream
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIMIT = 650_000_000
+HERE = Path(__file__).parent
 
 
 def test_the_image_is_small_and_not_root(docker, image: str):
@@ -115,34 +119,20 @@ def test_every_step_can_have_a_container_of_its_own(stack, docker):
     assert len(seen) == 1, "the one step had a container"
 
 
-HELM = """
-import json, sys
-import yaml
-from dagster._config import process_config, resolve_to_config_type
-from dagster_k8s import K8sRunLauncher
-from dagster_k8s.container_context import K8sContainerContext
-
-values = yaml.safe_load(sys.stdin)
-(code,) = values["dagster-user-deployments"]["deployments"]
-secrets = [secret["name"] for secret in code["envSecrets"]]
-told = {"env_secrets": secrets, "volumes": code["volumes"], "volume_mounts": code["volumeMounts"]}
-K8sContainerContext.create_from_config({"k8s": told})
-asked = values["runLauncher"]["config"]["k8sRunLauncher"]
-config = {
-    "load_incluster_config": True,
-    "service_account_name": "dagster",
-    "dagster_home": "/opt/dagster/dagster_home",
-    "instance_config_map": "dagster-instance",
-    "postgres_password_secret": "dagster-postgresql-secret",
-    "image_pull_policy": asked["imagePullPolicy"],
-    "fail_pod_on_run_failure": asked["failPodOnRunFailure"],
-}
-read = process_config(resolve_to_config_type(K8sRunLauncher.config_type()), config)
-assert read.success, read.errors
-print(values["runLauncher"]["type"] == K8sRunLauncher.__name__)
-"""
-
-
-def test_the_image_reads_what_helm_makes_of_the_values(docker, image: str):
-    values = (Path(__file__).parents[2] / "deploy" / "kubernetes" / "values.yaml").read_text(encoding="utf-8")
-    assert docker("run", "--rm", "-i", image, "python", "-c", HELM, told=values) == "True"
+def test_the_image_runs_the_pod_that_helm_and_dagster_make_of_the_values(docker, image: str, tmp_path: Path):
+    values = (HERE.parents[1] / "deploy" / "kubernetes" / "values.yaml").read_text(encoding="utf-8")
+    script = (HERE / "pod_of_a_run.py").read_text(encoding="utf-8")
+    project = create_demo(tmp_path / "project")
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", docker("run", "--rm", image, "id", "-u"), str(project.folder)], check=True)
+    mounted = f"{project.folder}:/project"
+    assert json.loads(docker("run", "--rm", "-i", "-v", mounted, image, "python", "-c", script, told=values)) == {
+        "image": "registry.example.com/tracemill:0.1.0",
+        "mounts": {"project": "/project"},
+        "secrets": ["tracemill"],
+        "claims": ["tracemill-project"],
+        "account": "tracemill-dagster-user-deployments",
+        "home": "/opt/dagster/dagster_home",
+        "ended": [0, "SUCCESS"],
+    }
+    assert Store(project.data).manifest("publication", "pi_tasks")
