@@ -228,4 +228,6 @@ def status(events: dg.DagsterInstance, run: str) -> DagsterRunStatus | None:
 
 
 def slots(events: dg.DagsterInstance) -> int:
-    return events.event_log_storage.get_concurrency_info("agents").active_slot_count
+    """Taken, of all pools."""
+    store = events.event_log_storage
+    return sum(store.get_concurrency_info(pool).active_slot_count for pool in store.get_concurrency_keys())

@@ -20,6 +20,7 @@ from pipeline.cli import app
 from pipeline.definitions import definitions_of
 from pipeline.drifting import compare, drift
 from pipeline.errors import SettingsError
+from pipeline.mixtures import Mixture
 from pipeline.partitions import BATCHES
 from pipeline.resources.store import Store
 from pipeline.sensors import MOST_PARTITIONS, WEBHOOK, failures, new_batches
@@ -49,8 +50,25 @@ def test_what_is_stale_is_a_check_and_a_page_of_the_graph(made: Project):
 
 
 def test_what_follows_traces_has_no_way_to_a_model(project: Project):
-    keys = definitions_of(project).resolve_job_def("rerender").asset_layer.executable_asset_keys
+    jobs = {name: definitions_of(project).resolve_job_def(name) for name in ("produce", "rerender")}
+    keys = jobs["rerender"].asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in keys} == set(upstream(project)) - {"prompts", "traces"}
+    has = {name: set(job.get_required_resource_defs()) & {"sites", "publisher"} for name, job in jobs.items()}
+    assert has == {"produce": {"sites", "publisher"}, "rerender": {"publisher"}}
+
+
+def test_what_calls_models_and_what_writes_the_card_wait_for_each_other(project: Project):
+    told = {"target": "qwen3", "sources": {"own": {"batches": "*"}}}
+    judged = {**told, "curate": {"judge": {"model": "m", "max_calls": 1}}}
+    mixtures = {name: Mixture.model_validate(one) for name, one in (("plain", told), ("graded", judged))}
+    settings = project.settings.model_copy(update={"mixtures": mixtures})
+    graph = definitions_of(Project(project.folder, settings)).resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    assert {asset: found for asset, found in pools.items() if found} == {
+        "traces": {"agents"},
+        "mixture/graded": {"agents"},
+        "publication": {"publication"},
+    }
 
 
 def night(project: Project, *, added: Sequence[str] = ("codex_tasks", "pi_tasks")) -> ScheduleExecutionData:

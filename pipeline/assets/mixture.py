@@ -22,6 +22,7 @@ def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
         key=key,
         deps=["prompts", "conversations", ["masked", mixture.target]],
         kinds={"parquet"},
+        pool="agents" if mixture.curate.judge else None,  # what calls models
         check_specs=[dg.AssetCheckSpec("nothing_leaks", asset=key, description="No group is in two splits.")],
     )
     def mixed(

@@ -26,7 +26,7 @@ from pipeline.verifying import remade
 
 
 def publication_of(deps: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
-    @dg.asset(partitions_def=BATCHES, deps=deps, kinds={"huggingface", "parquet"})
+    @dg.asset(partitions_def=BATCHES, deps=deps, kinds={"huggingface", "parquet"}, pool="publication")
     def publication(
         context: dg.AssetExecutionContext,
         project: dg.ResourceParam[Project],
