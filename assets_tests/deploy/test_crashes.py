@@ -155,7 +155,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         yield running
     finally:
         print(running.logs())
-        for marker in drill.iterdir():
+        for marker in filter(Path.is_file, drill.iterdir()):
             marker.unlink()
         for process in running.processes.values():
             process.terminate()
