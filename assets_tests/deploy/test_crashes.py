@@ -74,11 +74,7 @@ class Instance:
         home = dagster_home(project)
         told = yaml.safe_load((home / "dagster.yaml").read_text())
         told["run_monitoring"] |= {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 1}
-        told["run_coordinator"] = {
-            "module": "dagster.core.run_coordinator",
-            "class": "QueuedRunCoordinator",
-            "config": {"dequeue_interval_seconds": 1},
-        }
+        told["run_queue"]["dequeue_interval_seconds"] = 1
         told["concurrency"] = {"runs": {"max_concurrent_runs": 3}, "pools": {"default_limit": 1}}
         (home / "dagster.yaml").write_text(yaml.safe_dump(told))
         server = {"host": "127.0.0.1", "port": self.code, "location_name": "tracemill"}
@@ -145,7 +141,7 @@ def batch_of(asset: str) -> str:
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     project = create_demo(tmp_path_factory.mktemp("crashes") / "project")
     lines = (project.prompts / "pi_tasks.jsonl").read_text(encoding="utf-8").splitlines()[:3]
-    for batch in (*map(batch_of, STAGES), "held"):
+    for batch in (*map(batch_of, STAGES), "held", "waits"):
         told = [{**json.loads(line), "prompt": f"{batch} {number}"} for number, line in enumerate(lines)]
         (project.prompts / f"{batch}.jsonl").write_text("\n".join(map(json.dumps, told)))
     drill = tmp_path_factory.mktemp("drill")
@@ -216,10 +212,22 @@ def test_a_run_goes_on_when_code_server_and_daemon_are_killed(instance: Instance
     (instance.drill / "held").unlink()
     until(lambda: status(events, run) is DagsterRunStatus.SUCCESS, "the run ends")
     instance.start("code", "daemon")
-    again = instance.launch("held", "nothing", "hold")
-    until(lambda: status(events, again) is DagsterRunStatus.SUCCESS, "the next run ends")
-    assert [run.status for run in runs_of(events, "held")] == [DagsterRunStatus.SUCCESS] * 2
+    assert [run.status for run in runs_of(events, "held")] == [DagsterRunStatus.SUCCESS]
     assert slots(events) == 0
+
+
+def test_a_run_whose_turn_comes_before_the_code_server_is_back_waits_for_it(
+    instance: Instance, events: dg.DagsterInstance
+):
+    instance.kill("daemon")
+    run = instance.launch("waits", "nothing", "hold")
+    instance.kill("code")
+    instance.start("daemon")
+    enqueued = dg.DagsterEventType.PIPELINE_ENQUEUED
+    until(lambda: len(events.all_logs(run, of_type=enqueued)) > 1, "the run is put back into the queue")
+    instance.start("code")
+    until(lambda: status(events, run) is DagsterRunStatus.SUCCESS, "the run ends")
+    assert [run.status for run in runs_of(events, "waits")] == [DagsterRunStatus.SUCCESS]
 
 
 def status(events: dg.DagsterInstance, run: str) -> DagsterRunStatus | None:
