@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
@@ -19,7 +22,8 @@ from renderers.errors import RendererError, TemplateError
 from renderers.loading import FILES, files_in, read_tokenizer
 from renderers.messages import Message, Request
 from renderers.registry import create_renderer
-from renderers.rendered import Rendered, encode
+from renderers.pieces import KINDS
+from renderers.rendered import Batch, encode
 from renderers.renderer import Renderer
 from renderers.segments import Origin, Proof, Stream, Verdict
 from renderers.tokenizer import Tokenizer
@@ -62,7 +66,7 @@ def _render_batch(batch: Sequence[Told], renderer: Renderer) -> Iterator[Rendere
     for conversation, streams in batch:
         rows = [streams] if isinstance(streams, Reject) else list(islice(encoded, len(streams)))
         gone = next((row for row in rows if isinstance(row, Reject)), None)
-        yield from [gone] if gone else _rows(conversation, [row for row in rows if isinstance(row, Rendered)])
+        yield from [gone] if gone else _rows(conversation, [row for row in rows if isinstance(row, Encoded)])
 
 
 def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Sequence[Stream] | Reject:
@@ -119,31 +123,49 @@ def _assistants(conversation: Conversation, origin: Origin) -> bool:
     return where == "messages" and conversation.messages[int(index)].role == "assistant"
 
 
-def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) -> Iterable[Rendered | Reject]:
+class Encoded(NamedTuple):
+    """A row of a batch."""
+
+    stream: Stream
+    ids: np.ndarray
+    spans: tuple[RowSpan, ...]
+
+
+def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) -> Iterable[Encoded | Reject]:
     """One engine call; where that fails, a call each, to find the row that cannot be encoded."""
     try:
-        return encode([stream for _, stream in pairs], tokenizer)
+        return _cut(encode([stream for _, stream in pairs], tokenizer))
     except RendererError as error:
         if len(pairs) == 1:
             return [_reject(pairs[0][0], "not_encodable", str(error))]
         return chain.from_iterable(_encode([pair], tokenizer) for pair in pairs)
 
 
-def _rows(conversation: Conversation, rows: Sequence[Rendered]) -> Iterator[RenderedRow]:
+def _cut(batch: Batch) -> Iterator[Encoded]:
+    """The rows of a batch, out of its columns."""
+    runs, at = batch.runs, batch.rows.tolist()
+    starts = (runs.starts - batch.rows[runs.rows]).tolist()
+    spans = list(map(RowSpan, starts, map(KINDS.__getitem__, runs.kinds.tolist()), runs.messages.tolist()))
+    begins = np.searchsorted(runs.rows, np.arange(len(batch) + 1)).tolist()
+    for row, stream in enumerate(batch.streams):
+        yield Encoded(stream, batch.ids[at[row] : at[row + 1]], tuple(spans[begins[row] : begins[row + 1]]))
+
+
+def _rows(conversation: Conversation, rows: Sequence[Encoded]) -> Iterator[RenderedRow]:
     """The whole, named as the conversation is, and rows that are named by the message that they end with."""
-    for number, rendered in enumerate(rows):
-        end = f"/{rendered.stream.proofs[-1].message}" if number else ""
-        yield _row(conversation, rendered, f"{conversation.id}{end}")
+    for number, row in enumerate(rows):
+        end = f"/{row.stream.proofs[-1].message}" if number else ""
+        yield _row(conversation, row, f"{conversation.id}{end}")
 
 
-def _row(conversation: Conversation, rendered: Rendered, name: str) -> RenderedRow:
-    stream, flaws = rendered.stream, {flaw.message: flaw.reason for flaw in conversation.flaws}
+def _row(conversation: Conversation, row: Encoded, name: str) -> RenderedRow:
+    stream, flaws = row.stream, {flaw.message: flaw.reason for flaw in conversation.flaws}
     return RenderedRow(
         id=name,
         conversation_id=conversation.id,
-        input_ids=rendered.ids,
-        spans=tuple(RowSpan(s.start, s.kind, -1 if s.message is None else s.message) for s in rendered.spans()),
-        proofs=tuple(_proof(proof, flaws) for proof in stream.proofs),
+        input_ids=row.ids,
+        spans=row.spans,
+        proofs=tuple([_proof(proof, flaws) for proof in stream.proofs]),
         lost=tuple(map(_spell, stream.lost)),
         trainable=tuple(sorted(stream.trainable - flaws.keys())),
         asked=stream.asked,
