@@ -16,6 +16,7 @@ from pipeline.fitting import FITS, Part
 from pipeline.records import MaskedRow, Reject, RenderedRow
 from pipeline.targets import Target
 from renderers.masking import IGNORED, LossPolicy, RunColumns, masked, run_mask
+from renderers.segments import Kind
 
 
 def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Reject]:
@@ -92,10 +93,11 @@ def runs_of(row: RenderedRow) -> RunColumns:
 
 def trained_kinds(runs: RunColumns, learned: np.ndarray) -> dict[str, int]:
     """Trained tokens by kind."""
-    count: Counter[str] = Counter()
+    count: dict[Kind, int] = {}
     for kind, size in zip(runs.kinds, np.add.reduceat(learned, runs.starts, dtype=int).tolist(), strict=True):
-        count[str(kind)] += size
-    return {kind: n for kind, n in sorted(count.items()) if n}
+        if size:
+            count[kind] = count.get(kind, 0) + size
+    return {str(kind): count[kind] for kind in sorted(count)}
 
 
 def _too_long(row: RenderedRow, target: Target) -> Reject:

@@ -96,9 +96,10 @@ class RunColumns:
 def run_weights(runs: RunColumns, policy: LossPolicy) -> list[float]:
     """For each run, how much it is learned; 0 is not at all."""
     after = runs.asked if policy.last_turn_only else -1
+    kinds, trainable, weights = policy.kinds, frozenset(runs.trainable), runs.weights
     return [
-        runs.weights.get(message, 1.0)
-        if message > after and kind in policy.kinds and (message in runs.trainable or kind not in SAMPLED)
+        weights.get(message, 1.0)
+        if kind in kinds and message > after and (message in trainable or kind not in SAMPLED)
         else 0.0
         for kind, message in zip(runs.kinds, runs.messages, strict=True)
     ]
@@ -111,13 +112,16 @@ def trained_runs(runs: RunColumns, policy: LossPolicy) -> list[bool]:
 
 def token_weights(runs: RunColumns, policy: LossPolicy) -> np.ndarray:
     """How much each token of a row given as runs is learned: float32, (tokens,)."""
-    lengths = np.diff(np.asarray([*runs.starts, runs.length]))
-    return np.repeat(np.asarray(run_weights(runs, policy), np.float32), lengths)
+    return np.repeat(np.asarray(run_weights(runs, policy), np.float32), _lengths(runs))
 
 
 def run_mask(runs: RunColumns, policy: LossPolicy) -> np.ndarray:
     """The loss mask of a row given as runs: bool, (tokens,)."""
-    return token_weights(runs, policy) > 0
+    return np.repeat(np.asarray(run_weights(runs, policy)) > 0, _lengths(runs))
+
+
+def _lengths(runs: RunColumns) -> np.ndarray:
+    return np.diff(np.asarray([*runs.starts, runs.length]))
 
 
 def masked(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
