@@ -164,6 +164,6 @@ def _is_json(line: bytes) -> bool:
 
 def _repaired(line: bytes) -> bytes:
     """Half a pair of surrogates is no text: it becomes U+FFFD, as when JavaScript encodes it."""
-    if b"\\ud" not in line and b"\\uD" not in line:
+    if b"\\u" not in line or (b"\\ud" not in line and b"\\uD" not in line):
         return line
     return SURROGATE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)

@@ -13,6 +13,8 @@ from pipeline.records import CUT, Flaw, Origin, Usage
 from renderers.messages import from_hub
 
 COLUMNS = ("messages", "conversation", "conversations")
+RENAMED = {"function": "tool", "model": "assistant"}
+"""Roles that others call otherwise."""
 USAGE = {
     "input": ("input", "prompt_tokens", "input_tokens"),
     "cached": ("cacheRead", "cached_tokens"),
@@ -62,6 +64,8 @@ def tell(row: Fields) -> Iterator[Told]:
 
 def usage(told: Any) -> Usage:
     """Tokens, under whatever names."""
+    if told is None:
+        return Usage()
     counts = plain(told)
     details = {**plain(counts.get("prompt_tokens_details")), **plain(counts.get("completion_tokens_details"))}
     found = {
@@ -71,12 +75,15 @@ def usage(told: Any) -> Usage:
     return Usage(**found)
 
 
-def _of_functions(raw: Any) -> dict[str, Any]:
+def _of_functions(raw: Any) -> Mapping[str, Any]:
     """A message; one from before there were tools as it would be said today."""
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, (dict, Mapping)):
         raise TraceError("invalid_row", "a message is no object")
-    message = {**raw, "role": {"function": "tool", "model": "assistant"}.get(raw.get("role", ""), raw.get("role"))}
-    if isinstance(message.get("tool_calls"), str):
+    role, calls = raw.get("role"), raw.get("tool_calls")
+    if role not in RENAMED and "function_call" not in raw and not isinstance(calls, str):
+        return raw
+    message = {**raw, "role": RENAMED.get(role or "", role)}
+    if isinstance(calls, str):
         message["tool_calls"] = listed(message["tool_calls"], "tool_calls")
     call = raw.get("function_call")
     if isinstance(call, Mapping) and not message.get("tool_calls"):
