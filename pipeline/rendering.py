@@ -5,14 +5,16 @@ that its template refuses, or would tell without its tools, its system message o
 lost of an assistant message only makes that message untrainable: the row keeps it in `lost`.
 """
 
+import gc
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
@@ -21,8 +23,8 @@ from pipeline.targets import EXAMPLE, SETTINGS, Target
 from renderers.errors import RendererError, TemplateError
 from renderers.loading import FILES, files_in, read_tokenizer
 from renderers.messages import Message, Request
-from renderers.registry import create_renderer
 from renderers.pieces import KINDS
+from renderers.registry import create_renderer
 from renderers.rendered import Batch, encode
 from renderers.renderer import Renderer
 from renderers.segments import Origin, Proof, Stream, Verdict
@@ -30,7 +32,9 @@ from renderers.tokenizer import Tokenizer
 
 AT_ONCE = 64
 """Conversations a call of the tokenizer."""
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
 COMMIT = re.compile(r"[0-9a-f]{40}")
+T = TypeVar("T")
 
 
 def render(
@@ -41,11 +45,26 @@ def render(
     history: what becomes of turns that the template tells otherwise in history, a row of `HISTORIES`; `split` makes
     several rows of a conversation, the whole first.
     """
-    for batch in _batches((conversation, _tell(conversation, renderer, history)) for conversation in conversations):
-        yield from _render_batch(batch, renderer)
+    told = ((conversation, _tell(conversation, renderer, history)) for conversation in conversations)
+    yield from chain.from_iterable(_uncollected(list(_render_batch(batch, renderer)) for batch in _batches(told)))
 
 
 Told = tuple[Conversation, Sequence[Stream] | Reject]
+
+
+def _uncollected(values: Iterator[T]) -> Iterator[T]:
+    """Each made without the collector of cycles: rows have none, and it would look for them all the time."""
+    while True:
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            value = next(values)
+        except StopIteration:
+            return
+        finally:
+            if collecting:
+                gc.enable()
+        yield value
 
 
 def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:
@@ -92,26 +111,39 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
 
 def request_of(conversation: Conversation) -> Request:
     """What is told of a conversation. What the model did not write weighs nothing."""
-    flawed = {flaw.message for flaw in conversation.flaws}
-    messages = [m.but(weight=0.0) if index in flawed else m for index, m in enumerate(conversation.answered)]
-    return Request(tuple(messages), conversation.tools, today=conversation.date)
+    messages, flawed = conversation.answered, {flaw.message for flaw in conversation.flaws}
+    if flawed:
+        messages = tuple([m.but(weight=0.0) if index in flawed else m for index, m in enumerate(messages)])
+    return Request(messages, conversation.tools, today=conversation.date)
 
 
 def _broken_arguments(conversation: Conversation) -> str:
     """Where a tool call's arguments are no JSON, and why."""
     for index, message in enumerate(conversation.messages):
         for number, call in enumerate(message.tool_calls):
-            try:
-                json.loads(call.arguments)
-            except ValueError as error:
+            if error := _no_json(call.arguments):
                 return f"messages/{index}/tool_calls/{number}/arguments of {call.name!r}: {error}"
     return ""
+
+
+def _no_json(text: str) -> Exception | None:
+    """Why Python does not read it; most is settled by a reader that is faster, and more strict."""
+    why = None
+    for read in (_skim, json.loads):
+        try:
+            read(text)
+            return None
+        except (ValueError, RecursionError) as error:
+            why = error
+    return why
 
 
 def _medium(conversation: Conversation) -> str:
     """Where there is something that is no text, and what."""
     for index, message in enumerate(conversation.answered):
-        for at, part in enumerate(() if isinstance(message.content, str) else message.content):
+        if isinstance(message.content, str):
+            continue
+        for at, part in enumerate(message.content):
             if part.kind != "text":
                 return f"messages/{index}/content/{at} is {part.kind}"
     return ""

@@ -95,8 +95,10 @@ class Conversation(Row, frozen=True, kw_only=True):
     @property
     def answered(self) -> tuple[Message, ...]:
         """Messages up to the model's last: nothing can be learned from what came after."""
-        last = max((i for i, message in enumerate(self.messages) if message.role == "assistant"), default=-1)
-        return self.messages[: last + 1]
+        end = len(self.messages)
+        while end and self.messages[end - 1].role != "assistant":
+            end -= 1
+        return self.messages[:end]
 
     def measures(self) -> Mapping[str, int]:
         secrets = {f"secret {kind}": n for kind, n in self.scrub.found.items()}
