@@ -6,11 +6,14 @@ a thought, or between the things that a turn is made of: never inside a tool cal
 words.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from pipeline.records import RenderedRow, Stretch
+import numpy as np
+from msgspec.structs import replace
+
+from pipeline.records import RenderedRow, RowSpan, Stretch
 from renderers.segments import SAMPLED, Kind
 
 TEXT = frozenset({Kind.ANSWER, Kind.REASONING})
@@ -31,6 +34,44 @@ class Part(NamedTuple):
 
 Fit = Callable[[RenderedRow, int], list[Part]]
 """(row, limit) -> the rows that are kept of it; none where nothing can be."""
+
+
+class Piece(NamedTuple):
+    """What is kept of a row, as a row; split, the id of each goes on with its number."""
+
+    row: RenderedRow
+    stretches: tuple[Stretch, ...]
+
+
+def pieces(row: RenderedRow, limit: int, how: str) -> list[Piece]:
+    """What fits of a row that is too long. `how`: a row of `FITS`; any other word keeps nothing."""
+    parts = FITS[how](row, limit) if how in FITS else []
+    return [Piece(_cut(row, part, number), part.stretches) for number, part in enumerate(parts)]
+
+
+def left(row: RenderedRow, kept: Sequence[Piece]) -> np.ndarray:
+    """Which tokens are in none of the pieces: bool, (tokens,)."""
+    gone = np.ones(len(row.input_ids), bool)
+    for piece in kept:
+        for stretch in piece.stretches:
+            gone[stretch.start : stretch.end] = False
+    return gone
+
+
+def _cut(row: RenderedRow, part: Part, number: int) -> RenderedRow:
+    ids = [row.input_ids[stretch.start : stretch.end] for stretch in part.stretches]
+    name = f"{row.id}#{number + 1}" if number else row.id
+    return replace(row, id=name, input_ids=np.concatenate(ids), spans=tuple(_spans(row, part)), asked=part.asked)
+
+
+def _spans(row: RenderedRow, part: Part) -> Iterator[RowSpan]:
+    """What the tokens are that are kept."""
+    ends, before = [*(span.start for span in row.spans[1:]), len(row.input_ids)], 0
+    for stretch in part.stretches:
+        for span, end in zip(row.spans, ends, strict=True):
+            if end > stretch.start and span.start < stretch.end:
+                yield RowSpan(max(span.start, stretch.start) - stretch.start + before, span.kind, span.message)
+        before += stretch.end - stretch.start
 
 
 def turns(row: RenderedRow) -> list[int]:

@@ -6,16 +6,15 @@ nothing left to learn is a reject.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from pipeline.errors import PipelineError
-from pipeline.fitting import FITS, Part
+from pipeline.fitting import Piece, left, pieces
 from pipeline.records import MaskedRow, Reject, RenderedRow
 from pipeline.targets import Target
-from renderers.masking import IGNORED, LossPolicy, RunColumns, masked, run_mask
+from renderers.masking import LossPolicy, RunColumns, masked, run_mask
 from renderers.segments import Kind
 
 
@@ -28,40 +27,22 @@ def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Re
 def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> Iterator[MaskedRow | Reject]:
     tokens = len(row.input_ids)
     if target.max_length is None or tokens <= target.max_length:
-        learned = run_mask(runs := runs_of(row), policy)
-        yield _row(row, learned, runs) if learned.any() else _reject(row, "no_target", _why_nothing(row, policy))
+        yield _row(row, policy) or _reject(row, "no_target", _why_nothing(row, policy))
         return
-    parts = FITS[target.over_length](row, target.max_length) if target.over_length in FITS else []
-    made = [one for number, part in enumerate(parts) if (one := _part(row, part, policy, number))]
+    kept = pieces(row, target.max_length, target.over_length)
+    made = [_of_piece(one, piece, tokens) for piece in kept if (one := _row(piece.row, policy))]
     yield from made
     if not made:
         yield _too_long(row, target)
-    elif target.over_length == "split_turns" and (gone := _left(row, made, policy)):
-        yield _reject(row, "turns_too_long", f"{gone} learned tokens are of turns that max_length has no room for")
+    elif target.over_length == "split_turns":
+        yield from turns_too_long(row, kept, policy)
 
 
-def _part(row: RenderedRow, part: Part, policy: LossPolicy, number: int) -> MaskedRow | None:
-    """What is kept of a row, if anything of it is learned."""
-    kept = np.zeros(len(row.input_ids), bool)
-    for stretch in part.stretches:
-        kept[stretch.start : stretch.end] = True
-    runs = replace(runs_of(row), asked=part.asked)
-    learned = run_mask(runs, policy) & kept
+def _row(row: RenderedRow, policy: LossPolicy) -> MaskedRow | None:
+    """A row with its labels; None where nothing is learned."""
+    learned = run_mask(runs := runs_of(row), policy)
     if not learned.any():
         return None
-    made = _row(row, learned, runs)
-    return msgspec.structs.replace(
-        made,
-        id=f"{row.id}#{number + 1}" if number else row.id,
-        input_ids=made.input_ids[kept],
-        labels=made.labels[kept],
-        attention_mask=made.attention_mask[kept],
-        parts=part.stretches,
-        cut=int((~kept).sum()),
-    )
-
-
-def _row(row: RenderedRow, learned: np.ndarray, runs: RunColumns) -> MaskedRow:
     return MaskedRow(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -72,10 +53,14 @@ def _row(row: RenderedRow, learned: np.ndarray, runs: RunColumns) -> MaskedRow:
     )
 
 
-def _left(row: RenderedRow, made: Sequence[MaskedRow], policy: LossPolicy) -> int:
-    """Tokens of a row that would be learned, and are in none of those that were made of it."""
-    kept = sum(int((one.labels != IGNORED).sum()) for one in made)
-    return int(run_mask(runs_of(row), policy).sum()) - kept
+def _of_piece(made: MaskedRow, piece: Piece, tokens: int) -> MaskedRow:
+    return replace(made, parts=piece.stretches, cut=tokens - len(made.input_ids))
+
+
+def turns_too_long(row: RenderedRow, kept: Sequence[Piece], policy: LossPolicy) -> Iterator[Reject]:
+    """A reject for what would be learned of a row, and is in none of the pieces that its turns were split into."""
+    if gone := int((run_mask(runs_of(row), policy) & left(row, kept)).sum()):
+        yield _reject(row, "turns_too_long", f"{gone} learned tokens are of turns that max_length has no room for")
 
 
 def runs_of(row: RenderedRow) -> RunColumns:

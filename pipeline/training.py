@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from itertools import groupby
@@ -16,13 +16,14 @@ import numpy as np
 from datasets import Dataset, Features, Json, List, Value
 
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.fitting import FITS, pieces
 from pipeline.gathering import Source, Sources, chosen, entries_of, kept, mixed, read
-from pipeline.masking import runs_of
+from pipeline.masking import runs_of, turns_too_long
 from pipeline.records import Conversation, Reject, RenderedRow
 from pipeline.rendering import render
 from pipeline.targets import ProjectSettings
 from renderers.chat import AnyTokenizer, adapt
-from renderers.masking import IGNORED, LossPolicy, RunColumns, masked, run_mask
+from renderers.masking import IGNORED, POLICIES, LossPolicy, RunColumns, masked, run_mask
 from renderers.messages import text, to_hub
 from renderers.preview import Run, to_ansi
 from renderers.registry import create_renderer
@@ -115,6 +116,7 @@ def prepare_data(
     chat_template_kwargs: Mapping[str, Any] | None = None,
     history: str = "last",
     max_length: int | None = None,
+    over_length: str = "drop",
     drop_oversized_examples: bool = True,
     tokenize: bool = False,
     strict: bool = False,
@@ -125,19 +127,22 @@ def prepare_data(
     source: as in `load_traces`, or several: a list, or a mapping of names to sources or to `{"source": …, "percentage":
     …}` (or `proportion`, `weight`, `max_examples`), and `max_examples` of them all. Shares are kept true.
     renderer, today, chat_template_kwargs: of `create_renderer`. history: a row of `histories.HISTORIES`.
-    max_length: a longer row leaves, or raises without `drop_oversized_examples`; so does every reject with `strict`.
+    max_length: of a longer row stays what `over_length` says, as of a target; nothing is no row (`drop`), or raises
+    (`error`, or without `drop_oversized_examples`); so does every reject with `strict`.
     teich_masking: without it there are no spans, for plain training on every token.
 
     Raises PipelineError where no row is left, SettingsError for a mixture or source that cannot be read.
     """
+    if over_length not in (ways := ("drop", "error", *FITS)):
+        raise SettingsError(f"over_length={over_length!r}: takes {', '.join(ways)}")
     told = create_renderer(adapt(tokenizer), renderer, today=today, **(chat_template_kwargs or {}))
     entries, limit = entries_of(source, max_examples)
     found = []
     for entry in entries.values():
         conversations = read(entry["source"], split=split, revision=revision, token=token, format=format)
         rendered = render(kept(conversations, strict=strict), told, history=history)
-        fitting = (_fitting(row, max_length) for row in rendered)
-        rows = kept(fitting, strict=strict or not drop_oversized_examples)
+        fitting = (one for row in rendered for one in _fitting(row, max_length, over_length))
+        rows = kept(fitting, strict=strict or over_length == "error" or not drop_oversized_examples)
         found.append(chosen(rows, entry.get("max_examples"), seed))
     rows = mixed(entries, found, limit, seed)
     data = Dataset.from_list([_row(row, told.tokenizer.decode) for row in rows])
@@ -146,11 +151,17 @@ def prepare_data(
     return data if teich_masking else data.remove_columns([name for name in (SPANS, IDS) if name in data.column_names])
 
 
-def _fitting(row: RenderedRow | Reject, max_length: int | None) -> RenderedRow | Reject:
-    if isinstance(row, Reject) or max_length is None or len(row.input_ids) <= max_length:
-        return row
-    detail = f"{len(row.input_ids)} tokens, max_length is {max_length}"
-    return Reject(id=row.id, stage="rendered", reason="too_long", detail=detail)
+def _fitting(row: RenderedRow | Reject, most: int | None, over_length: str) -> Iterator[RenderedRow | Reject]:
+    if isinstance(row, Reject) or most is None or len(row.input_ids) <= most:
+        yield row
+        return
+    parts = pieces(row, most, over_length)
+    yield from (part.row for part in parts)
+    if not parts:
+        detail = f"{len(row.input_ids)} tokens, max_length is {most}"
+        yield Reject(id=row.id, stage="rendered", reason="too_long", detail=detail)
+    elif over_length == "split_turns":
+        yield from turns_too_long(row, parts, POLICIES["assistant"])
 
 
 def _row(row: RenderedRow, decode: Callable[[np.ndarray], str]) -> dict[str, Any]:
@@ -224,7 +235,8 @@ def _labelled(data: Any, policy: LossPolicy, most: int | None) -> Dataset:
     """A data set with labels."""
     if not isinstance(data, Dataset) or not {SPANS, "input_ids"} <= set(data.column_names):
         raise SettingsError(f"mask_data needs a Dataset with {SPANS} and input_ids: prepare_data(…, tokenize=True)")
-    if policy.told and data["id"] != data["conversation_id"]:
+    split = (row.startswith(f"{whole}/") for row, whole in zip(data["id"], data["conversation_id"], strict=True))
+    if policy.told and any(split):
         raise SettingsError("history='split' would train the words of others once a row: train only the assistant's")
     rows = list(kept((_labels(dict(row), policy, most) for row in data), strict=False))
     if not rows:

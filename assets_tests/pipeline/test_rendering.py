@@ -137,7 +137,9 @@ def test_text_that_cannot_be_encoded_costs_its_own_row_only(renderer: Renderer):
     assert renderer.tokenizer.decode(rows[2].input_ids) == "<|im_start|>y.<|im_end|>"
 
 
-@pytest.mark.parametrize("arguments", ["", "{", '{"a": 1} x', "{'a': 1}", "nul"])
+@pytest.mark.parametrize(
+    "arguments", ["", "{", '{"a": 1} x', "{'a': 1}", "nul", pytest.param("[" * 100_000, id="deep")]
+)
 def test_arguments_that_are_no_json_are_a_reject(renderer: Renderer, arguments: str):
     good, bad = ToolCall("ls", "{}"), ToolCall("shell", arguments)
     kept, gone = render([conversation("a", "x", calls=(good,)), conversation("b", "x", calls=(good, bad))], renderer)

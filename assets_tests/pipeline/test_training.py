@@ -3,7 +3,9 @@
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TypeVar
@@ -15,6 +17,8 @@ from datasets import Dataset, IterableDataset
 
 from pipeline.converting import convert
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.fitting import FITS
+from pipeline.gathering import read
 from pipeline.masking import mask
 from pipeline.records import Reject, Trace, TraceFile
 from pipeline.rendering import render
@@ -124,6 +128,27 @@ def test_sessions_of_an_agent_get_the_labels_of_the_pipeline(tokenizer):
     assert labelled["input_ids"] == [row.input_ids.tolist() for row in rows]
 
 
+@pytest.mark.parametrize("over_length", FITS)
+def test_long_rows_are_fitted_as_in_the_pipeline(over_length, tokenizer, written):
+    turns = [message for n in range(6) for message in chat(n, "word " * (5 + 200 * (n == 4)))["messages"]]
+    folder, limit = written({"messages": [{"role": "system", "content": "S"}, *turns]}), 150
+    asked = {"renderer": "llama-3", "today": date(2025, 7, 1)}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        data = prepare_data(folder, tokenizer, **asked, tokenize=True, max_length=limit, over_length=over_length)
+    made = list(render(kept(read(folder)), create_renderer(tokenizer, **asked)))
+    masked = list(mask(kept(made), Target(model="example", max_length=limit, over_length=over_length)))
+    rows = list(kept(masked))
+    assert rows
+    assert max(len(row.input_ids) for row in rows) <= limit < len(made[0].input_ids)
+    assert [*map(len, mask_data(data)["input_ids"])] == [len(row.input_ids) for row in rows]
+    assert mask_data(data)["labels"] == [row.labels.tolist() for row in rows]
+    assert data["id"] == [row.id for row in rows]
+    left = [row.detail for row in masked if isinstance(row, Reject)]
+    assert len(warned) == len(left) == (over_length == "split_turns" and 1)
+    assert all(detail in str(warning.message) for detail, warning in zip(left, warned, strict=True))
+
+
 def kept(rows: Iterable[T | Reject]) -> Iterator[T]:
     return (row for row in rows if not isinstance(row, Reject))
 
@@ -176,6 +201,10 @@ def test_rows_that_cannot_be_used_leave_with_a_reason(tokenizer, written):
             max_length=100,
             drop_oversized_examples=False,
         )
+    with pytest.raises(SettingsError, match="over_length='cut': takes drop, error, trim_followups"):
+        prepare_data(folder, tokenizer, renderer="qwen3", max_length=100, over_length="cut")
+    with pytest.raises(PipelineError, match=r"rows\.jsonl:2: too_long"):
+        prepare_data(folder, tokenizer, renderer="qwen3", max_length=100, over_length="error")
     with pytest.raises(PipelineError, match=r"rows\.jsonl:1: no_completion"):
         prepare_data(
             written({"messages": chat(3)["messages"][:1]}, name="open"), tokenizer, renderer="qwen3", strict=True
