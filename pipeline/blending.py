@@ -1,6 +1,6 @@
 """What a mixture is made of: rows of the project's batches, and outside rows that become such on the way."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from pipeline.errors import SettingsError
+from pipeline.leaking import conversations
 from pipeline.links import code_of
 from pipeline.masking import mask
 from pipeline.mixing.contamination import benchmark_grams
 from pipeline.mixing.mix import Candidate
 from pipeline.mixtures import Mixture, Source
 from pipeline.publishing.publisher import Partitions
-from pipeline.records import Conversation, MaskedRow, Prompt, Reject, RenderedRow
+from pipeline.records import Conversation, MaskedRow, Reject, RenderedRow
 from pipeline.rendering import load_renderer, render
 from pipeline.scrubbing import scrub
 from pipeline.staleness import Reason, Stale, chain, code_versions
@@ -49,8 +50,7 @@ def batches_of(source: Source, known: list[str], name: str) -> list[str]:
 
 def _own(name: str, source: Source, target: str, store: Partitions) -> Found:
     for batch in batches_of(source, store.batches(f"masked/{target}"), name):
-        prompts = {prompt.id: prompt for prompt in store.read("prompts", batch, Prompt)}
-        said = {one.id: _placed(one, prompts) for one in store.read("conversations", batch, Conversation)}
+        said = {one.id: one for one in conversations(store, batch)}
         for row in store.read(f"masked/{target}", batch, MaskedRow):
             conversation = said[row.conversation_id]
             if source.tag is None or source.tag in tags(conversation):
@@ -61,14 +61,6 @@ def tags(conversation: Conversation) -> tuple[Any, ...]:
     """Words that its prompt was given."""
     told = conversation.metadata.get("tags", ())
     return (told,) if isinstance(told, str) else tuple(told)
-
-
-def _placed(conversation: Conversation, prompts: Mapping[str, Prompt]) -> Conversation:
-    """With the repository that its prompt names."""
-    prompt = prompts.get(conversation.prompt_id)
-    if prompt is None or prompt.github_repo is None:
-        return conversation
-    return replace(conversation, metadata={**conversation.metadata, "github_repo": prompt.github_repo})
 
 
 def _outside(name: str, source: Source, target: str, project: Project, salt: bytes) -> Found:
@@ -82,12 +74,12 @@ def _outside(name: str, source: Source, target: str, project: Project, salt: byt
         raise SettingsError(f"source {name}: {place} does not exist")
     said: dict[str, Conversation] = {}
 
-    def conversations() -> Iterator[Conversation | Reject]:
+    def scrubbed() -> Iterator[Conversation | Reject]:
         for one in scrub(read(place or "", format=source.format, **where), project.settings.scrub, salt=salt):
             yield replace(one, id=f"{name}/{one.id}")
 
     def told() -> Iterator[Conversation]:
-        for one in conversations():
+        for one in scrubbed():
             if isinstance(one, Reject):
                 left.append(one)
             else:

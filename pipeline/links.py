@@ -21,7 +21,7 @@ ENTRIES: Mapping[str, tuple[str, ...]] = {
     "rendered": ("pipeline.rendering:render",),
     "masked": ("pipeline.masking:mask",),
     "audits": ("pipeline.auditing:audit",),
-    "publication": ("pipeline.publishing.publish:publish",),
+    "publication": ("pipeline.publishing.publish:publish", "pipeline.leaking:places"),
 }
 """Where the code of each stage begins."""
 CODE = ".code"

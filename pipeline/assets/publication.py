@@ -13,6 +13,7 @@ from pipeline.auditing import join
 from pipeline.auditing.picture import picture
 from pipeline.auditing.summary import SUMMARY
 from pipeline.fingerprint import fingerprint
+from pipeline.leaking import places
 from pipeline.partitions import BATCHES
 from pipeline.publishing.publish import Makers, publish
 from pipeline.publishing.publisher import Publisher
@@ -65,4 +66,5 @@ def makers_of(project: Project, store: Store, batch: str) -> Makers:
         clean=clean,
         summary=summary,
         picture=drawn,
+        places=partial(places, store, batch),
     )

@@ -15,8 +15,7 @@ Ties = tuple[str | None, ...]
 
 def ties_of(conversation: Conversation, cluster: int) -> Ties:
     """What a conversation is tied by, as `TIES`; None: by nothing of that sort."""
-    repository = conversation.metadata.get("github_repo")
-    return repository, conversation.prompt_id or None, task(conversation) or None, str(cluster)
+    return conversation.repository, conversation.prompt_id or None, task(conversation) or None, str(cluster)
 
 
 def grouped(ties: Sequence[Ties]) -> list[int]:

@@ -25,6 +25,7 @@ from pipeline.publishing.shards import (
     CONVERSATIONS,
     TRACES,
     Dialog,
+    Place,
     Session,
     Sourced,
     Table,
@@ -32,12 +33,11 @@ from pipeline.publishing.shards import (
     dialogs,
     origins,
     session,
-    split_of,
     tensors,
     write_table,
 )
 from pipeline.publishing.verdict import require_verdict
-from pipeline.records import Conversation, Manifest, MaskedRow, Shard, Trace
+from pipeline.records import Conversation, Manifest, MaskedRow, Reject, Shard, Trace
 from pipeline.targets import ProjectSettings, Publication
 
 BEFORE = ("prompts", "traces", "conversations")
@@ -58,27 +58,35 @@ class Makers:
     """Target -> what the audits counted."""
     picture: Callable[[str], bytes]
     """Target -> a PNG of its masks."""
+    places: Callable[[Mapping[str, float]], Mapping[str, Place]]
+    """Shares of splits -> where each conversation is published."""
 
 
 def publish(
     store: Partitions, batch: str, settings: ProjectSettings, *, publisher: Publisher, beside: Path, makers: Makers
-) -> Iterator[Shard]:
-    """Publish a batch; its shards, once they are there. Raises PublicationRefused unless every target's audit passed.
+) -> Iterator[Shard | Reject]:
+    """Publish a batch; its shards, once they are there, and the conversations that no split may have.
+
+    Raises PublicationRefused unless every target's audit passed.
 
     `beside`: a folder for new files until they are put. The card says of other batches what the dataset's index does.
     """
     for target in settings.targets:
         require_verdict(store, batch, target)
+    places = makers.places(settings.publish.splits)
+    left = [place for place in places.values() if isinstance(place, Reject)]
     with TemporaryDirectory(prefix=".new-", dir=beside) as folder:
         work = Path(folder)
-        shards = [*_tensor_shards(store, batch, settings, work, makers), _dialog_shard(store, batch, settings, work)]
+        shards = [*_tensor_shards(store, batch, settings, work, makers, places)]
+        shards.append(_dialog_shard(store, batch, work, places))
         if settings.publish.traces:
-            shards.append(_session_shard(store, batch, settings, work, makers))
+            shards.append(_session_shard(store, batch, work, makers, places))
         if bad := next(check(work, shards, makers.again), None):
             raise PublicationRefused(f"{bad}; materialize its target again")
         change = partial(_change, batch=batch, shards=shards, work=work, publication=settings.publish)
         publisher.swap(INDEX, change, message=batch)
     yield from shards
+    yield from left
 
 
 def _change(held: bytes | None, *, batch: str, shards: list[Shard], work: Path, publication: Publication) -> Change:
@@ -92,17 +100,22 @@ def _change(held: bytes | None, *, batch: str, shards: list[Shard], work: Path, 
     return Change(put={**own, **told, INDEX: write_index(index)}, gone=frozenset(before.paths).difference(index.paths))
 
 
-def _origins(store: Partitions, batch: str, settings: ProjectSettings) -> Iterator[Sourced]:
+def _origins(store: Partitions, batch: str, places: Mapping[str, Place]) -> Iterator[Sourced]:
     traces = untouched(store, "traces", batch, Trace)
-    return origins(untouched(store, "conversations", batch, Conversation), traces, settings.publish.splits)
+    return origins(untouched(store, "conversations", batch, Conversation), traces, places)
 
 
 def _tensor_shards(
-    store: Partitions, batch: str, settings: ProjectSettings, work: Path, makers: Makers
+    store: Partitions,
+    batch: str,
+    settings: ProjectSettings,
+    work: Path,
+    makers: Makers,
+    places: Mapping[str, Place],
 ) -> Iterator[Shard]:
     for name, target in settings.targets.items():
         masked = untouched(store, f"masked/{name}", batch, MaskedRow)
-        rows = tensors(masked, _origins(store, batch, settings), makers.renderers[name])
+        rows = tensors(masked, _origins(store, batch, places), makers.renderers[name])
         table = write_table(work, rows, Tensors, config=name, batch=batch)
         picture = f"{name}/{batch}.png"
         (work / picture).write_bytes(makers.picture(name))
@@ -118,8 +131,8 @@ def _tensor_shards(
         )
 
 
-def _dialog_shard(store: Partitions, batch: str, settings: ProjectSettings, work: Path) -> Shard:
-    rows = dialogs(_origins(store, batch, settings))
+def _dialog_shard(store: Partitions, batch: str, work: Path, places: Mapping[str, Place]) -> Shard:
+    rows = dialogs(_origins(store, batch, places))
     table = write_table(work, rows, Dialog, config=CONVERSATIONS, batch=batch)
     about, tools = Counter[str](), dict[str, dict[str, Any]]()
     for conversation in store.read("conversations", batch, Conversation):
@@ -138,12 +151,14 @@ def _about(conversation: Conversation) -> Iterator[str]:
         yield f"model {conversation.model}"
 
 
-def _session_shard(store: Partitions, batch: str, settings: ProjectSettings, work: Path, makers: Makers) -> Shard:
+def _session_shard(store: Partitions, batch: str, work: Path, makers: Makers, places: Mapping[str, Place]) -> Shard:
     """Sessions that conversations came of: what left the pipeline is not published by this way."""
-    kept = store.read("conversations", batch, Conversation)
-    splits = {row.trace_id: split_of(row, settings.publish.splits) for row in kept}
+    found: dict[str, Place] = {}
+    for row in store.read("conversations", batch, Conversation):
+        if not isinstance(found.get(row.trace_id), Reject):
+            found[row.trace_id] = places[row.id]
     traces = untouched(store, "traces", batch, Trace)
-    rows = ((splits[trace.id], session(trace, makers.clean(trace))) for trace in traces if trace.id in splits)
+    rows = ((found[trace.id], session(trace, makers.clean(trace))) for trace in traces if trace.id in found)
     table = write_table(work, rows, Session, config=TRACES, batch=batch)
     return _shard(work, table, TRACES, [_made(store, asset, batch) for asset in BEFORE[:2]])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipeline.records import Manifest, Row
+from pipeline.records import Manifest, Reject, Row
 
 R = TypeVar("R", bound=Row)
 
@@ -16,6 +16,8 @@ class Partitions(Protocol):
     def manifest(self, asset: str, batch: str) -> Manifest | None: ...
 
     def read(self, asset: str, batch: str, row: type[R]) -> Iterator[R]: ...
+
+    def rejects(self, asset: str, batch: str) -> Iterator[Reject]: ...
 
     def batches(self, asset: str) -> list[str]: ...
 

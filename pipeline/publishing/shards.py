@@ -13,7 +13,7 @@ import msgspec
 from pipeline.columns import RowWriter
 from pipeline.errors import PublicationRefused
 from pipeline.publishing.proofs import conversation_sha, ids_sha, mask_sha, raw_sha, root
-from pipeline.records import Conversation, Flaw, Ids, MaskedRow, Ones, Row, Trace
+from pipeline.records import Conversation, Flaw, Ids, MaskedRow, Ones, Reject, Row, Trace
 from renderers.messages import Message, Part, ToolCall, text, tojson
 
 TRACES, CONVERSATIONS = "traces", "conversations"
@@ -96,12 +96,16 @@ class Dialog(Row, frozen=True, kw_only=True):
     conversation_sha: str
 
 
+Place = str | Reject
+"""The split of a conversation, or why it is in none."""
+
+
 class Sourced(msgspec.Struct, frozen=True):
     """A conversation, and what its rows carry of where they came from."""
 
     conversation: Conversation
     raw_sha: str
-    split: str
+    place: Place
 
     @property
     def id(self) -> str:
@@ -109,11 +113,11 @@ class Sourced(msgspec.Struct, frozen=True):
 
 
 def origins(
-    conversations: Iterable[Conversation], traces: Iterable[Trace], splits: Mapping[str, float]
+    conversations: Iterable[Conversation], traces: Iterable[Trace], places: Mapping[str, Place]
 ) -> Iterator[Sourced]:
     """Each conversation beside its trace: both are in one order."""
     for conversation, trace in beside(conversations, traces, "trace_id"):
-        yield Sourced(conversation, raw_sha(trace), split_of(conversation, splits))
+        yield Sourced(conversation, raw_sha(trace), places[conversation.id])
 
 
 def beside(rows: Iterable[R], others: Iterable[Any], name: str) -> Iterator[tuple[R, Any]]:
@@ -130,7 +134,7 @@ def beside(rows: Iterable[R], others: Iterable[Any], name: str) -> Iterator[tupl
 
 def split_of(conversation: Conversation, splits: Mapping[str, float]) -> str:
     """The split of a conversation: chance, but the same for everything of one repository, or else of one prompt."""
-    group = conversation.origin.repository or conversation.prompt_id
+    group = conversation.repository or conversation.prompt_id
     drawn = int.from_bytes(blake2b(str(group).encode(), digest_size=8).digest()) / 2**64
     for name, share in sorted(splits.items()):
         if drawn < share:
@@ -139,11 +143,11 @@ def split_of(conversation: Conversation, splits: Mapping[str, float]) -> str:
     return TRAIN
 
 
-def tensors(rows: Iterable[MaskedRow], made_of: Iterable[Sourced], renderer: str) -> Iterator[tuple[str, Tensors]]:
-    """Masked rows as they are published, each with its split."""
+def tensors(rows: Iterable[MaskedRow], made_of: Iterable[Sourced], renderer: str) -> Iterator[tuple[Place, Tensors]]:
+    """Masked rows as they are published, each with its place."""
     for row, origin in beside(rows, made_of, "conversation_id"):
         yield (
-            origin.split,
+            origin.place,
             Tensors(
                 id=row.id,
                 conversation_id=row.conversation_id,
@@ -176,12 +180,12 @@ PLAIN = ("id", "date", "trace_id", "prompt_id", "window", "format", "agent_versi
 """Fields of a conversation that are published as they are."""
 
 
-def dialogs(rows: Iterable[Sourced]) -> Iterator[tuple[str, Dialog]]:
-    """Conversations as they are published, each with its split."""
+def dialogs(rows: Iterable[Sourced]) -> Iterator[tuple[Place, Dialog]]:
+    """Conversations as they are published, each with its place."""
     for origin in rows:
         row = origin.conversation
         yield (
-            origin.split,
+            origin.place,
             Dialog(
                 messages=tuple(map(_said, row.messages)),
                 tools=tojson(row.tools),
@@ -246,11 +250,13 @@ def shard_path(config: str, batch: str, split: str = TRAIN) -> str:
     return f"{config}/{split}/{batch}.parquet"
 
 
-def write_table(folder: Path, rows: Iterable[tuple[str, R]], row: type[R], *, config: str, batch: str) -> Table:
-    """A Parquet file a split, below `folder`."""
+def write_table(folder: Path, rows: Iterable[tuple[Place, R]], row: type[R], *, config: str, batch: str) -> Table:
+    """A Parquet file a split, below `folder`, of what is in one."""
     writers: dict[str, RowWriter] = {}
     with ExitStack() as stack:
         for split, one in rows:
+            if isinstance(split, Reject):
+                continue
             if split not in writers:
                 path = folder / shard_path(config, batch, split)
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Conversations: the messages and tools of a context window, and where they come from."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -56,6 +57,8 @@ class Scrub(msgspec.Struct, frozen=True):
     """By kind; places, not different secrets."""
 
 
+ADDRESS = re.compile(r"([^/:]+/[^/:]+?)(\.git)?/*$")
+"""The end of `https://host/owner/name.git`, of `git@host:owner/name`."""
 CUT = "cut off by the token limit: the model did not stop here"
 REPEATED = "learned in an earlier conversation, which this one repeats"
 UNRECORDED = "unrecorded"
@@ -99,6 +102,13 @@ class Conversation(Row, frozen=True, kw_only=True):
         while end and self.messages[end - 1].role != "assistant":
             end -= 1
         return self.messages[:end]
+
+    @property
+    def repository(self) -> str | None:
+        """`owner/name` of what it works on, as its prompt names it, or of the address that its trace has."""
+        named = self.metadata.get("github_repo") or self.origin.repository
+        found = ADDRESS.search(str(named)) if named else None
+        return found[1].lower() if found else named
 
     def measures(self) -> Mapping[str, int]:
         secrets = {f"secret {kind}": n for kind, n in self.scrub.found.items()}

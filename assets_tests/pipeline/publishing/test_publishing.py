@@ -1,5 +1,6 @@
 """What is published is what was audited, opens with `datasets`, and is not written twice."""
 
+import dataclasses
 import json
 import os
 import re
@@ -218,10 +219,12 @@ def conversation(prompt: str) -> Conversation:
 def test_splits_are_files_of_their_own_and_nothing_is_in_two(store: Store, made: Project, tmp_path: Path):
     publication = made.settings.publish.model_copy(update={"splits": {"test": 0.4}})
     settings = made.settings.model_copy(update={"publish": publication})
+    left: set[str] = set()
     for batch in BATCHES:
         beside, makers = store.place("publication", batch), makers_of(made, store, batch)
         where = Folder(tmp_path / "set")
-        list(publish(store, batch, settings, publisher=where, beside=beside, makers=makers))
+        done = publish(store, batch, settings, publisher=where, beside=beside, makers=makers)
+        left |= {one.id for one in done if isinstance(one, Reject)}
     split = {
         name: datasets.load_dataset(str(tmp_path / "set"), "qwen3", split=name, cache_dir=str(tmp_path / "cache"))
         for name in ("train", "test")
@@ -231,7 +234,27 @@ def test_splits_are_files_of_their_own_and_nothing_is_in_two(store: Store, made:
     assert apart["test"]
     assert not apart["train"] & apart["test"]
     every = {row.conversation_id for batch in BATCHES for row in store.read("masked/qwen3", batch, MaskedRow)}
-    assert apart["train"] | apart["test"] == every
+    published = apart["train"] | apart["test"]
+    assert published | left >= every
+    assert not published & left
+
+
+def test_what_a_split_may_not_have_is_in_no_config_and_says_why(store: Store, made: Project, tmp_path: Path):
+    batch = BATCHES[0]
+    makers, beside = makers_of(made, store, batch), store.place("publication", batch)
+    told = list(store.read("conversations", batch, Conversation))
+    (row, *_) = store.read("masked/qwen3", batch, MaskedRow)
+    out = next(one for one in told if one.id == row.conversation_id)
+    leak = Reject(id=out.id, stage="publication", reason="leak", detail="")
+    places = {one.id: leak if one is out else "train" for one in told}
+    where = Folder(tmp_path / "set")
+    makers = dataclasses.replace(makers, places=lambda splits: places)
+    *_, left = publish(store, batch, made.settings, publisher=where, beside=beside, makers=makers)
+    assert left is leak
+    for config, column in (("qwen3", "conversation_id"), ("conversations", "id"), ("traces", "id")):
+        found = load(tmp_path / "set", config, tmp_path)[column]
+        assert found
+        assert {out.id, out.trace_id}.isdisjoint(found)
 
 
 def test_a_later_version_of_a_file_shares_its_pages(tmp_path: Path):
