@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.fitting import Piece, left, pieces
 from pipeline.records import MaskedRow, Reject, RenderedRow
 from pipeline.targets import Target
-from renderers.masking import LossPolicy, RunColumns, masked, run_mask
+from renderers.masking import IGNORED, LossPolicy, RunColumns, run_mask, trained_runs
 from renderers.segments import Kind
 
 
@@ -40,16 +40,22 @@ def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> Iterator[Mask
 
 def _row(row: RenderedRow, policy: LossPolicy) -> MaskedRow | None:
     """A row with its labels; None where nothing is learned."""
-    learned = run_mask(runs := runs_of(row), policy)
-    if not learned.any():
+    labels, trained = np.full(len(row.input_ids), IGNORED, np.int32), Counter[Kind]()
+    runs = runs_of(row)
+    ends = [*runs.starts[1:], runs.length]
+    for learned, start, end, kind in zip(trained_runs(runs, policy), runs.starts, ends, runs.kinds, strict=True):
+        if learned:
+            labels[start:end] = row.input_ids[start:end]
+            trained[kind] += end - start
+    if not trained.total():
         return None
     return MaskedRow(
         id=row.id,
         conversation_id=row.conversation_id,
         input_ids=row.input_ids,
-        labels=masked(row.input_ids, learned),
-        attention_mask=np.ones(len(row.input_ids), np.int8),
-        trained=trained_kinds(runs, learned),
+        labels=labels,
+        attention_mask=np.ones(len(labels), np.int8),
+        trained={str(kind): trained[kind] for kind in sorted(trained)},
     )
 
 
@@ -74,15 +80,6 @@ def runs_of(row: RenderedRow) -> RunColumns:
         asked=row.asked,
         weights=row.weights,
     )
-
-
-def trained_kinds(runs: RunColumns, learned: np.ndarray) -> dict[str, int]:
-    """Trained tokens by kind."""
-    count: dict[Kind, int] = {}
-    for kind, size in zip(runs.kinds, np.add.reduceat(learned, runs.starts, dtype=int).tolist(), strict=True):
-        if size:
-            count[kind] = count.get(kind, 0) + size
-    return {str(kind): count[kind] for kind in sorted(count)}
 
 
 def _too_long(row: RenderedRow, target: Target) -> Reject:
