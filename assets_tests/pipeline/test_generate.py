@@ -1,6 +1,7 @@
 """`tracemill generate`: a project's prompts and teich's config.yaml, run, resumed and run anew from the terminal."""
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from pipeline.generating import Watched, progress_on
 from pipeline.records import Prompt, Reject, Trace, Usage
 from pipeline.resources.hub import TOKENS, token_of
 from pipeline.resources.store import Store
+from pipeline.sourcing.files import read_batch
 from pipeline.targets import load_project
+from pipeline.training import load_traces
 
 CONFIG = """\
 agent: {provider: chat}
@@ -204,3 +207,28 @@ def test_the_environment_wins_over_the_file(config, monkeypatch):
 def test_what_is_not_done_here_is_refused_by_name(config, text, where):
     with pytest.raises(SettingsError, match=where):
         Config.from_yaml(config(text))
+
+
+def test_the_documents_settings_prompts_and_rows_are_read(shared, config, tmp_path: Path):
+    text = (shared / "seeds" / "teich.md").read_text(encoding="utf-8")
+
+    def blocks(language: str, beginning: str = "") -> list[str]:
+        return re.findall(rf"^```{language}\n({beginning}.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+    (prompts,), (row,), (chat, codex), (exports,) = map(
+        blocks, ("jsonl", "json", "yaml", "bash"), ("", "", "", "export T")
+    )
+    (tmp_path / "prompts.jsonl").write_text(prompts)
+    for block, agent in ((f"{chat}prompts_file: prompts.jsonl", "chat"), (codex, "codex")):
+        found = Config.from_yaml(config(block), environment={})
+        assert (found.collection().agent, found.collection().endpoint.api) == (agent, "responses")
+        project, batch = found.project()
+        read = list(read_batch(project.batch_file(batch)))
+        assert [getattr(one, "github_repo", one) for one in read] == [None, "armand0e/perplexica-mcp", None]
+    told = dict(re.findall(r"^export (\w+)=(.*)$", exports, re.MULTILINE))
+    found = Config.from_yaml(config(codex), environment=told)
+    assert (found.collection().endpoint.base_url, found.collection().model) == ("http://localhost:1234/v1", "gemma-4")
+    (tmp_path / "row.jsonl").write_text(row)
+    (loaded,) = load_traces(tmp_path / "row.jsonl")
+    assert [message["role"] for message in loaded["messages"]] == ["system", "user", "assistant"]
+    assert loaded["messages"][2]["reasoning_content"] == "I should greet the user."
