@@ -69,6 +69,7 @@ class Engine:
 
     def load(self) -> bool:
         """Load `gigatoken`, or load it anew. False where it did not prove itself."""
+        self._fast = None  # or there would be two of them for a moment
         self._fast, self._loads_at, self._asked = proven(self.plain), RENEWED, 0
         return self._fast is not None
 
