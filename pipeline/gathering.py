@@ -12,8 +12,9 @@ from datasets import Dataset, DatasetDict
 from pipeline.converting import FORMATS, convert, format_of, recognise
 from pipeline.converting.rows import rows_of, tell
 from pipeline.errors import PipelineError, SettingsError, TraceError
-from pipeline.mixing import counts, shares
-from pipeline.records import Conversation, LocalFile, Place, Reject, Trace
+from pipeline.mixing import shares
+from pipeline.mixing.choosing import choose
+from pipeline.records import Conversation, LocalFile, Place, Reject, RenderedRow, Trace
 from pipeline.sourcing.rows import hub_sessions, local_files, read_dataset, read_parquet, saved
 
 T = TypeVar("T")
@@ -106,19 +107,35 @@ def entries_of(source: Sources, limit: int | None) -> tuple[Entries, int | None]
     return named, limit
 
 
-def mixed(entries: Entries, found: Sequence[list[T]], limit: int | None, seed: int) -> list[T]:
-    """Rows of all sources in their shares; several sources are shuffled together."""
+def mixed(
+    entries: Entries, found: Sequence[list[RenderedRow]], limit: int | None, seed: int, *, by: str
+) -> tuple[list[RenderedRow], str]:
+    """Rows of all sources in their shares, and what these came to; several sources are shuffled together.
+
+    by: what shares are of, `rows` or `tokens`. Raises PipelineError for a source without a row, SettingsError.
+    """
+    if by not in ("rows", "tokens"):
+        raise SettingsError(f"by={by!r}: shares are of rows, or of tokens")
+    if by == "tokens" and limit is not None:
+        raise SettingsError("max_examples of all sources counts rows, and shares are of tokens: give it to each source")
     if empty := [name for name, rows in zip(entries, found, strict=True) if not rows]:
         raise PipelineError(f"{empty[0]}: no row of it is left to learn from; the warnings say why each one left")
-    if wanted := shares(entries):
-        taken = counts([len(rows) for rows in found], wanted, limit)
-        found = [
-            chosen(rows, many, seed + number) for number, (rows, many) in enumerate(zip(found, taken, strict=True))
-        ]
-    rows = [row for rows in found for row in rows]
+    sizes = [[len(row.input_ids) for row in rows] for rows in found]
+    caps = [entry.get("max_examples") for entry in entries.values()]
+    taken = choose(sizes, entries, by=by, limit=limit, seed=seed, caps=caps)
+    rows = [own[k] for own, places in zip(found, taken, strict=True) for k in places]
     if len(found) > 1:
         random.Random(seed).shuffle(rows)
-    return chosen(rows, limit, seed)
+    came = [(len(places), sum(own[k] for k in places)) for own, places in zip(sizes, taken, strict=True)]
+    return rows, "\n".join(_realized(entries, came, by))
+
+
+def _realized(entries: Entries, came: Sequence[tuple[int, int]], by: str) -> Iterator[str]:
+    """A line a source: what came of it, and what was asked for."""
+    wanted, counted = shares(entries), [tokens if by == "tokens" else rows for rows, tokens in came]
+    for number, (name, (rows, tokens)) in enumerate(zip(entries, came, strict=True)):
+        asked = f", {wanted[number]:.2%} asked" if wanted else ""
+        yield f"{name}: {rows:,} rows, {tokens:,} tokens: {counted[number] / max(sum(counted), 1):.2%} of {by}{asked}"
 
 
 def chosen(rows: Iterable[T], many: int | None, seed: int) -> list[T]:

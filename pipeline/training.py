@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-from datasets import Dataset, Features, Json, List, Value
+from datasets import Dataset, DatasetInfo, Features, Json, List, Value
 
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.fitting import FITS, pieces
@@ -111,6 +111,7 @@ def prepare_data(
     format: str | None = None,  # noqa: A002
     max_examples: int | None = None,
     seed: int = 3407,
+    by: str = "rows",
     renderer: str = "auto",
     today: date | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
@@ -125,7 +126,8 @@ def prepare_data(
     """Rendered rows as a data set with `id`, `text` and what `mask_data` needs; with `tokenize`, `input_ids` too.
 
     source: as in `load_traces`, or several: a list, or a mapping of names to sources or to `{"source": …, "percentage":
-    …}` (or `proportion`, `weight`, `max_examples`), and `max_examples` of them all. Shares are kept true.
+    …}` (or `proportion`, `weight`, `max_examples`), and `max_examples` of them all. Shares are kept true, `by` rows or
+    tokens; the data set's `info.description` says what they came to.
     renderer, today, chat_template_kwargs: of `create_renderer`. history: a row of `histories.HISTORIES`.
     max_length: of a longer row stays what `over_length` says, as of a target; nothing is no row (`drop`), or raises
     (`error`, or without `drop_oversized_examples`); so does every reject with `strict`.
@@ -142,10 +144,9 @@ def prepare_data(
         conversations = read(entry["source"], split=split, revision=revision, token=token, format=format)
         rendered = render(kept(conversations, strict=strict), told, history=history)
         fitting = (one for row in rendered for one in _fitting(row, max_length, over_length))
-        rows = kept(fitting, strict=strict or over_length == "error" or not drop_oversized_examples)
-        found.append(chosen(rows, entry.get("max_examples"), seed))
-    rows = mixed(entries, found, limit, seed)
-    data = Dataset.from_list([_row(row, told.tokenizer.decode) for row in rows])
+        found.append(list(kept(fitting, strict=strict or over_length == "error" or not drop_oversized_examples)))
+    rows, came = mixed(entries, found, limit, seed, by=by)
+    data = Dataset.from_list([_row(row, told.tokenizer.decode) for row in rows], info=DatasetInfo(description=came))
     if not tokenize:
         data = data.remove_columns("attention_mask").rename_column("input_ids", IDS)
     return data if teich_masking else data.remove_columns([name for name in (SPANS, IDS) if name in data.column_names])

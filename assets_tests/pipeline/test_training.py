@@ -1,18 +1,17 @@
-"""Data sets for trainers: read, rendered, masked, mixed; and the blocks of the teich document that concern them."""
+"""Data sets for trainers: read, rendered, masked, mixed."""
 
 import json
 import re
-import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TypeVar
 
 import numpy as np
 import pytest
-import transformers
 from datasets import Dataset, IterableDataset
 
 from pipeline.converting import convert
@@ -256,81 +255,26 @@ def test_a_mixture_keeps_its_shares_whatever_a_source_cannot_fill(tokenizer, wri
     data = prepare_data(told, tokenizer, renderer="qwen3")
     assert sorted("more" in text for text in data["text"]) == [False] * 4 + [True] * 16
     assert data["text"] == prepare_data(told, tokenizer, renderer="qwen3")["text"]
+    assert "few: 4 rows, " in data.info.description
+    assert ": 20.00% of rows, 20.00% asked\nmany: 16 rows, " in data.info.description
     assert prepare_data({"max_examples": 10, **told}, tokenizer, renderer="qwen3").num_rows == 10
     assert prepare_data([few, many], tokenizer, renderer="qwen3").num_rows == 54
     with pytest.raises(SettingsError, match="source few: no setting 'percent'"):
         prepare_data({"few": {"source": few, "percent": 3}}, tokenizer, renderer="qwen3")
 
 
-@pytest.fixture
-def blocks(shared) -> list[str]:
-    """The Python of the document, with only the import root changed."""
-    text = (shared / "seeds" / "teich.md").read_text(encoding="utf-8")
-    found = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [block.replace("from teich import", "from pipeline.training import") for block in found]
-
-
-class Model:
-    """A model that says what it was asked for."""
-
-    pushed = ""
-
-    def push_to_hub_merged(self, repo: str, tokenizer: object, **settings: object) -> None:
-        self.pushed = repo
-
-
-@pytest.fixture
-def field(official, monkeypatch, tmp_path) -> transformers.PreTrainedTokenizerBase:
-    """The libraries, data sets and files that the document is about, without the network and without a GPU."""
-    hub = transformers.AutoTokenizer.from_pretrained(official("qwen3.6"))
-
-    class SFTTrainer(SimpleNamespace):
-        def train(self, resume_from_checkpoint: bool) -> SimpleNamespace:
-            return SimpleNamespace(metrics={"train_runtime": 1.0})
-
-    fast = SimpleNamespace(from_pretrained=lambda **_: (Model(), hub), get_peft_model=lambda model, **_: model)
-    for name, things in {
-        "unsloth": {"FastLanguageModel": fast},
-        "trl": {"SFTConfig": SimpleNamespace, "SFTTrainer": SFTTrainer},
-    }.items():
-        module = ModuleType(name)
-        vars(module).update(things)
-        monkeypatch.setitem(sys.modules, name, module)
-    rows = [AGENT if n % 2 else {**chat(n), "tools": []} for n in range(10)]
-    monkeypatch.setattr("pipeline.sourcing.rows.load_dataset", lambda *_, **__: load_traces_of(rows, tmp_path))
-    (tmp_path / "output").mkdir()
-    (tmp_path / "output" / "chat.jsonl").write_text(json.dumps(AGENT), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return hub
-
-
-def load_traces_of(rows: list[dict], folder: Path) -> Dataset:
-    path = folder / "rows.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return load_traces(path)
-
-
-def test_every_python_block_of_the_document_runs(blocks, field):
-    assert len(blocks) == 6
-    told = {"tokenizer": field}
-    alone, mixed, sft, several, manual, names = blocks
-    exec(alone, told)
-    assert told["train_dataset"].num_rows == 10
-    assert {"text", "input_ids", "attention_mask", SPANS} <= set(told["train_dataset"].column_names)
-    exec(mixed, told)
-    assert told["train_dataset"].num_rows == 12
-    exec(sft, told)
-    assert told["trainer"].train_dataset.column_names == ["input_ids", "labels"]
-    assert told["model"].pushed == "username/teich-sft-model"
-    texts = [field.decode([t for t in labels if t != -100]) for labels in told["trainer"].train_dataset["labels"]]
-    assert sum("<tool_call>" in text for text in texts) == 5
-    assert all(text.endswith("<|im_end|>") and "<|im_start|>" not in text for text in texts)
-    exec(several, told)
-    assert told["train_dataset"].num_rows == 20
-    exec(manual, told)
-    assert told["rendered"].count("<|im_start|>assistant") == 2
-    exec(names, told)
-    assert all(
-        told[name]
-        for name in ("prepare_data", "mask_data", "load_traces", "preview_sft_example", "Config", "TrainingExample")
+def test_shares_may_be_of_tokens(tokenizer, written):
+    long = written(*(chat(n, "long " * 40) for n in range(20)), name="long")
+    short = written(*map(chat, range(90)), name="short")
+    told = {"long": {"source": long, "percentage": 50}, "short": {"source": short, "percentage": 50}}
+    data = prepare_data(told, tokenizer, renderer="qwen3", tokenize=True, by="tokens")
+    tokens = Counter()
+    for row in data:
+        tokens["long" in row["text"]] += len(row["input_ids"])
+    assert tokens[True] == pytest.approx(tokens[False], rel=0.1)
+    assert re.search(
+        r"long: \d+ rows, [\d,]+ tokens: (49|50|51)\.\d\d% of tokens, 50\.00% asked", data.info.description
     )
+    for asked in ({"by": "tokens", "max_examples": 5}, {"by": "words"}):
+        with pytest.raises(SettingsError, match=r"max_examples of all sources counts rows|by='words'"):
+            prepare_data(told, tokenizer, renderer="qwen3", **asked)
