@@ -30,8 +30,8 @@ from renderers.renderer import Renderer
 from renderers.segments import Origin, Proof, Stream, Verdict
 from renderers.tokenizer import Tokenizer
 
-AT_ONCE = 64
-"""Conversations a call of the tokenizer."""
+AT_ONCE, SAID_AT_ONCE = 256, 1 << 21
+"""Rows a call of the tokenizer, and the characters after which it has enough with fewer."""
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
 COMMIT = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
@@ -69,13 +69,15 @@ def _uncollected(values: Iterator[T]) -> Iterator[T]:
 
 def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:
     """Conversations that are a call's worth of rows together."""
-    batch, rows = [], 0
+    batch, rows, said = [], 0, 0
     for one in told:
         batch.append(one)
-        rows += 1 if isinstance(one[1], Reject) else len(one[1])
-        if rows >= AT_ONCE:
+        streams = () if isinstance(one[1], Reject) else one[1]
+        rows += len(streams) or 1
+        said += sum([len(text) for stream in streams for part in stream.told for text in part.texts])
+        if rows >= AT_ONCE or said >= SAID_AT_ONCE:
             yield batch
-            batch, rows = [], 0
+            batch, rows, said = [], 0, 0
     yield batch
 
 
