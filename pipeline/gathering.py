@@ -26,13 +26,21 @@ SETTINGS = ("source", "percentage", "proportion", "weight", "max_examples")
 """Of a source in a mixture."""
 
 
-def read(source: Source, *, format: str | None = None, **where: Any) -> Iterator[Conversation | Reject]:  # noqa: A002
+def read(
+    source: Source,
+    *,
+    format: str | None = None,  # noqa: A002
+    split: str = "train",
+    revision: str | None = None,
+    token: str | None = None,
+) -> Iterator[Conversation | Reject]:
     """The conversations of a source, in any format; which one is recognised by how a file or a data set begins."""
     if format is not None and format not in FORMATS:
         raise SettingsError(f"format {format!r} is none of {', '.join(FORMATS)}")
+    where: Any = {"split": split, "revision": revision, "token": token}
     if isinstance(source, (str, Path)):
         source = saved(source) or source
-    files = local_files(source, split=where["split"]) if isinstance(source, (str, Path)) else None
+    files = local_files(source, split=split) if isinstance(source, (str, Path)) else None
     if files is None and isinstance(source, str) and format is not None and not FORMATS[format].tell:
         files = hub_sessions(source, **where)
     if files is not None:
