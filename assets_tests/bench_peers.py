@@ -72,19 +72,27 @@ def main() -> None:
 
 def prepared(share: float) -> tuple[Path, Path, Path]:
     """A share of the corpus and as much of the rest, the folder of the official tokenizer, and TRL's template."""
-    folder = reference()
-    if folder is None:
-        print("no peers: the corpus and the tokenizer are in the reference folder; set TRACEMILL_REFERENCE")
-        sys.exit()
-    whole, part = ROOT / ".cache" / "corpus.jsonl", ROOT / ".cache" / f"corpus-{share}.json"
-    if not whole.is_file():
-        subprocess.run([sys.executable, folder / "perf" / "corpus.py", "--out", whole], check=True, capture_output=True)
+    whole, tokenizers = corpus_and_tokenizers()
+    part = ROOT / ".cache" / f"corpus-{share}.json"
     rows, step = whole.read_bytes().splitlines(), round(1 / share)
     shares = (b"[" + b",".join(rows[start::step]) + b"]" for start in (0, step // 2))
     part.write_bytes(b"\n".join(shares))
     site = Path(environment("trl")).parents[1]
     (training,) = site.glob("lib/python*/site-packages/trl/chat_templates/qwen3_training.jinja")
-    return part, unpacked(folder / "tokenizers.tar.xz") / "qwen3", training
+    return part, tokenizers / "qwen3", training
+
+
+def corpus_and_tokenizers() -> tuple[Path, Path]:
+    """The corpus, and the folder of all official tokenizers."""
+    folder = reference()
+    if folder is None:
+        print("nothing to measure: corpus and tokenizers are in the reference folder; set TRACEMILL_REFERENCE")
+        sys.exit()
+    corpus = ROOT / ".cache" / "corpus.jsonl"
+    if not corpus.is_file():
+        command = [sys.executable, folder / "perf" / "corpus.py", "--out", corpus]
+        subprocess.run(command, check=True, capture_output=True)
+    return corpus, unpacked(folder / "tokenizers.tar.xz")
 
 
 def compare(cases: list[str], corpus: Path, folder: Path, training: Path, *, rounds: int) -> None:
