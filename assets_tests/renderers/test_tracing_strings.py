@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderers.tracing.places import Near
-from renderers.tracing.strings import Text, cat, join, own, whole
+from renderers.tracing.strings import Text, cat, join, of_runs, own, placed, whole
 
 LETTERS = st.text(alphabet="aB ß\tΣ\r\n,%{}x'<|>", max_size=14)
 SHORT = st.text(alphabet="aB ß\n,x", max_size=2)
@@ -41,7 +41,7 @@ CALLS = st.one_of(
 
 def remembering(text: str) -> Text:
     """Text whose k-th character comes from ("c", k)."""
-    return Text(text, tuple((at + 1, ("c", at)) for at in range(len(text))))
+    return of_runs(text, [(at + 1, ("c", at)) for at in range(len(text))])
 
 
 def places(text: str) -> list:
@@ -102,7 +102,7 @@ def test_what_is_cut_keeps_the_place_of_each_character(text, call):
 
 @given(st.lists(LETTERS, max_size=4), SHORT)
 def test_what_is_put_together_keeps_the_places_of_its_parts(parts, separator):
-    told = [Text(part, ((len(part), ("p", at)),) if part else ()) for at, part in enumerate(parts)]
+    told = [placed(part, ("p", at)) for at, part in enumerate(parts)]
     made = join(separator, told)
     assert made == separator.join(parts)
     wanted = []
@@ -113,7 +113,7 @@ def test_what_is_put_together_keeps_the_places_of_its_parts(parts, separator):
 
 @given(LETTERS, SHORT, st.integers(-1, 3))
 def test_replaced_text_is_of_the_replacement_and_the_rest_stays(text, new, count):
-    made = remembering(text).replace("a", Text(new, ((len(new), ("new",)),) if new else ()), count)
+    made = remembering(text).replace("a", placed(new, ("new",)), count)
     assert made == text.replace("a", new, count)
     for place, character in zip(places(made), made, strict=True):
         assert place == ("new",) if place[0] == "new" else text[place[1]] == character
@@ -130,14 +130,14 @@ def test_what_cannot_be_added_says_what_str_says(other):
 
 
 def test_a_plain_text_on_the_left_takes_the_places_of_the_right():
-    data = Text("x", ((1, ("d",)),))
+    data = placed("x", ("d",))
     assert places("<" + data) == [None, ("d",)]
     assert places("<%s>" % data) == [("d",)] * 3  # noqa: UP031 (it is what is tested)
 
 
 def test_text_built_anew_is_data_when_any_of_it_is():
-    data = Text("x", ((1, ("messages", 0, "content")),))
-    words = Text("y", ((1, Near(("messages", 1))),))
+    data = placed("x", ("messages", 0, "content"))
+    words = placed("y", Near(("messages", 1)))
     assert places(whole("new", words, data)) == [("messages", 0, "content")] * 3
     assert places(whole("new", words)) == [Near(("messages", 1))] * 3
     assert places(whole("new", {"a": 1})) == [()] * 3

@@ -299,7 +299,7 @@ def test_transformers_edit_of_messages_is_made_unless_bare():
     source = "{{ messages[0].content is defined }}{{ messages[0].reasoning_content }}"
     assert chatml(source).text_hub(messages) == "Falset"
     assert chatml(source, bare=True).text_hub(messages) == "True"
-    assert chatml(source).trace_hub(messages)[-1]._runs == ((1, ("messages", 0, "thinking")),)
+    assert chatml(source).trace_hub(messages)[-1]._runs == [(1, ("messages", 0, "thinking"))]
 
 
 def test_a_template_that_prints_the_date_is_told_which():

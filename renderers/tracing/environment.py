@@ -1,7 +1,7 @@
 """Jinja as transformers sets it up for chat templates: it writes what `apply_chat_template` writes, byte for byte.
 
-Two things are quicker here: keys of messages are looked up where the template asks for them, and harmless attributes
-are not put through the sandbox.
+What is harmless is quicker here, for it is not put through the sandbox: keys of messages, methods of texts, macros and
+attributes of loops are had where the template asks for them.
 """
 
 import json
@@ -14,21 +14,19 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context, LoopContext
+from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from renderers.tracing.strings import Text
-from renderers.tracing.values import Dict
+from renderers.tracing.values import Dict, Lazy
 
 DICT_NAMES = frozenset(dir(dict))
 STR_NAMES = frozenset(name for name in dir(str) if name[0] != "_" and not name.startswith("format"))
 TEXTS = frozenset({str, Text})
 READING = frozenset({"get", "items", "keys", "values"})
-HARMLESS = {
-    **dict.fromkeys(TEXTS, STR_NAMES),
-    **dict.fromkeys((dict, Dict), READING),
-    LoopContext: frozenset(name for name in dir(LoopContext) if name[0] != "_"),
-}
+LOOP_NAMES = frozenset(name for name in dir(LoopContext) if name[0] != "_")
+DICTS = frozenset({dict, Dict, Lazy})
+HARMLESS = {**dict.fromkeys(TEXTS, STR_NAMES), **dict.fromkeys(DICTS, READING), LoopContext: LOOP_NAMES}
 """Attributes that the sandbox lets through as they are."""
 ABSENT = object()
 REFUSALS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -53,14 +51,17 @@ class Namespace(jinja2.utils.Namespace):
     """A namespace that takes no underscored names, as in transformers."""
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
-        attributes = dict(*args, **kwargs)
-        for name in attributes:
-            _check_name(name)
-        super().__init__(attributes)
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+    __getattribute__ = object.__getattribute__  # jinja's own is Python, and asks a dict of its own
 
     def __setitem__(self, name: str, value: Any) -> None:
         _check_name(name)
-        super().__setitem__(name, value)
+        self.__dict__[name] = value
+
+    def __repr__(self) -> str:
+        return f"<Namespace {self.__dict__!r}>"
 
 
 def _check_name(name: object) -> None:
@@ -90,15 +91,47 @@ def plain_tojson(value: Any, ensure_ascii=False, indent=None, separators=None, s
 
 
 class PlainGenerator(CodeGenerator):
-    """Writes the Python of a template that looks keys of messages up where it stands."""
+    """Writes the Python of a template that has what is harmless where it stands. `of` is whatever is asked."""
 
-    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 (jinja's name)
-        if node.attr in DICT_NAMES:
-            super().visit_Getattr(node, frame)
-            return
-        self.write(f"(of[{node.attr!r}] if isinstance(of := ")
-        self.visit(node.node, frame)
-        self.write(f", dict) and {node.attr!r} in of else environment.getattr(of, {node.attr!r}))")
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 (jinja's names)
+        key = repr(node.attr)
+        if isinstance(node.node, nodes.Name) and node.node.name == "loop" and node.attr in LOOP_NAMES:
+            self._quick(f"of.{node.attr} if type(of := ", node.node, frame, ") in environment.loops")
+        elif node.attr in DICT_NAMES:
+            return super().visit_Getattr(node, frame)
+        else:
+            self._quick(f"of[{key}] if isinstance(of := ", node.node, frame, f", dict) and {key} in of")
+        return self.write(f" else environment.getattr(of, {key}))")
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
+        if not (isinstance(node.arg, nodes.Const) and type(node.arg.value) is str):
+            return super().visit_Getitem(node, frame)
+        key = repr(node.arg.value)
+        self._quick(f"of[{key}] if isinstance(of := ", node.node, frame, f", dict) and {key} in of")
+        return self.write(f" else environment.getitem(of, {key}))")
+
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
+        method = node.node
+        plainly = not (forward_caller or node.kwargs or node.dyn_args or node.dyn_kwargs)
+        if not (plainly and isinstance(method, nodes.Getattr) and method.attr in STR_NAMES | READING):
+            return super().visit_Call(node, frame, forward_caller=forward_caller)
+        self.write(f"(of.{method.attr}(")
+        for argument in node.args:
+            self.visit(argument, frame)
+            self.write(", ")
+        self.write(") if type(of := ")
+        self.visit(method.node, frame)
+        self.write(f") in environment.{'texts' if method.attr in STR_NAMES else 'dicts'} else environment.call(")
+        self.write(f"context, environment.getattr(of, {method.attr!r})")
+        frames = {"_loop_vars": frame.loop_frame, "_block_vars": frame.block_frame}
+        self.signature(node, frame, {name: name for name, inside in frames.items() if inside})
+        return self.write("))")
+
+    def _quick(self, before: str, node: nodes.Node, frame: Frame, after: str) -> None:
+        """The beginning of an expression that is had without the sandbox, if the node is what it should be."""
+        self.write("(" + before)
+        self.visit(node, frame)
+        self.write(after)
 
 
 class PlainEnvironment(ImmutableSandboxedEnvironment):
@@ -106,6 +139,9 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
 
     code_generator_class = PlainGenerator
     harmless = HARMLESS
+    texts: frozenset[type] = frozenset({str})
+    dicts: frozenset[type] = DICTS
+    loops: frozenset[type] = frozenset({LoopContext})
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
@@ -119,17 +155,17 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         """As the sandbox finds it, by a short way for what is harmless: its long way is half of a render's time."""
         kind = type(obj)
+        if kind is Namespace and attribute in obj.__dict__:
+            return obj.__dict__[attribute]
         if attribute in self.harmless.get(kind, ()):
             return getattr(obj, attribute)
-        if kind is Namespace and attribute[:1] != "_":
-            value = getattr(obj, attribute, ABSENT)
-            if value is not ABSENT:
-                return value
+        if kind in DICTS and attribute not in DICT_NAMES and attribute not in obj and attribute[:1] != "_":
+            return self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the sandbox calls it, without its long way for what is harmless: a method of a text."""
-        if type(getattr(obj, "__self__", None)) in TEXTS and obj.__name__ in STR_NAMES:
+        """As the sandbox calls it, without its long way for what is harmless: a macro, a method of a text."""
+        if type(obj) is Macro or (type(getattr(obj, "__self__", None)) in TEXTS and obj.__name__ in STR_NAMES):
             for name in ("_loop_vars", "_block_vars"):
                 kwargs.pop(name, None)
             return obj(*args, **kwargs)

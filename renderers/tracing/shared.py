@@ -116,7 +116,7 @@ class View:
             return type(value), *map(self.key, value)
         if not isinstance(value, Namespace):
             raise Strange(type(value))
-        space = object.__getattribute__(value, "_Namespace__attrs")
+        space = value.__dict__
         self.spaces.append(space)
         for name, held in space.items():
             if type(held) in (int, Number):
@@ -252,6 +252,7 @@ class SharedEnvironment(PlainEnvironment):
 
     code_generator_class = SharedGenerator
     harmless = HARMLESS | {Loop: HARMLESS[LoopContext]}
+    loops = frozenset({Loop, LoopContext})
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """Text that remembers where each of its characters came from.
 
-A `Text` is a `str` with runs: ((end, place), ...). Every method behaves as that of `str`. Where characters are only cut
-and put together the places go with them; where text is built anew, all of it belongs to its first source, data before
-the template's own words: data may gain a few words, it never becomes the template's.
+A `Text` is a `str` that holds its place, or its runs, [(end, place), ...], where it is of several. Every method behaves as
+that of `str`. Where characters are only cut and put together the places go with them; where text is built anew, all of it
+belongs to its first source, data before the template's own words: data may gain a few words, it never becomes the
+template's.
 """
 
 import operator
@@ -13,19 +14,19 @@ from typing import Any, SupportsIndex
 
 from renderers.tracing.places import UNKNOWN, WALK, Place, Walk, is_data
 
-Runs = tuple[tuple[int, Place], ...]
+Runs = list[tuple[int, Place]]
 
 
 class Text(str):
-    """A str whose runs say where it came from."""
+    """A str that knows where it came from. Made by `placed`, `of_runs` and what builds on them."""
 
-    __slots__ = ("_runs",)  # underscored: a template's `x.runs` must not find it
-    _runs: Runs
+    __slots__ = ("_of",)  # underscored: a template's `x.of` must not find it
+    _of: Place | Runs
+    """Of a text without characters it says nothing."""
 
-    def __new__(cls, text: str, runs: Runs) -> "Text":
-        made = str.__new__(cls, text)
-        made._runs = runs
-        return made
+    @property
+    def _runs(self) -> Runs:
+        return [] if not self else self._of if type(self._of) is list else [(len(self), self._of)]  # type: ignore[list-item]
 
     def __str__(self) -> str:
         return self
@@ -69,15 +70,15 @@ class Text(str):
         return cat([cut(self, at, at + 1) for at in range(start, stop, step)])
 
     def lstrip(self, chars: str | None = None, /) -> "Text":
-        return cut(self, len(self) - len(str.lstrip(self, chars)), len(self))
+        made = str.lstrip(self, chars)
+        return _part(self, made, len(self) - len(made))
 
     def rstrip(self, chars: str | None = None, /) -> "Text":
-        return cut(self, 0, len(str.rstrip(self, chars)))
+        return _part(self, str.rstrip(self, chars), 0)
 
     def strip(self, chars: str | None = None, /) -> "Text":
         made = str.strip(self, chars)
-        start = len(self) - len(str.lstrip(self, chars)) if len(made) < len(self) else 0
-        return cut(self, start, start + len(made))
+        return _part(self, made, len(self) - len(str.lstrip(self, chars)) if type(self._of) is list else 0)
 
     def removeprefix(self, prefix: str, /) -> "Text":
         return cut(self, len(self) - len(str.removeprefix(self, prefix)), len(self))
@@ -129,7 +130,7 @@ def _rebuilt(name: str) -> Callable[..., Text]:
     def method(self: Text, *args: Any, **kwargs: Any) -> Text:
         made = plain(self, *args, **kwargs)
         if name in CASES and len(made) == len(self):
-            return Text(made, self._runs)
+            return _of(made, self._of)
         return whole(made, self, *args, *kwargs.values())
 
     method.__name__ = name
@@ -141,59 +142,95 @@ for _name in (*CASES, "center", "expandtabs", "format", "format_map", "ljust", "
     setattr(Text, _name, _rebuilt(_name))
 
 
+def placed(text: str, place: Place) -> Text:
+    """Text of one place; None: the template's own words, not yet written anywhere."""
+    made = Text(text)
+    made._of = place
+    return made
+
+
+def of_runs(text: str, runs: Runs) -> Text:
+    return _of(text, runs[0][1] if len(runs) == 1 else runs)
+
+
+def _of(text: str, of: Place | Runs) -> Text:
+    made = Text(text)
+    made._of = of
+    return made
+
+
 def cut(text: Text, start: int, end: int) -> Text:
-    """text[start:end] with its runs; 0 <= start <= end <= len(text)."""
-    if start == 0 and end == len(text):
+    """text[start:end] with its places; 0 <= start <= end <= len(text)."""
+    return _part(text, str.__getitem__(text, slice(start, end)), start)
+
+
+def _part(text: Text, part: str, start: int) -> Text:
+    """The part of the text that begins there."""
+    of, size = text._of, len(part)
+    if size == len(text):
         return text
-    if len(text._runs) == 1:
-        return Text(str.__getitem__(text, slice(start, end)), ((end - start, text._runs[0][1]),) if start < end else ())
-    out, before = [], 0
-    for stop, place in text._runs:
+    made = Text(part)
+    made._of = of if type(of) is not list else _cut(of, start, start + size)
+    return made
+
+
+def _cut(runs: Runs, start: int, end: int) -> Place | Runs:
+    out, before = list[tuple[int, Place]](), 0
+    for stop, place in runs:
         low, high = max(before, start), min(stop, end)
         if high > low:
             out.append((high - start, place))
         if stop >= end:
             break
         before = stop
-    return Text(str.__getitem__(text, slice(start, end)), tuple(out))
+    return out[0][1] if len(out) == 1 else out
 
 
-def pieces(text: Text, parts: Iterable[str], *, gap: int | None) -> list[str]:
-    """These parts of the text, in order, with their runs; `gap` characters lie between two, None for any number."""
+def pieces(text: Text, parts: list[str] | tuple[str, ...], *, gap: int | None) -> list[str]:
+    """These parts of the text, in order, with their places; `gap` characters lie between two, None for any number."""
+    of = text._of
+    if type(of) is not list:
+        return [placed(part, of) for part in parts]
     out, at = [], 0
     for part in parts:
         if gap is None:
             at = str.index(text, part, at)
-        out.append(cut(text, at, at + len(part)))
+        out.append(_part(text, part, at))
         at += len(part) + (gap or 0)
     return out
 
 
-def cat(parts: Iterable[str]) -> Text:
-    """Everything in one. The template's own words get their place here, the moment they are written."""
+def cat(parts: Iterable[Any]) -> Text:
+    """Everything in one. The template's own words get their place here, the moment they are written.
+
+    A tuple of texts among them is texts to write one after the other.
+    """
     texts: list[str] = []
-    runs: list[tuple[int, Place]] = []
+    runs: Runs = []
     walk, end = WALK.get() or Walk(), 0
     for part in parts:
-        if type(part) is not Text:
-            if part:
-                end += len(part)
-                runs.append((end, walk.here))
-                texts.append(part)
-            continue
-        for stop, place in part._runs:
-            runs.append((end + stop, walk.here if place is None else place))
-        end += len(part)
-        texts.append(part)
-    return Text("".join(texts), tuple(runs))
+        for text in part if type(part) is tuple else (part,):
+            if not text:
+                continue
+            texts.append(text)
+            of = text._of if type(text) is Text else None
+            if type(of) is list:
+                runs += [(end + stop, walk.here if place is None else place) for stop, place in of]
+            else:
+                runs.append((end + len(text), walk.here if of is None else of))
+            end += len(text)
+    return of_runs("".join(texts), runs)
 
 
 def add(parts: tuple[Any, ...]) -> Any:
     """`parts[0] + parts[1] + ...`; where there is a Text among texts, in one piece."""
-    texts = [part for part in parts if isinstance(part, str)]
-    if len(texts) == len(parts) and any(type(part) is Text for part in parts):
-        return cat(parts)
-    return reduce(operator.add, parts)
+    traced = False
+    for part in parts:
+        if type(part) is Text:
+            traced = True
+        elif not isinstance(part, str):
+            return reduce(operator.add, parts)
+    return cat(parts) if traced else reduce(operator.add, parts)
 
 
 def join(separator: str, parts: Iterable[str]) -> Text:
@@ -208,15 +245,16 @@ def join(separator: str, parts: Iterable[str]) -> Text:
 
 def own(text: str) -> Text:
     """The template's own words, not yet written anywhere."""
-    return Text(text, ((len(text), None),) if text else ())
+    return placed(text, None)
 
 
 def whole(text: str, *sources: Any) -> Text:
     """New text made of these sources; a container among them is data that no one field can claim."""
-    return Text(text, ((len(text), _first(sources)),) if text else ())
+    return placed(text, first_of(sources))
 
 
-def _first(sources: Iterable[Any]) -> Place:
+def first_of(sources: Iterable[Any]) -> Place:
+    """The place of the first data among these sources, else of the first of the template's own words."""
     places = [place for source in sources if isinstance(source, Text) for _, place in source._runs]
     if any(isinstance(source, (bytes, dict, list, tuple)) and source for source in sources):
         places.append(UNKNOWN)

@@ -13,6 +13,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.compiler import Frame
 from jinja2.filters import make_attrgetter
+from jinja2.runtime import Macro
 
 from renderers.tracing.asked import variables
 from renderers.tracing.environment import PlainEnvironment, PlainGenerator
@@ -31,15 +32,20 @@ REBUILDING = (
 class TracedGenerator(PlainGenerator):
     """Writes the Python of a template that calls `said` for `str`, and `cat` for the joining of `~`."""
 
+    summing = "add"
+
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write("(of if isinstance(of := ")
+        """A sum that is written is never put together: its parts are."""
+        self.summing = "parts" if isinstance(node, nodes.Add) else "add"
+        self.write("(" if isinstance(node, nodes.Add) else "(of if isinstance(of := ")
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write(", str) else environment.said(of))")
+        self.write(")" if isinstance(node, nodes.Add) else ", str) else environment.said(of))")
 
     def visit_Add(self, node: nodes.Add, frame: Frame) -> None:  # noqa: N802 (jinja's names)
         """A sum of many is put together once."""
-        self.write("environment.add((")
+        self.write(f"environment.{self.summing}((")
+        self.summing = "add"
         for part in _summands(node):
             self.visit(part, frame)
             self.write(", ")
@@ -59,11 +65,14 @@ class TracedGenerator(PlainGenerator):
         if not (isinstance(call, nodes.Call) and isinstance(call.node, nodes.EnvironmentAttribute)):
             return super().visit_ExprStmt(node, frame)
         self.newline(node)
+        if call.node.name == "look":
+            self.write("isinstance(")
+            self.visit(call.args[0], frame)
+            self.write(", dict) and ")
         self.write(f"environment.{call.node.name}(")
         for argument in call.args:
             self.visit(argument, frame)
-        self.write(")")
-        return None
+        return self.write(")")
 
 
 def _summands(node: nodes.Expr) -> Iterator[nodes.Expr]:
@@ -108,6 +117,7 @@ class TracedEnvironment(PlainEnvironment):
     concat = staticmethod(cat)
     said = staticmethod(said)
     add = staticmethod(add)
+    texts = frozenset({Text})
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,6 +129,13 @@ class TracedEnvironment(PlainEnvironment):
         tree.body = _marked(tree.body)
         return tree
 
+    def parts(self, parts: tuple[Any, ...]) -> str | tuple[str, ...]:
+        """A sum to write: its parts, where all of them are texts."""
+        for part in parts:
+            if not isinstance(part, str):
+                return said(add(parts))
+        return parts
+
     def push(self) -> None:
         _walk().push()
 
@@ -126,7 +143,7 @@ class TracedEnvironment(PlainEnvironment):
         _walk().pop()
 
     def enter(self, item: Any) -> None:
-        _walk().enter(place_of(item))
+        _walk().enter(item._at if type(item) is Dict else place_of(item))
 
     def look(self, value: Any) -> None:
         if isinstance(value, Dict):
@@ -139,7 +156,7 @@ class TracedEnvironment(PlainEnvironment):
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """`", ".join(x)`: a method of a plain text becomes that of a Text."""
-        owner = getattr(obj, "__self__", None)
+        owner = None if type(obj) is Macro else getattr(obj, "__self__", None)
         if type(owner) is str:
             obj = getattr(own(owner), obj.__name__)
         made = super().call(context, obj, *args, **kwargs)
