@@ -54,7 +54,7 @@ class Namespace(jinja2.utils.Namespace):
         for name, value in dict(*args, **kwargs).items():
             self[name] = value
 
-    __getattribute__ = object.__getattribute__  # jinja's own is Python, and asks a dict of its own
+    __getattribute__ = object.__getattribute__  # type: ignore[assignment]  # jinja's own is Python, with its own dict
 
     def __setitem__(self, name: str, value: Any) -> None:
         _check_name(name)

@@ -1,8 +1,8 @@
 """Text that remembers where each of its characters came from.
 
-A `Text` is a `str` that holds its place, or its runs, [(end, place), ...], where it is of several. Every method behaves as
-that of `str`. Where characters are only cut and put together the places go with them; where text is built anew, all of it
-belongs to its first source, data before the template's own words: data may gain a few words, it never becomes the
+A `Text` is a `str` that holds its place, or its runs, [(end, place), ...], where it is of several. Every method behaves
+as that of `str`. Where characters are only cut and put together the places go with them; where text is built anew, all
+of it belongs to its first source, data before the template's own words: data may gain a few words, it never becomes the
 template's.
 """
 
@@ -26,7 +26,7 @@ class Text(str):
 
     @property
     def _runs(self) -> Runs:
-        return [] if not self else self._of if type(self._of) is list else [(len(self), self._of)]  # type: ignore[list-item]
+        return [] if not self else self._of if isinstance(self._of, list) else [(len(self), self._of)]
 
     def __str__(self) -> str:
         return self
@@ -78,7 +78,7 @@ class Text(str):
 
     def strip(self, chars: str | None = None, /) -> "Text":
         made = str.strip(self, chars)
-        return _part(self, made, len(self) - len(str.lstrip(self, chars)) if type(self._of) is list else 0)
+        return _part(self, made, len(self) - len(str.lstrip(self, chars)) if isinstance(self._of, list) else 0)
 
     def removeprefix(self, prefix: str, /) -> "Text":
         return cut(self, len(self) - len(str.removeprefix(self, prefix)), len(self))
@@ -170,7 +170,7 @@ def _part(text: Text, part: str, start: int) -> Text:
     if size == len(text):
         return text
     made = Text(part)
-    made._of = of if type(of) is not list else _cut(of, start, start + size)
+    made._of = of if not isinstance(of, list) else _cut(of, start, start + size)
     return made
 
 
@@ -189,7 +189,7 @@ def _cut(runs: Runs, start: int, end: int) -> Place | Runs:
 def pieces(text: Text, parts: list[str] | tuple[str, ...], *, gap: int | None) -> list[str]:
     """These parts of the text, in order, with their places; `gap` characters lie between two, None for any number."""
     of = text._of
-    if type(of) is not list:
+    if not isinstance(of, list):
         return [placed(part, of) for part in parts]
     out, at = [], 0
     for part in parts:
@@ -214,7 +214,7 @@ def cat(parts: Iterable[Any]) -> Text:
                 continue
             texts.append(text)
             of = text._of if type(text) is Text else None
-            if type(of) is list:
+            if isinstance(of, list):
                 runs += [(end + stop, walk.here if place is None else place) for stop, place in of]
             else:
                 runs.append((end + len(text), walk.here if of is None else of))

@@ -13,7 +13,6 @@ import jinja2
 from jinja2 import nodes
 from jinja2.compiler import Frame
 from jinja2.filters import make_attrgetter
-from jinja2.runtime import Macro
 
 from renderers.tracing.asked import variables
 from renderers.tracing.environment import PlainEnvironment, PlainGenerator
@@ -156,7 +155,7 @@ class TracedEnvironment(PlainEnvironment):
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """`", ".join(x)`: a method of a plain text becomes that of a Text."""
-        owner = None if type(obj) is Macro else getattr(obj, "__self__", None)
+        owner = getattr(obj, "__self__", None)
         if type(owner) is str:
             obj = getattr(own(owner), obj.__name__)
         made = super().call(context, obj, *args, **kwargs)

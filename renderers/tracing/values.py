@@ -81,7 +81,7 @@ class Float(float):
 
 PLACED = (Dict, Lazy, List, Int, Float)
 SEEN = len(("messages", 0, "tool_calls", 0, "function", "arguments"))
-"""Messages are looked at as far down as their calls: what lies deeper, and tools, is seldom more than written as JSON."""
+"""Messages are looked at as far down as their calls: what lies deeper, and tools, is seldom looked at but as JSON."""
 KNOWING = frozenset({*PLACED, Text, bool, type(None)})
 """Types of values that know their place, as far as they can."""
 for _class in PLACED:  # as in strings.py: templates print and ask for the names of types
@@ -94,28 +94,33 @@ def wrap(value: Any, at: Path) -> Any:
 
     A message's role is a word of the format, not something anybody said: it counts as the template's own.
     """
-    if isinstance(value, str):
-        return placed(value, _said_at(at))
-    if isinstance(value, bool) or value is None:
+    kind = type(value)
+    if kind is str:
+        text = Text(value)
+        text._of = _said_at(at)
+        return text
+    if kind is bool or value is None:
         return value
     made: Dict | List | Int | Float
     if isinstance(value, dict):
         seen = len(at) < SEEN and at[0] == "messages"
-        made = Dict((key, wrap(item, (*at, key))) for key, item in value.items()) if seen else Lazy(value)
+        made = Dict({key: wrap(item, (*at, key)) for key, item in value.items()}) if seen else Lazy(value)
     elif isinstance(value, (list, tuple)):
-        made = List(wrap(item, (*at, index)) for index, item in enumerate(value))
+        made = List([wrap(item, (*at, index)) for index, item in enumerate(value)])
     elif isinstance(value, int):
         made = Int(value)
     elif isinstance(value, float):
         made = Float(value)
+    elif isinstance(value, str):
+        return placed(value, _said_at(at))
     else:
-        raise TypeError(f"{'.'.join(map(str, at))}: {type(value).__name__} is no JSON value")
+        raise TypeError(f"{'.'.join(map(str, at))}: {kind.__name__} is no JSON value")
     made._at = at
     return made
 
 
 def _said_at(at: Path) -> Place:
-    return Near(at) if len(at) == 3 and at[2] == "role" and at[0] == "messages" else at
+    return Near(at) if at[-1] == "role" and len(at) == 3 and at[0] == "messages" else at
 
 
 def said(value: Any) -> str:
@@ -140,7 +145,7 @@ def place_of(value: Any) -> Place:
 def _leaf_place(value: Any, at: Place) -> Place:
     """The place of a value in a container that lies `at`: text keeps its own, if it has any character to hold it."""
     if isinstance(value, Text) and value:
-        return value._of if type(value._of) is not list else first_of((value,))  # type: ignore[return-value]
+        return value._of if not isinstance(value._of, list) else first_of((value,))
     return _at(value, at) if value is None or isinstance(value, (str, int, float)) else UNKNOWN
 
 
@@ -194,7 +199,7 @@ class _Writer:
     def write(self, value: Any, depth: int, at: Place, path: Path | None, key: Any = None) -> None:
         """at: the place of what holds the value; path and key: where it lies, if it is of the input."""
         if isinstance(value, (dict, list, tuple)):
-            self.container(value, depth, at, value._at if type(value) in PLACED else path and (*path, key))
+            self.container(value, depth, at, value._at if isinstance(value, PLACED) else path and (*path, key))
         elif type(value) is Text:
             self.add(self.quoted(value), _leaf_place(value, at))
         elif path and type(value) is not bool and value not in (None, ""):
