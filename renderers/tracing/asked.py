@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 from jinja2 import meta, nodes
 
+GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
+"""Variables that every template is given."""
+
 
 def variables(tree: nodes.Template) -> frozenset[str]:
     """What the template asks for and does not set."""

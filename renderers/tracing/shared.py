@@ -8,7 +8,7 @@ its view, has to be the same. Where a template does what cannot be followed, it 
 """
 
 import operator
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -19,6 +19,7 @@ from jinja2.compiler import Frame
 from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.utils import missing
 
+from renderers.tracing.asked import GIVEN, variables
 from renderers.tracing.environment import (
     HARMLESS,
     REFUSALS,
@@ -52,6 +53,8 @@ class Step:
     """Of every cell that the loop can see."""
     changed: tuple[dict[str, Any], ...]
     """What the loop has set so far, in every namespace that it can see."""
+    asked: frozenset[str]
+    """The flags that the template has looked at, here or before."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class Telling:
     """Values that were spelled as JSON, by what they are and how."""
     pieces: list[str] = field(default_factory=list)
     written: int = 0
+    asked: frozenset[str] = frozenset()
+    """The flags that the template has looked at so far."""
 
     def write(self, piece: str) -> str:
         self.pieces.append(piece)
@@ -151,6 +156,7 @@ class Rest:
             return
         step = self.steps[-1]
         self.text = known.telling.text(known.began, known.began + step.written)
+        self.telling.asked |= step.asked
         for cell, bounds in zip(self.view.cells, step.bounds, strict=True):
             cell.bounds = bounds
         for space, changed in zip(self.view.spaces, step.changed, strict=True):
@@ -163,7 +169,7 @@ class Rest:
             for space, before in zip(self.view.spaces, self.before, strict=True)
         )
         bounds = tuple(cell.bounds for cell in self.view.cells)
-        self.steps.append(Step(self.telling.written - self.began, bounds, changed))
+        self.steps.append(Step(self.telling.written - self.began, bounds, changed, self.telling.asked))
 
 
 def _within(values: Sequence[int], bounds: Sequence[tuple[float, float]]) -> bool:
@@ -218,7 +224,14 @@ class SharedGenerator(PlainGenerator):
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 (jinja's names)
         self.in_macros = {name for macro in node.find_all(nodes.Macro) for name in _names(macro)}
+        self.flags = variables(node)
         super().visit_Template(node, frame)
+
+    def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802
+        noted = node.ctx == "load" and node.name in self.flags and node.name not in GIVEN
+        self.write(f"(environment.ask(context, {node.name!r}) or " if noted else "")
+        super().visit_Name(node, frame)
+        self.write(")" if noted else "")
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802
         if not (self.depth or frame.buffer or node.recursive or node.test or node.else_):
@@ -263,6 +276,12 @@ class SharedEnvironment(PlainEnvironment):
         template.root_render_func.__globals__["LoopContext"] = loop
         return template
 
+    def ask(self, context: Context, flag: str) -> None:
+        """The template looks at a flag."""
+        telling = context.parent[TELLING]
+        if flag not in telling.asked:
+            telling.asked |= {flag}
+
     def resume(self, context: Context, site: int, iterable: Any, values: Sequence[Any]) -> tuple[Any, str]:
         """What is left of a loop, and what it wrote before; the whole of it, where it cannot be followed."""
         telling = context.parent[TELLING]
@@ -298,17 +317,29 @@ class Prefixes:
         self.plain, self.shared, self.messages = plain, shared, list(messages)
         self.records: dict[Hashable, Rest] = {}
         self.spelled: dict[Hashable, tuple[Any, str]] = {}
+        self.telling: Telling | None = None
+        """The last one, if it could be followed so far."""
+
+    def asked(self, flags: Collection[str]) -> bool:
+        """Whether what was told last may have looked at any of these flags."""
+        return self.telling is None or not self.telling.asked.isdisjoint(flags)
 
     def generate(self, given: Mapping[str, Any]) -> Iterator[str]:
         """The text of what is given, piece by piece: a prefix as `messages`, and all else that the template reads."""
-        part = given["messages"]
+        part, self.telling = given["messages"], None
         if len(part) > len(self.messages) or any(map(operator.is_not, part, self.messages)):
-            yield from self.plain.generate(given)
+            yield from pieces(self.plain, given)
             return
-        telling = Telling(Cell(len(part)), self.records, self.spelled)
+        self.telling = telling = Telling(Cell(len(part)), self.records, self.spelled)
         told = {**given, "messages": Messages(self.messages, telling.sofar), TELLING: telling}
         try:
-            for piece in self.shared.generate(told):
+            for piece in pieces(self.shared, told):
                 yield telling.write(piece)
         except REFUSALS:
-            yield "".join(self.plain.generate(given))[telling.written :]
+            self.telling = None
+            yield "".join(pieces(self.plain, given))[telling.written :]
+
+
+def pieces(template: jinja2.Template, given: Mapping[str, Any]) -> Iterator[str]:
+    """A render, piece by piece. What it raises comes as it was raised: jinja would look for the line, at some length."""
+    return template.root_render_func(template.new_context(dict(given)))

@@ -10,7 +10,7 @@ only as far as it agrees with W, and C only for what P has proved.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -53,6 +53,10 @@ class Prover:
     switches: Sequence[Mapping[str, Any]]
     generating: bool = False
     """The whole render ends with the generation prompt."""
+    asked: Callable[[Collection[str]], bool] = lambda flags: True
+    """Whether the render that was told last, as far as it was told, looked at any of these flags."""
+    worth: Sequence[Mapping[str, Any]] = field(default=(), init=False)
+    """The switches that the last prompt depends on."""
     near: dict[int, list[Run]] = field(default_factory=dict, init=False)
     """Every run of a message, by message."""
     data: dict[int, list[Run]] = field(default_factory=dict, init=False)
@@ -143,6 +147,7 @@ class Prover:
                         break
         except TemplateError:
             return 0, ""
+        self.worth = [switch for switch in self.switches if self.asked(switch)]
         return same, "".join(prompt)
 
     def _history(self, i: int) -> int:
@@ -164,8 +169,11 @@ class Prover:
         return self._whole(self.messages[: i + 1], False, switch) or ""
 
     def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
-        """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first."""
-        for switch in self.switches:
+        """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first.
+
+        A switch at which the template did not look before the two parted makes no other prompt of it.
+        """
+        for switch in self.worth:
             size = self._begins(i, switch)
             if 0 < size <= self.unsaid[i]:
                 self.switches = [switch, *(other for other in self.switches if other is not switch)]

@@ -2,7 +2,7 @@
 
 import json
 import marshal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -17,18 +17,17 @@ from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Request, to_hub
 from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
+from renderers.tracing.asked import GIVEN
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.owners import segments
 from renderers.tracing.places import WALK, Walk
 from renderers.tracing.runs import Tokens, common, runs_of
-from renderers.tracing.shared import Prefixes
+from renderers.tracing.shared import Prefixes, pieces
 from renderers.tracing.strings import Text, own
 from renderers.tracing.turns import Prover
 from renderers.tracing.twin import compiled
 from renderers.tracing.values import Dict, wrap
 
-GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
-"""Variables that every template is given."""
 TRANSFORMERS_REASONING = ("reasoning_content", "thinking", "reasoning")
 """The names of reasoning, in the order in which transformers prefers them."""
 MANY = 1 << 10
@@ -118,16 +117,19 @@ class TracedTemplate:
 
         def plain(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
             with refusing(self.name):
-                yield from self.compiled.plain.generate(self._given(part, tools, prompt, {**asked, **switch}))
+                yield from pieces(self.compiled.plain, self._given(part, tools, prompt, {**asked, **switch}))
 
         def shared(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
             with refusing(self.name):
                 yield from prefixes.generate(self._given(part, tools, prompt, {**asked, **switch}))
 
+        def asked_for(names: Collection[str]) -> bool:
+            return prefixes.asked(names) or not self.compiled.variables.issuperset(names)
+
         if text != "".join(plain(told, generating, {})):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
         runs, switches = runs_of(traced), self._switches(flags)
-        turns = Prover(text, runs, told, shared, self.tokens, switches, generating).turns()
+        turns = Prover(text, runs, told, shared, self.tokens, switches, generating, asked_for).turns()
         if text != "".join(shared(told, generating, {})):
             turns = Prover(text, runs, told, plain, self.tokens, switches, generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
