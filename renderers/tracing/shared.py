@@ -35,6 +35,10 @@ TELLING = "the telling"
 """Under this key a context holds its `Telling`: no template can spell it."""
 REST = "0rest"
 """The variable of what is left of a loop: no template can spell it."""
+FRAMES = frozenset({"_loop_vars", "_block_vars"})
+"""What jinja passes on to functions that ask for a context."""
+GLOBALS = frozenset({"range", "dict", "namespace", "raise_exception"})
+"""Globals that answer the same whenever they are asked."""
 VALUES = frozenset({str, int, bool, float, type(None)})
 FIXED = (type, FunctionType, MethodType, BuiltinFunctionType, DictMaker, type(missing))
 
@@ -66,11 +70,13 @@ class Telling:
     records: dict[Hashable, "Rest"]
     """How each loop went last, for every view it had."""
     spelled: dict[Hashable, tuple[Any, str]]
-    """Values that were spelled as JSON, by what they are and how."""
+    """What was spelled as JSON, or by a macro, by what it was made of, which is held."""
     pieces: list[str] = field(default_factory=list)
     written: int = 0
     asked: frozenset[str] = frozenset()
     """The flags that the template has looked at so far."""
+    looped: bool = False
+    """A loop has begun, and the bounds of `sofar` with it."""
 
     def write(self, piece: str) -> str:
         self.pieces.append(piece)
@@ -134,7 +140,7 @@ class Rest:
 
     def __init__(self, telling: Telling, site: int, items: list[Any], count: Number, view: View):
         self.telling, self.items, self.count, self.view = telling, items, count, view
-        self.began, self.start, self.text = telling.written, 0, ""
+        self.began, self.start, self.text, telling.looped = telling.written, 0, "", True
         self.steps: list[Step] = []
         for cell in view.cells:
             cell.bounds = ANY
@@ -224,7 +230,8 @@ class SharedGenerator(PlainGenerator):
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 (jinja's names)
         self.in_macros = {name for macro in node.find_all(nodes.Macro) for name in _names(macro)}
-        self.flags = variables(node)
+        self.flags = self.environment.flags = variables(node)  # type: ignore[attr-defined]
+        self.environment.pure = pure_macros(node)  # type: ignore[attr-defined]
         super().visit_Template(node, frame)
 
     def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802
@@ -260,8 +267,33 @@ def _names(node: nodes.Node) -> set[str]:
     )
 
 
+def pure_macros(tree: nodes.Template) -> frozenset[str]:
+    """Macros that read their arguments alone, and call no others."""
+    macros = [*tree.find_all(nodes.Macro)]
+    free = {macro.name: _free(macro) for macro in macros}
+    if len(free) < len(macros):
+        return frozenset()
+    pure = set(free)
+    while impure := {name for name in pure if not free[name] <= pure}:
+        pure -= impure
+    return frozenset(pure)
+
+
+def _free(macro: nodes.Macro) -> set[str]:
+    """The names that a macro has from elsewhere, but for globals; its own is enough to make it impure."""
+    if next(macro.find_all((nodes.Macro, nodes.CallBlock, nodes.Block, nodes.Include, nodes.Import)), None):
+        return {"caller"}
+    own = {name.name for name in macro.find_all(nodes.Name) if name.ctx != "load"} | {"loop", *GLOBALS}
+    return _names(macro) - own
+
+
 class SharedEnvironment(PlainEnvironment):
     """One template, for many prefixes."""
+
+    flags: frozenset[str] = frozenset()
+    """The variables that it asks for."""
+    pure: frozenset[str] = frozenset()
+    """Its macros that tell the same of the same."""
 
     code_generator_class = SharedGenerator
     harmless = HARMLESS | {Loop: HARMLESS[LoopContext]}
@@ -275,6 +307,15 @@ class SharedEnvironment(PlainEnvironment):
         template = super().from_string(source, *args, **kwargs)
         template.root_render_func.__globals__["LoopContext"] = loop
         return template
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A pure macro tells the same of the same: it is asked once for all prefixes."""
+        if type(obj) is not Macro or obj.name not in self.pure or kwargs.keys() - FRAMES or not all(map(_fixed, args)):
+            return super().call(context, obj, *args, **kwargs)
+        known, asked = context.parent[TELLING].spelled, (obj.name, *map(_identity, args))
+        if asked not in known:
+            known[asked] = args, super().call(context, obj, *args, **kwargs)
+        return known[asked][1]
 
     def ask(self, context: Context, flag: str) -> None:
         """The template looks at a flag."""
@@ -297,6 +338,16 @@ class SharedEnvironment(PlainEnvironment):
         except Strange:
             return iterable, ""
         return (rest, rest.text) if rest.worth else (items, "")
+
+
+def _fixed(value: Any) -> bool:
+    """Whether a value stays what it is, as JSON does that no template can change."""
+    kind = type(value)
+    return kind in VALUES or kind is dict or (kind is list and all(type(item) is dict for item in value))
+
+
+def _identity(value: Any) -> Hashable:
+    return (type(value), value) if type(value) in VALUES else id(value)
 
 
 @jinja2.pass_context
@@ -322,24 +373,37 @@ class Prefixes:
 
     def asked(self, flags: Collection[str]) -> bool:
         """Whether what was told last may have looked at any of these flags."""
-        return self.telling is None or not self.telling.asked.isdisjoint(flags)
+        known = self.shared.environment.flags  # type: ignore[attr-defined]
+        return self.telling is None or not (known.issuperset(flags) and self.telling.asked.isdisjoint(flags))
+
+    def alike(self, count: int) -> tuple[float, float]:
+        """Numbers of messages of which all that was told last, up to its end or refusal, would be told the same."""
+        return (count, count) if self.telling is None or self.telling.looped else self.telling.sofar.bounds
 
     def generate(self, given: Mapping[str, Any]) -> Iterator[str]:
         """The text of what is given, piece by piece: a prefix as `messages`, and all else that the template reads."""
-        part, self.telling = given["messages"], None
-        if len(part) > len(self.messages) or any(map(operator.is_not, part, self.messages)):
-            yield from pieces(self.plain, given)
-            return
-        self.telling = telling = Telling(Cell(len(part)), self.records, self.spelled)
-        told = {**given, "messages": Messages(self.messages, telling.sofar), TELLING: telling}
+        part = given["messages"]
+        prefix = len(part) <= len(self.messages) and all(map(operator.is_, part, self.messages))
+        whole, records = (self.messages, self.records) if prefix else (list(part), {})
+        self.telling = telling = Telling(Cell(len(part)), records, self.spelled)
+        told = {**given, "messages": Messages(whole, telling.sofar), TELLING: telling}
         try:
             for piece in pieces(self.shared, told):
                 yield telling.write(piece)
-        except REFUSALS:
+        except REFUSALS as error:
             self.telling = None
-            yield "".join(pieces(self.plain, given))[telling.written :]
+            text = "".join(self._refused(given, error, telling))
+            yield text[telling.written :]
+
+    def _refused(self, given: Mapping[str, Any], error: Exception, telling: Telling) -> Iterator[str]:
+        """The plain template, where the shared one refused; if it refuses alike, all that was watched holds."""
+        try:
+            yield from pieces(self.plain, given)
+        except REFUSALS as other:
+            self.telling = telling if (type(other), str(other)) == (type(error), str(error)) else None
+            raise
 
 
 def pieces(template: jinja2.Template, given: Mapping[str, Any]) -> Iterator[str]:
-    """A render, piece by piece. What it raises comes as it was raised: jinja would look for the line, at some length."""
+    """A render, piece by piece. What it raises comes as it was raised: jinja would look for the line, which is dear."""
     return template.root_render_func(template.new_context(dict(given)))

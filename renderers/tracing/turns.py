@@ -10,7 +10,7 @@ only as far as it agrees with W, and C only for what P has proved.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -21,6 +21,7 @@ from renderers.messages import REASONING_FIELDS
 from renderers.segments import Verdict
 from renderers.tracing.places import Place, is_data, message_of
 from renderers.tracing.runs import Run, Tokens, common
+from renderers.tracing.shared import Prefixes
 
 NONE: Mapping[str, Any] = {}
 QUESTION = ({"role": "user", "content": "x"},)
@@ -53,10 +54,12 @@ class Prover:
     switches: Sequence[Mapping[str, Any]]
     generating: bool = False
     """The whole render ends with the generation prompt."""
-    asked: Callable[[Collection[str]], bool] = lambda flags: True
-    """Whether the render that was told last, as far as it was told, looked at any of these flags."""
+    watch: Prefixes | None = None
+    """Of the render that was told last: what it depended on."""
     worth: Sequence[Mapping[str, Any]] = field(default=(), init=False)
     """The switches that the last prompt depends on."""
+    hopeless: list[tuple[Mapping[str, Any], float, float]] = field(default_factory=list, init=False)
+    """Switches under which no prompt of so few to so many messages begins the render."""
     near: dict[int, list[Run]] = field(default_factory=dict, init=False)
     """Every run of a message, by message."""
     data: dict[int, list[Run]] = field(default_factory=dict, init=False)
@@ -147,7 +150,7 @@ class Prover:
                         break
         except TemplateError:
             return 0, ""
-        self.worth = [switch for switch in self.switches if self.asked(switch)]
+        self.worth = [switch for switch in self.switches if not self.watch or self.watch.asked(switch)]
         return same, "".join(prompt)
 
     def _history(self, i: int) -> int:
@@ -183,15 +186,20 @@ class Prover:
 
     def _begins(self, i: int, switch: Mapping[str, Any]) -> int:
         """How long the prompt of this message is under a switch, if the whole render begins with it; else 0."""
+        if any(flip is switch and low <= i <= high for flip, low, high in self.hopeless):
+            return 0
         size = 0
         try:
             for piece in self.render(self.messages[:i], True, switch):
                 if not self.text.startswith(piece, size):
-                    return 0
+                    break
                 size += len(piece)
+            else:
+                return size
         except TemplateError:
-            return 0
-        return size
+            pass
+        self.hopeless += [(switch, *self.watch.alike(i))] if self.watch else []
+        return 0
 
     def _absent(self, prompt: str, same: int) -> tuple[int, Verdict, str]:
         start = min(self.tokens.whole(self.text, same), self.tokens.whole(prompt, same))

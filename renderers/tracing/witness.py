@@ -2,7 +2,7 @@
 
 import json
 import marshal
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -123,13 +123,10 @@ class TracedTemplate:
             with refusing(self.name):
                 yield from prefixes.generate(self._given(part, tools, prompt, {**asked, **switch}))
 
-        def asked_for(names: Collection[str]) -> bool:
-            return prefixes.asked(names) or not self.compiled.variables.issuperset(names)
-
         if text != "".join(plain(told, generating, {})):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
         runs, switches = runs_of(traced), self._switches(flags)
-        turns = Prover(text, runs, told, shared, self.tokens, switches, generating, asked_for).turns()
+        turns = Prover(text, runs, told, shared, self.tokens, switches, generating, prefixes).turns()
         if text != "".join(shared(told, generating, {})):
             turns = Prover(text, runs, told, plain, self.tokens, switches, generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
