@@ -17,6 +17,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from renderers.tracing.idle import cut_short
 from renderers.tracing.strings import Text
 from renderers.tracing.values import Dict, Lazy
 
@@ -151,6 +152,9 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
             "dict": DictMaker(),
             "namespace": Namespace,
         }
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        return cut_short(super()._parse(source, name, filename))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """As the sandbox finds it, by a short way for what is harmless: its long way is half of a render's time."""

@@ -78,11 +78,6 @@ class Telling:
     looped: bool = False
     """A loop has begun, and the bounds of `sofar` with it."""
 
-    def write(self, piece: str) -> str:
-        self.pieces.append(piece)
-        self.written += len(piece)
-        return piece
-
     def text(self, start: int, end: int) -> str:
         self.pieces = ["".join(self.pieces)]
         return self.pieces[0][start:end]
@@ -389,7 +384,9 @@ class Prefixes:
         told = {**given, "messages": Messages(whole, telling.sofar), TELLING: telling}
         try:
             for piece in pieces(self.shared, told):
-                yield telling.write(piece)
+                telling.pieces.append(piece)
+                telling.written += len(piece)
+                yield piece
         except REFUSALS as error:
             self.telling = None
             text = "".join(self._refused(given, error, telling))

@@ -1,0 +1,56 @@
+"""Loops that go on although nothing can happen any more end there: they look for the last question, from the end.
+
+    {% for message in messages[::-1] %}
+        {% set index = … %}
+        {% if ns.searching and message.role == "user" %} … {% set ns.searching = false %} … {% endif %}
+    {% endfor %}
+
+Once `ns.searching` is false every further step is idle, for nothing else could set it.
+"""
+
+from jinja2 import nodes
+
+COUNTING = (nodes.Add, nodes.Sub, nodes.Const, nodes.Name, nodes.Filter, nodes.Getattr)
+"""What an idle step may compute: what raises nothing at one step raises nothing at any other."""
+
+
+def cut_short(tree: nodes.Template) -> nodes.Template:
+    """The template, with a break in such loops."""
+    for loop in tree.find_all(nodes.For):
+        *steps, last = loop.body
+        walked, searching = _names(loop.target), _condition(last)
+        if searching and all(_counts(step, walked) for step in steps):
+            own = walked.union({"loop"}, *(_names(step) for step in steps))
+            if _names(searching).isdisjoint(own):
+                at = {"lineno": last.lineno, "environment": tree.environment}
+                loop.body.insert(-1, nodes.If(nodes.Not(searching, **at), [nodes.Break(**at)], [], [], **at))
+    return tree
+
+
+def _condition(node: nodes.Node) -> nodes.Getattr | None:
+    """The attribute without which this does nothing."""
+    if not isinstance(node, nodes.If) or node.elif_ or node.else_:
+        return None
+    test = node.test
+    while isinstance(test, nodes.And):
+        test = test.left
+    return test if isinstance(test, nodes.Getattr) and isinstance(test.node, nodes.Name) else None
+
+
+def _counts(node: nodes.Node, walked: set[str]) -> bool:
+    """Whether a statement only sets a name to a count that no item has a part in."""
+    if not isinstance(node, nodes.Assign) or not isinstance(node.target, nodes.Name):
+        return False
+    parts = (node.node, *node.node.find_all(nodes.Node))
+    filters = (part.name for part in parts if isinstance(part, nodes.Filter))
+    asked = (_names(part) for part in parts if isinstance(part, nodes.Getattr))
+    return (
+        all(isinstance(part, COUNTING) for part in parts)
+        and all(name in ("length", "count") for name in filters)
+        and all(names == {"loop"} for names in asked)
+        and walked.isdisjoint(_names(node))
+    )
+
+
+def _names(node: nodes.Node) -> set[str]:
+    return {name.name for name in (node, *node.find_all(nodes.Name)) if isinstance(name, nodes.Name)}
