@@ -41,13 +41,15 @@ def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
 
 
 def common(one: str, other: str) -> int:
-    """The length of the common prefix, by bisection: comparing slices is fast, comparing characters is not."""
-    low, high = 0, min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
+    """The length of the common prefix, by bisection: comparing stretches is fast, comparing characters is not."""
+    if len(one) > len(other):
+        one, other = other, one
+    if other.startswith(one):
+        return len(one)
+    low, high = 0, len(one) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+        low, high = (middle, high) if other.startswith(one[low:middle], low) else (low, middle - 1)
     return low
 
 

@@ -67,8 +67,12 @@ class Telling:
 
     sofar: Cell
     """How many messages it has."""
-    records: dict[Hashable, "Rest"]
-    """How each loop went last, for every view it had."""
+    records: dict[Hashable, "Rest"] | None
+    """How each loop went last, for every view it had; None: what is told now has nothing to do with what was."""
+    of_tools: dict[Hashable, "Rest"]
+    """The same of loops over tools, which are those of everything told."""
+    last: Any
+    """The last message."""
     spelled: dict[Hashable, tuple[Any, str]]
     """What was spelled as JSON, or by a macro, by what it was made of, which is held."""
     pieces: list[str] = field(default_factory=list)
@@ -133,15 +137,17 @@ class View:
 class Rest:
     """A loop, taken up where an earlier one would have gone on alike; while it goes on, the record for the next."""
 
-    def __init__(self, telling: Telling, site: int, items: list[Any], count: Number, view: View):
+    def __init__(
+        self, telling: Telling, records: dict[Hashable, "Rest"], site: int, items: list[Any], count: Number, view: View
+    ):
         self.telling, self.items, self.count, self.view = telling, items, count, view
         self.began, self.start, self.text, telling.looped = telling.written, 0, "", True
         self.steps: list[Step] = []
         for cell in view.cells:
             cell.bounds = ANY
         self.before = [dict(space) for space in view.spaces]
-        known = telling.records.get((site, view.keys))
-        telling.records[site, view.keys] = self
+        known = records.get((site, view.keys))
+        records[site, view.keys] = self
         self.worth = known is None or items[:1] == known.items[:1]
         """A loop that starts elsewhere each time, at the last message, say, is not worth a record."""
         if known and self.worth:
@@ -321,15 +327,18 @@ class SharedEnvironment(PlainEnvironment):
     def resume(self, context: Context, site: int, iterable: Any, values: Sequence[Any]) -> tuple[Any, str]:
         """What is left of a loop, and what it wrote before; the whole of it, where it cannot be followed."""
         telling = context.parent[TELLING]
+        records = telling.of_tools if iterable is context.parent.get("tools") else telling.records
+        if records is None:
+            return iterable, ""
         if isinstance(iterable, Messages):
             items, count = iterable._seen, iterable._count
-        elif isinstance(iterable, (list, tuple)):
+        elif isinstance(iterable, (list, tuple)) and not (len(iterable) > 1 and iterable[0] is telling.last):
             items, count = list(iterable), Number(Cell(len(iterable)))
-        else:
+        else:  # a walk back from the last message, say: the next prefix starts it elsewhere
             return iterable, ""
         try:
             cells = [telling.sofar] if count._cell is telling.sofar else [telling.sofar, count._cell]
-            rest = Rest(telling, site, items, count, View(values, cells))
+            rest = Rest(telling, records, site, items, count, View(values, cells))
         except Strange:
             return iterable, ""
         return (rest, rest.text) if rest.worth else (items, "")
@@ -362,6 +371,7 @@ class Prefixes:
     def __init__(self, plain: jinja2.Template, shared: jinja2.Template, messages: Sequence[Mapping[str, Any]]):
         self.plain, self.shared, self.messages = plain, shared, list(messages)
         self.records: dict[Hashable, Rest] = {}
+        self.of_tools: dict[Hashable, Rest] = {}
         self.spelled: dict[Hashable, tuple[Any, str]] = {}
         self.telling: Telling | None = None
         """The last one, if it could be followed so far."""
@@ -378,29 +388,29 @@ class Prefixes:
     def generate(self, given: Mapping[str, Any]) -> Iterator[str]:
         """The text of what is given, piece by piece: a prefix as `messages`, and all else that the template reads."""
         part = given["messages"]
-        prefix = len(part) <= len(self.messages) and all(map(operator.is_, part, self.messages))
-        whole, records = (self.messages, self.records) if prefix else (list(part), {})
-        self.telling = telling = Telling(Cell(len(part)), records, self.spelled)
-        told = {**given, "messages": Messages(whole, telling.sofar), TELLING: telling}
+        follows = len(part) <= len(self.messages) and all(map(operator.is_, part, self.messages))
+        records, last = self.records if follows else None, part[-1] if part else None
+        telling = Telling(Cell(len(part)), records, self.of_tools, last, self.spelled)
+        self.telling = telling if follows else None
+        told = {**given, "messages": Messages(self.messages, telling.sofar) if follows else part, TELLING: telling}
         try:
             for piece in pieces(self.shared, told):
                 telling.pieces.append(piece)
                 telling.written += len(piece)
                 yield piece
         except REFUSALS as error:
-            self.telling = None
-            text = "".join(self._refused(given, error, telling))
-            yield text[telling.written :]
+            yield self._plain(given, error)[telling.written :]
 
-    def _refused(self, given: Mapping[str, Any], error: Exception, telling: Telling) -> Iterator[str]:
+    def _plain(self, given: Mapping[str, Any], error: Exception) -> str:
         """The plain template, where the shared one refused; if it refuses alike, all that was watched holds."""
+        watched, self.telling = self.telling, None
         try:
-            yield from pieces(self.plain, given)
+            return "".join(pieces(self.plain, given))
         except REFUSALS as other:
-            self.telling = telling if (type(other), str(other)) == (type(error), str(error)) else None
+            self.telling = watched if (type(other), str(other)) == (type(error), str(error)) else None
             raise
 
 
 def pieces(template: jinja2.Template, given: Mapping[str, Any]) -> Iterator[str]:
     """A render, piece by piece. What it raises comes as it was raised: jinja would look for the line, which is dear."""
-    return template.root_render_func(template.new_context(dict(given)))
+    return template.root_render_func(template.new_context({**template.environment.globals, **given}, shared=True))
