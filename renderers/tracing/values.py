@@ -44,7 +44,7 @@ for _name in ("__iter__", "__reversed__", "copy", "items", "keys", "values"):
 
 
 class Lazy(Dict):
-    """Its values know their places from when they are looked at: most templates look at little of their tools."""
+    """Its values know theirs from when they are looked at: most templates look at little of tools and arguments."""
 
     def __getitem__(self, key: Any) -> Any:
         value = dict.__getitem__(self, key)
@@ -80,8 +80,6 @@ class Float(float):
 
 
 PLACED = (Dict, Lazy, List, Int, Float)
-SEEN = len(("messages", 0, "tool_calls", 0, "function", "arguments"))
-"""Messages are looked at as far down as their calls: what lies deeper, and tools, is seldom looked at but as JSON."""
 KNOWING = frozenset({*PLACED, Text, bool, type(None)})
 """Types of values that know their place, as far as they can."""
 for _class in PLACED:  # as in strings.py: templates print and ask for the names of types
@@ -103,8 +101,7 @@ def wrap(value: Any, at: Path) -> Any:
         return value
     made: Dict | List | Int | Float
     if isinstance(value, dict):
-        seen = len(at) < SEEN and at[0] == "messages"
-        made = Dict({key: wrap(item, (*at, key)) for key, item in value.items()}) if seen else Lazy(value)
+        made = Lazy(value)
     elif isinstance(value, (list, tuple)):
         made = List([wrap(item, (*at, index)) for index, item in enumerate(value)])
     elif isinstance(value, int):

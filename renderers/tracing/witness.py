@@ -260,10 +260,10 @@ def _as_transformers(message: HubMessage) -> dict[str, Any]:
 def _placed(message: HubMessage, edited: HubMessage, index: int) -> Dict:
     """A message that knows its place. Reasoning lies where it was given, whatever name transformers gives it."""
     at = ("messages", index)
-    made = wrap(edited, at)
     given = next((name for name in TRANSFORMERS_REASONING if message.get(name) is not None), "")
-    aliases = (name for name in TRANSFORMERS_REASONING if given and name in edited and message.get(name) is None)
-    made.update({name: wrap(edited[name], (*at, given)) for name in aliases})
+    aliases = {name: given for name in TRANSFORMERS_REASONING if given and message.get(name) is None}
+    made = Dict({name: wrap(value, (*at, aliases.get(name, name))) for name, value in edited.items()})
+    made._at = at
     return made
 
 
