@@ -56,6 +56,17 @@ SOURCES = {
     + WALK.replace("BODY", "{% if loop.first %}{% set ns.of = namespace(n=messages|length) %}{% endif %}{{ ns.of.n }}"),
     "a macro": "{% macro tell(m) %}{{ m.role }}{{ messages|length if m.role == 'user' }}{{ add_generation_prompt }}"
     "{% endmacro %}" + WALK.replace("BODY", "{{ tell(m) }}"),
+    "a pure macro": "{% macro tell(m, n) %}{{ m.role }}{{ n }}{% for c in m.content %}{{ c }}{% endfor %}{% endmacro %}"
+    + WALK.replace("BODY", "{{ tell(m, loop.index) }}{{ tell(m, loop.length) }}"),
+    "a macro of a macro": "{% macro one(m) %}{{ m.role }}{% endmacro %}{% macro two(m) %}{{ one(m) }}{% endmacro %}"
+    + WALK.replace("BODY", "{{ two(m) }}{{ two(m=m) }}"),
+    "a macro that looks around": "{% set ns = namespace(n=0) %}{% macro one() %}{{ ns.n }}{% endmacro %}"
+    "{% macro two(m) %}{{ one() }}{{ m.role }}{% endmacro %}"
+    + WALK.replace("BODY", "{% set ns.n = ns.n + 1 %}{{ two(m) }}"),
+    "a macro told twice": "{% macro one(m) %}a{% endmacro %}{{ one(1) }}{% macro one(m) %}b{% endmacro %}"
+    + WALK.replace("BODY", "{{ one(m) }}"),
+    "a macro of a list": "{% macro tell(all) %}{% for m in all %}{{ m.role }}{% endfor %}{% endmacro %}"
+    + WALK.replace("BODY", "{{ tell([m]) }}{{ tell(messages) }}{{ tell([namespace(role=loop.index)]) }}"),
     "the prompt": WALK.replace("BODY", "{{ 'P' if add_generation_prompt and loop.last }}"),
     "a flag": WALK.replace("BODY", "{{ 'N' if n and loop.first }}"),
     "a break": WALK.replace("BODY", "{% if m.role == 'tool' %}{% break %}{% endif %}"),
@@ -129,6 +140,35 @@ def test_of_a_conversation_that_is_not_a_prefix_nothing_is_shared():
     other = [{"role": "user", "content": "other"}]
     assert "".join(prefixes.generate(given(CONVERSATION[:2], False))).startswith("[system:0.")
     assert "".join(prefixes.generate(given(other, False))).startswith("[user:other")
+
+
+def test_what_a_telling_looked_at_is_known_as_far_as_it_was_told():
+    ways = compiled("{% if f %}!{% endif %}" + WALK.replace("BODY", "{{ m.role if loop.last and g }}") + "{{ h }}")
+    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    for length in (2, 5, 4):  # later ones take up what was told before
+        told = prefixes.generate(given(CONVERSATION[:length], False))
+        next(told)
+        assert (prefixes.asked(["f"]), prefixes.asked(["h"])) == (True, False)
+        "".join(told)
+        assert all(prefixes.asked(names) for names in (["g"], ["h"], ["f", "g"], ["unheard of"]))
+
+
+def test_a_macro_with_the_same_arguments_is_asked_once():
+    ways = compiled("{% macro tell(m) %}{{ m.content.upper() }}{% endmacro %}" + WALK.replace("BODY", "{{ tell(m) }}"))
+    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    for messages, generating, _ in asked(CONVERSATION):
+        "".join(prefixes.generate(given(messages, generating)))
+    assert len(prefixes.spelled) == len(CONVERSATION)
+
+
+def test_a_refusal_before_any_loop_holds_for_all_lengths_that_nothing_asked_about():
+    ways = compiled("{% if messages|length > 3 %}{{ raise_exception('no') }}{% endif %}" + WALK)
+    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    assert outcome(lambda: prefixes.generate(given(CONVERSATION[:5], True))) == "TemplateError: no"
+    low, high = prefixes.alike(5)
+    assert (low, high) == (4, float("inf"))
+    assert outcome(lambda: prefixes.generate(given(CONVERSATION[:2], True))).startswith("[system")
+    assert prefixes.alike(2) == (2, 2), "a loop went over the messages"
 
 
 @pytest.mark.parametrize("value", range(-3, 4))
