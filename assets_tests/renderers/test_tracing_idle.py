@@ -29,6 +29,7 @@ BUSY = {
     "two conditions": (INDEX + "{% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}")
     + "{% if ns.at < 2 %}{% set ns.on = true %}{% endif %}",
 }
+LAZY = LOOP.replace("messages[::-1]", "messages|map(attribute='role')|map('upper')")
 MESSAGES = [{"role": role} for role in ("user", "assistant", "user", "tool", "assistant", "tool")]
 
 
@@ -43,6 +44,11 @@ def test_a_loop_that_ends_early_tells_the_same(what):
     for count in range(len(MESSAGES) + 1):
         told = {"messages": MESSAGES[:count]}
         assert PlainEnvironment().from_string(source).render(told) == vanilla().from_string(source).render(told)
+
+
+def test_a_loop_over_what_may_refuse_goes_to_its_end():
+    for loop in (LAZY, LOOP.replace("[::-1]", "[::-1] if m.role"), LOOP.replace("[::-1]", "|reverse")):
+        assert not cut_short(vanilla().parse(loop.replace("STEP", IDLE["a search"]))).find(nodes.Break)
 
 
 @pytest.mark.parametrize("what", [*IDLE, *BUSY])

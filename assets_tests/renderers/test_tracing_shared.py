@@ -65,6 +65,13 @@ SOURCES = {
     + WALK.replace("BODY", "{% set ns.n = ns.n + 1 %}{{ two(m) }}"),
     "a macro told twice": "{% macro one(m) %}a{% endmacro %}{{ one(1) }}{% macro one(m) %}b{% endmacro %}"
     + WALK.replace("BODY", "{{ one(m) }}"),
+    "a macro under another name": "{% macro one(m) %}a{% endmacro %}{% macro two(m) %}b{{ m.role }}{% endmacro %}"
+    "{% set call = namespace(n=one) %}{% set three = one %}"
+    + WALK.replace("BODY", "{{ one(m) }}{% set one = two %}{{ one(m) }}{{ three(m) }}")
+    + "{% set one = two %}{{ one(messages[-1]) }}",
+    "a macro with a default of its own": "{% macro who() %}{% if n is not defined %}{% set n = 'd' %}{% endif %}{{ n }}"
+    "{% endmacro %}{{ who() }}" + WALK.replace("BODY", "{{ who() }}"),
+    "a macro in a loop": WALK.replace("BODY", "{% macro at() %}{{ loop.index }}{% endmacro %}{{ at() }}"),
     "a macro of a list": "{% macro tell(all) %}{% for m in all %}{{ m.role }}{% endfor %}{% endmacro %}"
     + WALK.replace("BODY", "{{ tell([m]) }}{{ tell(messages) }}{{ tell([namespace(role=loop.index)]) }}"),
     "the prompt": WALK.replace("BODY", "{{ 'P' if add_generation_prompt and loop.last }}"),

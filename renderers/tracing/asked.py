@@ -14,9 +14,14 @@ GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "r
 
 def variables(tree: nodes.Template) -> frozenset[str]:
     """What the template asks for and does not set."""
+    return frozenset(reads(tree.body) & meta.find_undeclared_variables(tree))
+
+
+def reads(body: Iterable[nodes.Node]) -> set[str]:
+    """The names that these statements read where they have not set them for sure."""
     read = set[str]()
-    _follow(tree.body, set(), read)
-    return frozenset(read & meta.find_undeclared_variables(tree))
+    _follow(body, set(), read)
+    return read
 
 
 def _follow(body: Iterable[nodes.Node], known: set[str], read: set[str]) -> set[str]:

@@ -10,6 +10,8 @@ Once `ns.searching` is false every further step is idle, for nothing else could 
 
 from jinja2 import nodes
 
+from renderers.tracing.pure import names
+
 COUNTING = (nodes.Add, nodes.Sub, nodes.Const, nodes.Name, nodes.Filter, nodes.Getattr)
 """What an idle step may compute: what raises nothing at one step raises nothing at any other."""
 
@@ -18,13 +20,19 @@ def cut_short(tree: nodes.Template) -> nodes.Template:
     """The template, with a break in such loops."""
     for loop in tree.find_all(nodes.For):
         *steps, last = loop.body
-        walked, searching = _names(loop.target), _condition(last)
-        if searching and all(_counts(step, walked) for step in steps):
-            own = walked.union({"loop"}, *(_names(step) for step in steps))
-            if _names(searching).isdisjoint(own):
+        walked, searching = names(loop.target), _condition(last)
+        if searching and _is_slice(loop) and all(_counts(step, walked) for step in steps):
+            own = walked.union({"loop"}, *(names(step) for step in steps))
+            if names(searching).isdisjoint(own):
                 at = {"lineno": last.lineno, "environment": tree.environment}
                 loop.body.insert(-1, nodes.If(nodes.Not(searching, **at), [nodes.Break(**at)], [], [], **at))
     return tree
+
+
+def _is_slice(loop: nodes.For) -> bool:
+    """Whether it goes over a list: of anything else the next item may be refused."""
+    sliced = isinstance(loop.iter, nodes.Getitem) and isinstance(loop.iter.arg, nodes.Slice)
+    return sliced and not loop.test and not loop.recursive
 
 
 def _condition(node: nodes.Node) -> nodes.Getattr | None:
@@ -43,14 +51,10 @@ def _counts(node: nodes.Node, walked: set[str]) -> bool:
         return False
     parts = (node.node, *node.node.find_all(nodes.Node))
     filters = (part.name for part in parts if isinstance(part, nodes.Filter))
-    asked = (_names(part) for part in parts if isinstance(part, nodes.Getattr))
+    asked = (names(part) for part in parts if isinstance(part, nodes.Getattr))
     return (
         all(isinstance(part, COUNTING) for part in parts)
         and all(name in ("length", "count") for name in filters)
         and all(names == {"loop"} for names in asked)
-        and walked.isdisjoint(_names(node))
+        and walked.isdisjoint(names(node))
     )
-
-
-def _names(node: nodes.Node) -> set[str]:
-    return {name.name for name in (node, *node.find_all(nodes.Name)) if isinstance(name, nodes.Name)}
