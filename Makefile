@@ -23,6 +23,7 @@ ui: .venv/synced ## Open the demo project in the Dagster UI
 bench: .venv/synced ## Measure against the official path and the peers, as ratios
 	@$(RUN)/python -m assets_tests.bench
 	@$(RUN)/python -m assets_tests.bench_peers
+	@$(RUN)/python -m assets_tests.bench_traced
 	@$(RUN)/python -m assets_tests.bench_pipeline
 	@$(RUN)/python -m assets_tests.bench_packing
 

@@ -94,7 +94,7 @@ def measured(folder: Path, messages: list[Any], tools: list[Any], rounds: int) -
     times = interleaved(cases, rounds)
     gc.enable()
     gc.collect()
-    pairs = (("traced", "jinja"), ("traced", "ours"), ("proved", "traced"))
+    pairs = (("traced", "jinja"), ("traced", "ours"), ("proved", "traced"), ("proved", "jinja"))
     proved = f"{sum(proof.verdict == 'proved' for proof in proofs)} of {len(proofs)}"
     plain = f"{statistics.median(times['jinja']) * 1e3:.2f}"
     return [proved, plain, *(ratio(times[one], times[other]) for one, other in pairs)]

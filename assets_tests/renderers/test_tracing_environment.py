@@ -229,3 +229,9 @@ def test_a_refusal_leaves_nothing_behind():
     with pytest.raises(TemplateError):
         template.trace_hub([{"role": "user", "n": None}, {"role": "user"}])
     assert runs(template.trace_hub(MESSAGES))[-1] == ("y", None)
+
+
+def test_words_are_near_the_item_they_were_written_at_in_a_macro_too():
+    source = "{% macro f(all) %}{% for m in all %}{{ '[' + m.content }}{% endfor %}{% endmacro %}{{ f(messages) }}"
+    near = [place for text, place in runs(traced(source)) if text == "["]
+    assert near == [Near(("messages", index)) for index in range(len(MESSAGES))]

@@ -34,12 +34,13 @@ class TracedGenerator(PlainGenerator):
     summing = "add"
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        """A sum that is written is never put together: its parts are."""
-        self.summing = "parts" if isinstance(node, nodes.Add) else "add"
-        self.write("(" if isinstance(node, nodes.Add) else "(of if isinstance(of := ")
+        """A sum that is written at once is not put together: its parts are. What waits in a buffer is placed now."""
+        summed = isinstance(node, nodes.Add) and frame.buffer is None
+        self.summing = "parts" if summed else "add"
+        self.write("(" if summed else "(of if isinstance(of := ")
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write(")" if isinstance(node, nodes.Add) else ", str) else environment.said(of))")
+        self.write(")" if isinstance(node, nodes.Add) and not frame.buffer else ", str) else environment.said(of))")
 
     def visit_Add(self, node: nodes.Add, frame: Frame) -> None:  # noqa: N802 (jinja's names)
         """A sum of many is put together once."""
