@@ -210,15 +210,14 @@ def cat(parts: Iterable[Any]) -> Text:
     walk, end = WALK.get() or Walk(), 0
     for part in parts:
         for text in part if type(part) is tuple else (part,):
-            if not text:
-                continue
-            texts.append(text)
+            size = len(text)
             of = text._of if type(text) is Text else None
             if isinstance(of, list):
                 runs += [(end + stop, walk.here if place is None else place) for stop, place in of]
-            else:
-                runs.append((end + len(text), walk.here if of is None else of))
-            end += len(text)
+            elif size:
+                runs.append((end + size, walk.here if of is None else of))
+            end += size
+            texts.append(text)
     return of_runs("".join(texts), runs)
 
 

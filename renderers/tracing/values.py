@@ -254,4 +254,5 @@ def _spelled(
     line = " " * indent if isinstance(indent, int) else indent
     out = _Writer(ensure_ascii, line, comma, colon, sort_keys)
     out.write(value, 0, None, None)
-    return cat((of_runs("".join(out.texts), out.runs),))
+    made = of_runs("".join(out.texts), out.runs)
+    return cat((made,)) if any(place is None for _, place in out.runs) else made

@@ -260,10 +260,12 @@ def _as_transformers(message: HubMessage) -> dict[str, Any]:
 def _placed(message: HubMessage, edited: HubMessage, index: int) -> Dict:
     """A message that knows its place. Reasoning lies where it was given, whatever name transformers gives it."""
     at = ("messages", index)
-    given = next((name for name in TRANSFORMERS_REASONING if message.get(name) is not None), "")
-    aliases = {name: given for name in TRANSFORMERS_REASONING if given and message.get(name) is None}
-    made = Dict({name: wrap(value, (*at, aliases.get(name, name))) for name, value in edited.items()})
+    made = Dict({name: wrap(value, (*at, name)) for name, value in edited.items()})
     made._at = at
+    given = [name for name in TRANSFORMERS_REASONING if message.get(name) is not None]
+    for name in TRANSFORMERS_REASONING if given else ():
+        if name in edited and message.get(name) is None:
+            made[name] = wrap(edited[name], (*at, given[0]))
     return made
 
 
