@@ -59,10 +59,6 @@ class Telling:
     looped: bool = False
     """A loop has begun, and the bounds of `sofar` with it."""
 
-    def text(self, start: int, end: int) -> str:
-        self.pieces = ["".join(self.pieces)]
-        return self.pieces[0][start:end]
-
 
 class View:
     """What a loop can see: keys that are equal where it is the same, and the numbers and namespaces met on the way."""
@@ -119,6 +115,8 @@ class Rest:
     ):
         self.telling, self.items, self.count, self.view = telling, items, count, view
         self.began, self.start, self.text, telling.looped = telling.written, 0, "", True
+        self.first = self.upto = len(telling.pieces)
+        """Its pieces, as far as its last step."""
         self.steps: list[Step] = []
         for cell in view.cells:
             cell.bounds = ANY
@@ -139,7 +137,8 @@ class Rest:
         if not self.steps:
             return
         step = self.steps[-1]
-        self.text = known.telling.text(known.began, known.began + step.written)
+        self.text = "".join(known.telling.pieces[known.first : known.upto])[: step.written]
+        self.upto = self.first + 1  # this text is its first piece
         self.telling.asked |= step.asked
         for cell, bounds in zip(self.view.cells, step.bounds, strict=True):
             cell.bounds = bounds
@@ -152,7 +151,7 @@ class Rest:
             {name: settled(value) for name, value in space.items() if value is not before.get(name, missing)}
             for space, before in zip(self.view.spaces, self.before, strict=True)
         )
-        bounds = tuple(cell.bounds for cell in self.view.cells)
+        bounds, self.upto = tuple(cell.bounds for cell in self.view.cells), len(self.telling.pieces)
         self.steps.append(Step(self.telling.written - self.began, bounds, changed, self.telling.asked))
 
 

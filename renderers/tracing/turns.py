@@ -102,11 +102,12 @@ class Prover:
 
     def _opening(self, i: int) -> tuple[int, Verdict, str] | None:
         """Where the turn starts, and whether inference would see what is before; None where nothing is told of it."""
-        same, prompt = self._shared(i)
-        if prompt and same == len(prompt) <= self.unsaid[i]:
+        same, pieces = self._shared(i)
+        if 0 < same == sum(map(len, pieces)) <= self.unsaid[i]:
             return same, Verdict.PROVED, ""
         if i not in self.near:
             return None
+        prompt = "".join(pieces)
         if not prompt:
             return self._after(self.header, i), Verdict.PROMPT_REFUSED, ""
         if same > self.unsaid[i]:
@@ -129,14 +130,14 @@ class Prover:
         except TemplateError:
             return None
 
-    def _shared(self, i: int) -> tuple[int, str]:
-        """How far the prompt of this message is in the whole render, and the prompt; empty where it is refused.
+    def _shared(self, i: int) -> tuple[int, list[str]]:
+        """How far the prompt of this message is in the whole render, and its pieces; none where it is refused.
 
         Where the two part before the history is told, nobody needs the rest: the prompt ends there. Nobody prompts
         from no message at all.
         """
         if not i:
-            return 0, ""
+            return 0, []
         same, prompt, parted = 0, [], False
         history = self._history(i)
         try:
@@ -149,9 +150,9 @@ class Prover:
                     if same < history:
                         break
         except TemplateError:
-            return 0, ""
+            return 0, []
         self.worth = [switch for switch in self.switches if not self.watch or self.watch.asked(switch)]
-        return same, "".join(prompt)
+        return same, prompt
 
     def _history(self, i: int) -> int:
         """The end of the last data of earlier messages that is told before this one."""
