@@ -98,7 +98,7 @@ class Request:
     """Nothing is proved, nor missed: every turn with a stop is learned."""
     facts: dict[Callable, Any] = field(default_factory=dict, init=False, repr=False)
     views: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
-    """What telling a message hangs on, by its index: found once (`Template.writing`)."""
+    """What telling a message hangs on, by its index: found once (`Template.view`)."""
     whole: "Request | None" = field(default=None, init=False, repr=False)
     """What this is the beginning of."""
 
@@ -110,7 +110,10 @@ class Request:
 
     def until(self, index: int, *, generating: bool) -> "Request":
         """The messages before this one."""
-        return self.but(messages=self.messages[:index], generating=generating, whole=self.whole or self)
+        made, whole = object.__new__(Request), self.whole or self
+        own = {"messages": self.messages[:index], "generating": generating, "facts": {}, "views": {}, "whole": whole}
+        object.__setattr__(made, "__dict__", {**self.__dict__, **own})
+        return made
 
 
 class Turn:
@@ -159,7 +162,7 @@ def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
         facts = turn.request.facts
         value = facts.get(found, UNKNOWN)
         if value is UNKNOWN:
-            value = facts[found] = found(turn.at(None))
+            value = facts[found] = found(turn if turn.index is None else turn.at(None))
         return value
 
     return known

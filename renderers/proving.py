@@ -63,13 +63,13 @@ class Proven(NamedTuple):
 
 def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: Mapping[str, bool]) -> dict[int, Proven]:
     """A proof for each assistant message of a conversation that is `told` so. `switches`: name -> default."""
-    asked, *flipped = [_Serving(teller, setting, told, note) for setting, note in _settings(request, switches)]
-    proven = {}
+    asked, flipped, proven = _Serving(teller, request, told, ""), None, dict[int, Proven]()
     for index, message in enumerate(request.messages):
         if message.role != "assistant":
             continue
         proven[index] = asked.prove(index)
         if proven[index].proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
+            flipped = flipped or [_Serving(teller, flip, told, note) for flip, note in _flips(request, switches)]
             others = (serving.prove(index) for serving in flipped)
             proven[index] = next((o for o in others if o.proof.verdict is Verdict.PROVED), proven[index])
     return proven
@@ -81,10 +81,11 @@ def trust(teller: Teller, request: Request) -> dict[int, Proven]:
     return {index: Proven(Proof(index, Verdict.TRUSTED), asked(index) if index else "") for index in written}
 
 
-def _settings(request: Request, switches: Mapping[str, bool]) -> list[tuple[Request, str]]:
-    """The request as asked, then with each switch flipped; and how to say so."""
-    flips = [(switch, not request.flags.get(switch, default)) for switch, default in switches.items()]
-    return [(request, ""), *((request.but(flags={**request.flags, s: v}), f"{s}={v}") for s, v in flips)]
+def _flips(request: Request, switches: Mapping[str, bool]) -> Iterator[tuple[Request, str]]:
+    """The request with each switch flipped, and how to say so."""
+    for switch, default in switches.items():
+        value = not request.flags.get(switch, default)
+        yield request.but(flags={**request.flags, switch: value}), f"{switch}={value}"
 
 
 class _Serving:
@@ -93,6 +94,8 @@ class _Serving:
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
         self.prompts = teller.prompts(request)
+        self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
+        """Messages with a view."""
         self.facts: dict[Fact, Hashable] = {}
         """All that views have asked for so far, as it is before the turn that was proved last."""
         self.viewed, self.change = 0, None
@@ -127,13 +130,14 @@ class _Serving:
     def first_change(self, before: Request) -> int | None:
         """The first message that is told otherwise while nothing follows `before`; -1 for what precedes them all."""
         last = len(before.messages) - 1
-        if self.unsteady is not None and self.unsteady < last:
-            return self.unsteady
+        unsteady = self.unsteady if self.note else None
+        if unsteady is not None and unsteady < last:
+            return unsteady
         change = self.first_view_change(before)
         if change is not None:
             return change
         if self.teller.steady(before.messages[last].role):
-            return last if self.unsteady == last else None
+            return last if unsteady == last else None
         return None if _same(self.teller.turn(Turn(before, last)), self.told[last + 1]) else last
 
     def first_view_change(self, before: Request) -> int | None:
@@ -175,20 +179,14 @@ class _Serving:
 
     @cached_property
     def unsteady(self) -> int | None:
-        """The first message that these flags alone tell otherwise."""
-        if not self.note:
-            return None
+        """The first message that these flags alone tell otherwise than those that were asked for."""
         told = zip(self.teller.told(self.request), self.told, strict=True)
         return next((number - 1 for number, (one, other) in enumerate(told) if not _same(one, other)), None)
 
-    @cached_property
-    def watched(self) -> list[int]:
-        """Messages with a view."""
-        return [index for index, message in enumerate(self.request.messages) if self.teller.sees(message.role)]
-
     def view(self, index: int) -> Hashable:
         """What a message's telling depends on as it is told here."""
-        return self.teller.view(Turn(self.request, index))
+        known = self.request.views
+        return known[index] if index in known else self.teller.view(Turn(self.request, index))
 
 
 def _same(one: Told, other: Told) -> bool:

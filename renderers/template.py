@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from typing import cast
 
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
@@ -208,22 +209,26 @@ class Template:
 
     def steady(self, role: str) -> bool:
         """Whether a role is told the same at the end as before a message of the assistant's."""
-        return not self.looks_ahead and not self.sees(role) and hasattr(self.turns.get(role), STEADY)
+        return role in self._steady
+
+    @cached_property
+    def _steady(self) -> frozenset[str]:
+        steady = (role for role, brick in self.turns.items() if hasattr(brick, STEADY) and not self.sees(role))
+        return frozenset(() if self.looks_ahead else steady)
 
     def view(self, turn: Turn) -> Hashable:
-        """All that telling a message depends on beside the message, if its role `sees` anything."""
-        look = self.views.get(turn.message.role, self.writing)
-        return look(turn)
-
-    def writing(self, turn: Turn) -> tuple[str, bool, str]:
-        """What an assistant message opens with, whether it thinks, and its stop."""
+        """All that telling a message depends on beside the message, if its role `sees` anything: found once."""
         known, index = turn.request.views, turn.index
         assert index is not None, "the end of a conversation is no message"
         if index not in known:
-            told = self.assistant
-            thinks = told.thinks(turn) or (recalls(turn) and bool(told.prepare(turn.message, True).reasoning))
-            known[index] = worded(told.open, turn), bool(thinks), worded(told.stop, turn)
+            known[index] = self.views.get(turn.message.role, self.writing)(turn)
         return known[index]
+
+    def writing(self, turn: Turn) -> tuple[str, bool, str]:
+        """What an assistant message opens with, whether it thinks, and its stop."""
+        told = self.assistant
+        thinks = told.thinks(turn) or (recalls(turn) and bool(told.prepare(turn.message, True).reasoning))
+        return worded(told.open, turn), bool(thinks), worded(told.stop, turn)
 
     @property
     def looks_ahead(self) -> bool:
@@ -235,7 +240,7 @@ class Template:
         message = turn.message
         role = message.role
         if role == "assistant":
-            opening, thinks, stop = self.writing(turn)
+            opening, thinks, stop = cast(tuple[str, bool, str], self.view(turn))
             return self.assistant.write(turn.index or 0, message, opening=opening, thinks=thinks, stop=stop)
         if turn.index == 0 and self.start and self.head(turn):
             return ()

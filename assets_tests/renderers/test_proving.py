@@ -1,7 +1,7 @@
 """Verdicts, what they name, and what they cost."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -112,7 +112,8 @@ def test_a_proof_renders_no_prefix_again(conversation, proved):
             told[len(turn.messages)] += 1
             return super().turn(turn)
 
-    counted = replace(QWEN3, template=Counted(**vars(QWEN3.template)))
+    declared = {field.name: getattr(QWEN3.template, field.name) for field in fields(QWEN3.template)}
+    counted = replace(QWEN3, template=Counted(**declared))
     stream = counted.tell(Request(conversation(400)))
     assert len(stream.trainable) == proved
     assert told.total() <= 4 * len(conversation(400))
