@@ -228,13 +228,15 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
     ),
     "an import moved to where it is needed": (
         both(
-            swap("pipeline/masking.py", "import msgspec\n", ""),
-            swap("pipeline/masking.py", "    made = _row(", "    import msgspec\n\n    made = _row("),
+            swap("pipeline/masking.py", "import numpy as np\n", ""),
+            swap(
+                "pipeline/masking.py", "    labels, trained = np", "    import numpy as np\n\n    labels, trained = np"
+            ),
         ),
         [],
     ),
     "a function of another library by the same name": (
-        swap("pipeline/masking.py", "from dataclasses import replace", "from msgspec.structs import replace"),
+        swap("pipeline/masking.py", "from msgspec.structs import replace", "from dataclasses import replace"),
         after("masked", *TARGETS),
     ),
     "a function that nobody calls": (add("pipeline/masking.py", "\n\ndef unused():\n    return 1\n"), []),

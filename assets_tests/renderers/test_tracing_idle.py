@@ -18,6 +18,7 @@ IDLE = {
     "nothing but the condition": INDEX + "{% if ns.on %}" + FOUND + "{% endif %}",
 }
 BUSY = {
+    "nothing": "",
     "it writes": INDEX + "{{ m.role }}{% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}",
     "it writes blanks": INDEX + " {% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}",
     "it counts on": INDEX + "{% set ns.n = ns.n + 1 %}{% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}",

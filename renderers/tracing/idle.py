@@ -19,6 +19,8 @@ COUNTING = (nodes.Add, nodes.Sub, nodes.Const, nodes.Name, nodes.Filter, nodes.G
 def cut_short(tree: nodes.Template) -> nodes.Template:
     """The template, with a break in such loops."""
     for loop in tree.find_all(nodes.For):
+        if not loop.body:
+            continue
         *steps, last = loop.body
         walked, searching = names(loop.target), _condition(last)
         if searching and _is_slice(loop) and all(_counts(step, walked) for step in steps):
