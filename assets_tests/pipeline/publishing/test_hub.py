@@ -65,7 +65,7 @@ def test_datasets_reads_back_through_the_hub_what_was_published(hub, publisher, 
         for config in ("qwen3", "chatml", "conversations", "traces"):
             print(config, datasets.load_dataset("me/set", config, split="train").num_rows)
         stream = datasets.load_dataset("me/set", "qwen3", split="train", streaming=True)
-        print(len(next(iter(stream))["input_ids"]))
+        print("streamed", len([row["input_ids"] for row in stream]))  # left halfway, Arrow may crash at exit
     """
     told = run(hub, "-c", code, home=tmp_path).splitlines()
     index = read_index(on_main(hub)[INDEX])
@@ -73,7 +73,7 @@ def test_datasets_reads_back_through_the_hub_what_was_published(hub, publisher, 
     for shard in index.shards:
         rows.update({shard.config: sum(shard.rows.values())})
     assert told[:4] == [f"{config} {rows[config]}" for config in ("qwen3", "chatml", "conversations", "traces")]
-    assert int(told[4]) > 0
+    assert told[4] == f"streamed {rows['qwen3']}"
 
 
 def run(hub, *arguments: str, home: Path, **more: str) -> str:
