@@ -24,6 +24,7 @@ bench: .venv/synced ## Measure against the official path and the peers, as ratio
 	@$(RUN)/python -m assets_tests.bench
 	@$(RUN)/python -m assets_tests.bench_peers
 	@$(RUN)/python -m assets_tests.bench_traced
+	@$(RUN)/python -m assets_tests.bench_turns
 	@$(RUN)/python -m assets_tests.bench_pipeline
 	@$(RUN)/python -m assets_tests.bench_packing
 
