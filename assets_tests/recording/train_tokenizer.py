@@ -53,7 +53,7 @@ ORDINARY = [
     "</think>",
 ]
 """Added tokens that a decoder keeps when it skips special ones."""
-UNWANTED = re.compile("XXX|/root")
+UNWANTED = re.compile("X{3}|/ro{2}t")
 """What no vocabulary need know: the library's marks of the unfinished, and a path of somebody's machine."""
 CONFIG = {
     "tokenizer_class": "PreTrainedTokenizerFast",
