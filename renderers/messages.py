@@ -110,10 +110,7 @@ class Request:
 
     def until(self, index: int, *, generating: bool) -> "Request":
         """The messages before this one."""
-        made, whole = object.__new__(Request), self.whole or self
-        own = {"messages": self.messages[:index], "generating": generating, "facts": {}, "views": {}, "whole": whole}
-        object.__setattr__(made, "__dict__", {**self.__dict__, **own})
-        return made
+        return self.but(messages=self.messages[:index], generating=generating, whole=self.whole or self)
 
 
 class Turn:
