@@ -290,7 +290,7 @@ def stack(engine: list[str], image: str, tmp_path_factory: pytest.TempPathFactor
 def write_many_prompts(project: Project, batch: str) -> None:
     """A batch that takes long enough for something to die on the way."""
     told = [json.loads(line) for file in project.batch_files().values() for line in file.open(encoding="utf-8")]
-    many = [{**line, "prompt": f"{line['prompt']} ({batch} {again})"} for again in range(40) for line in told]
+    many = [{**line, "prompt": f"{line['prompt']} ({batch} {again})"} for again in range(80) for line in told]
     lines = "".join(json.dumps(line) + "\n" for line in many)
     (project.prompts / f"{batch}.jsonl").write_text(lines, encoding="utf-8")
 
