@@ -9,7 +9,6 @@ stays as it is.
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -120,8 +119,8 @@ def corpus() -> list[Request]:
     with CORPUS.open("rb") as lines:
         raw = [msgspec.json.decode(line) for line in lines]
     whole = [Request(from_hub(one["messages"]), tuple(one.get("tools", ()))) for one in raw]
-    spoken = [replace(one, messages=one.messages[:end]) for one in whole for end in _spoken(one)]
-    told = [*whole, *(replace(one, generating=True) for one in whole), *spoken]
+    spoken = [one.but(messages=one.messages[:end]) for one in whole for end in _spoken(one)]
+    told = [*whole, *(one.but(generating=True) for one in whole), *spoken]
     return list({repr(one): one for one in told}.values())
 
 

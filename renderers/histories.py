@@ -5,7 +5,6 @@ only the end of such a conversation is what inference would see. A row for each 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice, takewhile
 
 from renderers.errors import TemplateError, UnknownFlag
@@ -35,11 +34,11 @@ def stopped(tell: Tell, request: Request) -> Stream:
         return told
     more = [Message("tool", "x", tool_call_id=call.id) for call in message.tool_calls] or [Message("user", "x")]
     try:
-        longer = tell(replace(request, messages=(*request.messages, *more)))
+        longer = tell(request.but(messages=(*request.messages, *more)))
     except TemplateError:
         return told
     stops = (segment for segment in longer.segments if segment.kind is Kind.STOP and segment.message == end)
-    return replace(told, told=(*told.told, *islice(stops, 1)))
+    return told.but(told=(*told.told, *islice(stops, 1)))
 
 
 def last(tell: Tell, request: Request) -> list[Stream]:
@@ -54,19 +53,19 @@ def keep(tell: Tell, request: Request) -> list[Stream]:
     """
     for flag, value in KEEPING.items():
         try:
-            whole = stopped(tell, replace(request, flags={**request.flags, flag: value}))
+            whole = stopped(tell, request.but(flags={**request.flags, flag: value}))
         except UnknownFlag:
             continue
         notes = (", ".join(filter(None, (f"{flag}={value}", proof.note))) for proof in whole.proofs)
         noted = (Proof(proof.message, proof.verdict, note) for proof, note in zip(whole.proofs, notes, strict=True))
-        return [replace(whole, proofs=tuple(noted))]
+        return [whole.but(proofs=tuple(noted))]
     raise UnknownFlag(f"no flag keeps reasoning in history, none of {', '.join(KEEPING)}; `split` teaches every turn")
 
 
 def trust(tell: Tell, request: Request) -> list[Stream]:
     """One row, of which every turn is learned that has a stop; those that are not proved are flagged."""
     whole = stopped(tell, request)
-    return [replace(whole, proofs=tuple(_trusted(proof, whole) for proof in whole.proofs))]
+    return [whole.but(proofs=tuple(_trusted(proof, whole) for proof in whole.proofs))]
 
 
 def _trusted(proof: Proof, whole: Stream) -> Proof:
@@ -92,17 +91,17 @@ def split(tell: Tell, request: Request) -> list[Stream]:
         row = _ending(tell, request, turn)
         if row and turn in row.trainable:
             row_of = {**dict.fromkeys(row.trainable.intersection(turns), len(rows)), **row_of}
-            rows.append(replace(row, asked=whole.asked))
+            rows.append(row.but(asked=whole.asked))
         elif row and row.proofs[-1].verdict is not Verdict.PROVED:
             refused[turn] = row.proofs[-1]
     elsewhere = {turn: (number, rows[number].proofs[-1].message) for turn, number in row_of.items()}
-    return [replace(row, proofs=tuple(_marked(row, n, elsewhere, refused))) for n, row in enumerate(rows)]
+    return [row.but(proofs=tuple(_marked(row, n, elsewhere, refused))) for n, row in enumerate(rows)]
 
 
 def _ending(tell: Tell, request: Request, turn: int) -> Stream | None:
     """The conversation as far as this turn, as inference saw it; None where it cannot be told."""
-    part = replace(request, messages=request.messages[: turn + 1], generating=False)
-    asked = replace(part, messages=part.messages[:-1], generating=True)
+    part = request.but(messages=request.messages[: turn + 1], generating=False)
+    asked = part.but(messages=part.messages[:-1], generating=True)
     try:
         row = stopped(tell, part)
         return _behind(tell(asked), row) if row.proofs[-1].verdict is Verdict.HISTORY_REWRITTEN else row
@@ -119,8 +118,7 @@ def _behind(prompt: Stream, row: Stream) -> Stream:
     shown, asked = (tuple(segment.text for segment in segments) for segments in (opened, prompted))
     if "".join(shown) != "".join(reversed(asked)):
         return row
-    return replace(
-        prompt,
+    return prompt.but(
         told=(*prompt.segments, *own[len(shown) :]),
         proofs=(*prompt.proofs, Proof(turn, Verdict.PROVED)),
         lost=(*prompt.lost, *(origin for origin in row.lost if origin[:2] == ("messages", turn))),

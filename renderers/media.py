@@ -101,7 +101,7 @@ def shown(request: Request, media: Mapping[str, Medium]) -> Request:
         m if isinstance(m.content, str) else m.but(content=tuple(_shown(request, i, counted, media)))
         for i, m in enumerate(request.messages)
     )
-    return replace(request, messages=tuple(messages))
+    return request.but(messages=tuple(messages))
 
 
 def _shown(request: Request, index: int, counted: dict[str, int], media: Mapping[str, Medium]) -> Iterator[Part]:
@@ -162,7 +162,7 @@ def expanded(stream: Stream, messages: Sequence[Message], words: Mapping[str, Me
         segments += [Segment(before, message=segment.message)] if before else []
         segments.append(replace(segment, text=segment.text * made[-1].tokens))
         segments += [Segment(after, message=segment.message)] if after else []
-    return replace(stream, told=tuple(segments), media=tuple(made))
+    return stream.but(told=tuple(segments), media=tuple(made))
 
 
 def multi_modal_data(stream: Stream, owners: np.ndarray) -> MultiModalData | None:

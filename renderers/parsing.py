@@ -6,7 +6,7 @@ completion that was cut off is read as far as it goes.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -115,7 +115,7 @@ class Parser:
 
     def tells(self, message: Message, request: Request, prompted: str, stop: str) -> Stream | None:
         """The sampled words of a message, told again behind its prompt; None where they would not be told so."""
-        asked = self.template.asked(replace(request, messages=(*request.messages, message), generating=False))
+        asked = self.template.asked(request.but(messages=(*request.messages, message), generating=False))
         turn = Turn(asked, len(asked.messages) - 1)
         prompt = worded(self.template.assistant.open, Turn(request)) + prompted
         try:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, compress, groupby
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from renderers.errors import TemplateError
 from renderers.messages import Request, Turn
@@ -54,7 +56,7 @@ class Teller(Protocol):
         ...
 
 
-class Proven(NamedTuple):
+class Proven(msgspec.Struct, frozen=True, gc=False):
     """A proof, and the generation prompt that it speaks of ("" where there is none)."""
 
     proof: Proof

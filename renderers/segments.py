@@ -227,8 +227,7 @@ class Expansion:
     """sha256 of the bytes."""
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True, dict=True):
     """One conversation as told by one witness."""
 
     told: Told
@@ -238,7 +237,7 @@ class Stream:
     """Fields of the input that hold something and are nowhere in the text."""
     asked: int = -1
     """The last user message of the conversation."""
-    weights: Mapping[int, float] = field(default_factory=dict)
+    weights: Mapping[int, float] = {}
     """What messages weigh that say so (`Message.weight`)."""
     today: date | None = None
     """The day that the template was given, if it prints the date."""
@@ -246,12 +245,8 @@ class Stream:
     """What was made of each medium, in order; nothing where none was asked for."""
 
     def but(self, **changes: Any) -> "Stream":
-        """This stream with some fields changed, as `replace` has it: in a fifth of the time."""
-        made = object.__new__(Stream)
-        made.__dict__.update(self.__dict__)
-        made.__dict__.pop("segments", None)
-        made.__dict__.update(changes)
-        return made
+        """This stream with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import cast
+from typing import Any
 
 from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
@@ -240,7 +240,8 @@ class Template:
         message = turn.message
         role = message.role
         if role == "assistant":
-            opening, thinks, stop = cast(tuple[str, bool, str], self.view(turn))
+            seen: Any = self.view(turn)  # of the assistant, what `writing` found
+            opening, thinks, stop = seen
             return self.assistant.write(turn.index or 0, message, opening=opening, thinks=thinks, stop=stop)
         if turn.index == 0 and self.start and self.head(turn):
             return ()

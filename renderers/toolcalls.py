@@ -254,4 +254,4 @@ def numbered(request: Request, known_as: Callable[[ToolCall, int], str]) -> Requ
         known |= {call.id: told.id for call, told in zip(message.tool_calls, calls, strict=True)}
         answers = message.tool_call_id and known.get(message.tool_call_id, message.tool_call_id)
         messages.append(message.but(tool_calls=calls, tool_call_id=answers))
-    return replace(request, messages=tuple(messages))
+    return request.but(messages=tuple(messages))

@@ -3,7 +3,6 @@
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
@@ -83,7 +82,7 @@ def request_of() -> Callable[..., Request]:
 
     def asked(name: str, **changes: Any) -> Request:
         told = CONVERSATIONS[name]
-        return replace(Request(from_hub(told["messages"]), tuple(told.get("tools", ()))), **changes)
+        return Request(from_hub(told["messages"]), tuple(told.get("tools", ()))).but(**changes)
 
     return asked
 

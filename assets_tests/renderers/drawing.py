@@ -1,7 +1,6 @@
 """Conversations for laws that are asked of many: hypothesis draws them, the same everywhere, no two alike."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -95,7 +94,7 @@ def steps(draw: Callable, at: int, content: st.SearchStrategy, missing: st.Searc
 
 def joined(asked: Request) -> Request:
     """The same, each content in parts as one text: many families tell these otherwise, and say so."""
-    return replace(asked, messages=tuple(message.but(content=text(message.content)) for message in asked.messages))
+    return asked.but(messages=tuple(message.but(content=text(message.content)) for message in asked.messages))
 
 
 def drawn(count: int) -> list[Request]:

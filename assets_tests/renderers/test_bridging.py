@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from itertools import islice
 
@@ -101,9 +100,9 @@ def turns(renderer: Renderer, messages: tuple[Message, ...], tools: tuple) -> It
         if message.role != "assistant" or not index or not new:
             continue
         asked = Request((*messages[: index + 1], *new), tools, generating=True)
-        alone = replace(asked, messages=messages[: index + 1], generating=False)
+        alone = asked.but(messages=messages[: index + 1], generating=False)
         try:
-            prompt, *shown = renderer.render_batch([replace(asked, messages=messages[:index]), asked, alone])
+            prompt, *shown = renderer.render_batch([asked.but(messages=messages[:index]), asked, alone])
         except TemplateError:
             continue
         given = prompt.ids.tolist()

@@ -201,7 +201,7 @@ def test_a_completion_is_read_back_with_the_template_that_writes_it(example):
         ids = renderer.render(AGENT, [TOOL])
         spans = [span for span in ids.spans() if span.message == index and span.kind.sampled]
         completion = ids.ids[spans[0].start : spans[-1].end].tolist()
-        parsed = renderer.parse(completion, replace(request, messages=request.messages[:index]))
+        parsed = renderer.parse(completion, request.but(messages=request.messages[:index]))
         assert parsed.ended
         assert parsed.message.content == request.messages[index].content
         assert parsed.message.reasoning == request.messages[index].reasoning

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -215,7 +214,7 @@ def learned(renderer: Renderer, asked: Request) -> set[int]:
 def prompted(renderer: Renderer, asked: Request, proof: Proof) -> np.ndarray:
     """What inference is given before a turn, served with the switch that its proof notes."""
     switched = {name: value == "True" for name, value in (note.split("=") for note in proof.note.split(", ") if note)}
-    before = replace(asked, messages=asked.messages[: proof.message], flags=switched, generating=True)
+    before = asked.but(messages=asked.messages[: proof.message], flags=switched, generating=True)
     return renderer.render_batch([before])[0].ids
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -180,7 +179,7 @@ def test_a_completion_cut_off_anywhere_is_read_as_far_as_it_goes(renderer, conve
 def test_data_never_becomes_a_control_token_nor_a_place(renderer, family, conversation, request_of):
     told = request_of(conversation)
     hostile, plain = (
-        replace(spelling(told, word), flags={name: word for name, kind in family.flags.items() if kind is str})
+        spelling(told, word).but(flags={name: word for name, kind in family.flags.items() if kind is str})
         for word in (HOSTILE, "x")
     )
     result = rendered(renderer, hostile)

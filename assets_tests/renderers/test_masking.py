@@ -1,7 +1,5 @@
 """What is learned: the sampled kinds that the policy wants, of turns that are proved, and nothing else."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -75,7 +73,7 @@ def test_a_tool_result_begins_no_turn(render):
     result = Segment("42", Kind.TOOL_RESULT, 4, literal=False)
     more = (Segment("done", Kind.ANSWER, 5, literal=False), Segment("<|im_end|>", Kind.STOP, 5))
     proofs = tuple(Proof(m, Verdict.PROVED) for m in (1, 3, 5))
-    rendered = render(replace(told(*proofs), told=(*told().segments, result, *more)))
+    rendered = render(told(*proofs).but(told=(*told().segments, result, *more)))
     assert {message for _, message in trained(rendered, "last_turn")} == {3, 5}
 
 
@@ -179,12 +177,12 @@ def test_what_others_say_is_trained_where_the_policy_names_it(render):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_message_that_weighs_nothing_is_never_trained(render, policy):
-    rendered = render(replace(told(), weights={3: 0.0}))
+    rendered = render(told().but(weights={3: 0.0}))
     assert 3 not in {message for _, message in trained(rendered, policy)}
 
 
 def test_a_weight_scales_what_the_policy_trains_and_adds_nothing(render):
-    rendered = render(replace(told(Proof(1, Verdict.PROVED)), weights={0: 2.0, 1: 0.25, 3: 2.0}))
+    rendered = render(told(Proof(1, Verdict.PROVED)).but(weights={0: 2.0, 1: 0.25, 3: 2.0}))
     weights, mask = loss_weights(rendered, POLICIES["assistant"]), loss_mask(rendered, POLICIES["assistant"])
     assert (weights.dtype, set(weights.tolist())) == (np.float32, {0.0, 0.25})
     assert np.array_equal(mask, weights > 0)

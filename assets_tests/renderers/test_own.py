@@ -86,7 +86,7 @@ def test_what_a_template_writes_it_reads_back_and_goes_on_from(template):
         prompt, completion = whole.ids[: spans[0].start].tolist(), whole.ids[spans[0].start : spans[-1].end].tolist()
         request = renderer.request(told)
         parsed, meant = (
-            renderer.parse(completion, replace(request, messages=request.messages[:index])),
+            renderer.parse(completion, request.but(messages=request.messages[:index])),
             request.messages[index],
         )
         assert parsed.ended

@@ -7,7 +7,7 @@ import pytest
 
 from renderers import FAMILIES, Kind, Message, Part, Proof, Request, Segment, ToolCall, Verdict
 from renderers.messages import Turn
-from renderers.proving import lost_fields, prove
+from renderers.proving import Proven, lost_fields, prove
 from renderers.renderer import Family
 
 QWEN3 = FAMILIES["qwen3"]
@@ -91,7 +91,7 @@ def test_a_turn_without_words_is_invisible():
             return [(), *((),) * len(request.messages)]
 
     request = Request((Message("user", "a"), Message("assistant", "b")))
-    assert prove(Silent(), request, Silent().told(request), switches={}) == {1: (Proof(1, Verdict.INVISIBLE), "")}
+    assert prove(Silent(), request, Silent().told(request), switches={}) == {1: Proven(Proof(1, Verdict.INVISIBLE), "")}
 
 
 def agent(turns: int) -> tuple[Message, ...]:

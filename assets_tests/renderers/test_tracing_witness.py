@@ -2,7 +2,6 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import date
 
 import msgspec
@@ -71,10 +70,10 @@ def test_a_template_that_prints_the_date_takes_the_conversations_own():
     with pytest.raises(TemplateError, match="give `today`"):
         dated.tell(asked)
     for day in (date(2026, 11, 20), date(2026, 11, 21)):
-        stream = dated.tell(replace(asked, today=day))
+        stream = dated.tell(asked.but(today=day))
         assert (stream.text, stream.today) == (f"{day:%d %b %Y}?", day)
     named = TracedTemplate(dated.source, today=date(2025, 7, 1))
-    assert named.tell(replace(asked, today=date(2026, 11, 20))).today == date(2025, 7, 1)
+    assert named.tell(asked.but(today=date(2026, 11, 20))).today == date(2025, 7, 1)
 
 
 def test_a_turn_is_told_in_segments_that_say_whose_they_are():

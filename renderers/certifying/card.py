@@ -7,7 +7,7 @@ hypothesis, which makes each as small as it can be; they are always the same one
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
@@ -133,6 +133,6 @@ def _smallest(question: Question, wanted: Callable[[Request], bool], known: Sequ
 def _less(asked: Request) -> Iterator[Request]:
     """Without its tools; without one of its messages."""
     if asked.tools:
-        yield replace(asked, tools=())
+        yield asked.but(tools=())
     for index in range(len(asked.messages)):
-        yield replace(asked, messages=asked.messages[:index] + asked.messages[index + 1 :])
+        yield asked.but(messages=asked.messages[:index] + asked.messages[index + 1 :])

@@ -52,7 +52,7 @@ def opening(turn: Turn) -> str:
 def arrange(request: Request) -> Request:
     """Answers to a user without a thought written inline."""
     messages = (answer(Turn(request, index)) for index in range(len(request.messages)))
-    return replace(request, messages=tuple(messages))
+    return request.but(messages=tuple(messages))
 
 
 def answer(turn: Turn) -> Message:

@@ -5,7 +5,6 @@ import marshal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from itertools import count
@@ -89,7 +88,7 @@ class TracedTemplate:
             generating=request.generating,
         )
         day = self.today if self.dated else None
-        return replace(stream, lost=lost_fields(request, stream.segments), today=day)
+        return stream.but(lost=lost_fields(request, stream.segments), today=day)
 
     def on(self, day: date) -> "TracedTemplate":
         """This template on a day."""
