@@ -8,18 +8,19 @@ a function from a turn to segments.
 """
 
 import json
-import marshal
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import chain
-from typing import Any, cast
+
+import msgspec
 
 from renderers.errors import TemplateError
 from renderers.messages import Message, Turn
 from renderers.segments import KIND_OF, Kind, Origin, Phrase, Said, Shape, Told, literally, phrase, together
 
 JSON = json.JSONDecoder(strict=False)
+PACK = msgspec.msgpack.Encoder().encode
 PLACE = re.compile(r"\{([a-z_]+)\}")
 MANY = 1 << 10
 """Lists of tools after which all are forgotten."""
@@ -248,10 +249,8 @@ def once(brick: Brick) -> Brick:
 
     def told(turn: Turn) -> Told:
         try:
-            key = marshal.dumps(
-                cast(Any, turn.tools), 2
-            )  # 2: the same bytes for all that is equal, types and order included
-        except ValueError:
+            key = PACK(turn.tools)
+        except (TypeError, ValueError, OverflowError):
             return tuple(brick(turn))
         if key not in known:
             if len(known) >= MANY:

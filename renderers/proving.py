@@ -79,7 +79,7 @@ def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: M
 
 def trust(teller: Teller, request: Request) -> dict[int, Proven]:
     """Verdicts without proof: every turn is taken for what the model would write after its generation prompt."""
-    asked, written = teller.prompts(request), (i for i, m in enumerate(request.messages) if m.role == "assistant")
+    asked, written = teller.prompts(request), [i for i, m in enumerate(request.messages) if m.role == "assistant"]
     return {index: Proven(Proof(index, Verdict.TRUSTED), asked(index) if index else "") for index in written}
 
 

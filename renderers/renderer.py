@@ -76,7 +76,7 @@ class Family:
             said += seamed(turn, proven[index].prompt) if index in proven else turn
         if request.generating:
             said.append(phrase(worded(self.template.prompt, Turn(request))))
-        proofs, lost = tuple(p.proof for p in proven.values()), () if request.trusted else lost_fields(given, said)
+        proofs, lost = tuple([p.proof for p in proven.values()]), () if request.trusted else lost_fields(given, said)
         return Stream(tuple(said), proofs, lost, today=request.flags.get("today"))
 
     def check(self, flags: Mapping[str, Any]) -> None:

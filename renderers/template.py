@@ -182,7 +182,7 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain, seeing, turn = request.but(), {"assistant", *self.views}, self.turn
+        plain, seeing, turn = request.but(), self._viewers, self.turn
         told = [self.opening(plain)]
         told += [turn(Turn(request if m.role in seeing else plain, index)) for index, m in enumerate(request.messages)]
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
@@ -205,7 +205,7 @@ class Template:
 
     def sees(self, role: str) -> bool:
         """Whether telling a role depends on what follows, beyond the next role."""
-        return role == "assistant" or role in self.views
+        return role in self._viewers
 
     def steady(self, role: str) -> bool:
         """Whether a role is told the same at the end as before a message of the assistant's."""
@@ -218,17 +218,23 @@ class Template:
 
     def view(self, turn: Turn) -> Hashable:
         """All that telling a message depends on beside the message, if its role `sees` anything: found once."""
-        known, index = turn.request.views, turn.index
+        request, index = turn.request, turn.index
         assert index is not None, "the end of a conversation is no message"
-        if index not in known:
-            known[index] = self.views.get(turn.message.role, self.writing)(turn)
-        return known[index]
+        seen = request.views.get(index)
+        if seen is None:
+            seen = request.views[index] = self._viewers[request.messages[index].role](turn)
+        return seen
+
+    @cached_property
+    def _viewers(self) -> Mapping[str, Callable[[Turn], Hashable]]:
+        return {"assistant": self.writing, **self.views}
 
     def writing(self, turn: Turn) -> tuple[str, bool, str]:
         """What an assistant message opens with, whether it thinks, and its stop."""
         told = self.assistant
-        thinks = told.thinks(turn) or (recalls(turn) and bool(told.prepare(turn.message, True).reasoning))
-        return worded(told.open, turn), bool(thinks), worded(told.stop, turn)
+        thinks = told.thinks(turn) or (recalls(turn) and told.prepare(turn.message, True).reasoning)
+        opening = told.open if isinstance(told.open, str) else told.open(turn)
+        return opening, bool(thinks), told.stop if isinstance(told.stop, str) else told.stop(turn)
 
     @property
     def looks_ahead(self) -> bool:
@@ -237,13 +243,13 @@ class Template:
 
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
-        message = turn.message
+        message, index = turn.message, turn.index or 0
         role = message.role
         if role == "assistant":
             seen: Any = self.view(turn)  # of the assistant, what `writing` found
             opening, thinks, stop = seen
-            return self.assistant.write(turn.index or 0, message, opening=opening, thinks=thinks, stop=stop)
-        if turn.index == 0 and self.start and self.head(turn):
+            return self.assistant.write(index, message, opening=opening, thinks=thinks, stop=stop)
+        if not index and self.start and self.head(turn):
             return ()
         if role not in self.turns:
             raise TemplateError(f"message {turn.index}: this template has no turn for role {role!r}")
@@ -251,4 +257,4 @@ class Template:
         if not isinstance(message.content, str):
             told = tuple(placed(segments_of(told), self.media))
         lent = self.assistant.lent and turn.role(-1) == "assistant"
-        return self.assistant.lend(told, (turn.index or 0) - 1) if lent else told
+        return self.assistant.lend(told, index - 1) if lent else told

@@ -94,8 +94,7 @@ def thinks(turn: Turn) -> bool:
 
 def split(message: Message) -> Message:
     """Reasoning written inline moves to its field."""
-    said = text(message.content)
-    if message.reasoning is not None or "</think>" not in said:
+    if message.reasoning is not None or "</think>" not in (said := text(message.content)):
         return message
     reasoning = said.partition("</think>")[0].rstrip("\n").rpartition("<think>")[2].lstrip("\n")
     return message.but(reasoning=reasoning, content=said.rpartition("</think>")[2].lstrip("\n"))
