@@ -25,7 +25,7 @@ from pipeline.resources.store import Store
 from pipeline.settings import Collection
 from pipeline.sourcing.files import read_batch
 from pipeline.targets import EXAMPLE, Target
-from renderers.messages import to_hub
+from renderers.hub import to_hub
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ from pipeline.publishing.shards import Sourced, Tensors, tensors
 from pipeline.records import Conversation, MaskedRow, RenderedRow
 from pipeline.rendering import load_renderer, render
 from pipeline.targets import EXAMPLE, Target
-from renderers.messages import Request, to_hub
+from renderers.hub import to_hub
+from renderers.messages import Request
 from renderers.renderer import Renderer, Witness
 from renderers.segments import Stream
 

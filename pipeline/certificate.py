@@ -18,7 +18,8 @@ from pipeline.rendering import load_tokenizer
 from pipeline.targets import Target
 from renderers.certifying.card import Finding, certify
 from renderers.errors import RendererError
-from renderers.messages import Message, Request, text, to_hub
+from renderers.hub import to_hub
+from renderers.messages import Message, Request, text
 from renderers.registry import create_renderer
 from renderers.tracing.witness import TracedTemplate
 

@@ -15,7 +15,7 @@ from pipeline.resources.machine import names_of_this_machine
 from pipeline.resources.salt import salt_of
 from pipeline.scrubbing import scrub
 from pipeline.targets import Scrubbing
-from renderers.messages import to_hub
+from renderers.hub import to_hub
 
 TOLD = ("trace_id", "window", "format", "agent_version", "model", "date", "status", "checked", "origin", "uncounted")
 """What a row's metadata say of where it comes from."""

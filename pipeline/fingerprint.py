@@ -18,7 +18,8 @@ from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.rendering import load_renderer, tokenizer_files
 from pipeline.targets import SETTINGS, Project, Target
 from renderers.errors import RendererError
-from renderers.messages import Request, from_hub
+from renderers.hub import from_hub
+from renderers.messages import Request
 from renderers.rendered import encode
 from renderers.renderer import Family, Renderer
 

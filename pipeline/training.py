@@ -23,8 +23,9 @@ from pipeline.records import Conversation, Reject, RenderedRow
 from pipeline.rendering import render
 from pipeline.targets import ProjectSettings
 from renderers.chat import AnyTokenizer, adapt
+from renderers.hub import to_hub
 from renderers.masking import IGNORED, POLICIES, LossPolicy, RunColumns, masked, run_mask
-from renderers.messages import text, to_hub
+from renderers.messages import text
 from renderers.preview import Run, to_ansi
 from renderers.registry import create_renderer
 from renderers.segments import Kind

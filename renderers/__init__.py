@@ -29,9 +29,10 @@ from renderers.closing import Refusal
 from renderers.comparing import Comparison, compare_hf_template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownFlag, UnknownModel
 from renderers.histories import HISTORIES
+from renderers.hub import from_hub, to_hub
 from renderers.masking import POLICIES, LossPolicy, labels, loss_mask, loss_weights
 from renderers.media import Media, MultiModalData, PlaceholderRange
-from renderers.messages import Message, Part, Request, ToolCall, from_hub, to_hub
+from renderers.messages import Message, Part, Request, ToolCall
 from renderers.parsing import Listening, Parsed, ParsedCall
 from renderers.pooling import RendererPool, create_renderer_pool
 from renderers.registry import FAMILIES, create_renderer

@@ -13,9 +13,10 @@ import msgspec
 from renderers.chatting.builtin import ALIASES, TEMPLATES
 from renderers.chatting.template import Template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownModel
+from renderers.hub import from_hub
 from renderers.loading import adapt
 from renderers.masking import POLICIES, LossPolicy
-from renderers.messages import Message, Request, from_hub
+from renderers.messages import Message, Request
 from renderers.preview import stream_runs, to_ansi
 from renderers.registry import FAMILIES, create_renderer
 from renderers.rendered import encode

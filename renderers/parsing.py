@@ -16,8 +16,9 @@ from renderers.arguments import CallStatus, schemas_of
 from renderers.calling import Found
 from renderers.disguise import Disguise, Ear
 from renderers.errors import TemplateError, TokenizerError
+from renderers.hub import to_hub
 from renderers.listening import Listener
-from renderers.messages import Message, Request, ToolCall, Turn, to_hub
+from renderers.messages import Message, Request, ToolCall, Turn
 from renderers.proving import holds, seamed
 from renderers.rendered import encode
 from renderers.segments import Kind, Segment, Stream, segments_of

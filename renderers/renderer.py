@@ -14,8 +14,9 @@ import numpy as np
 from renderers.bridging import Bridge, Bridger
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.histories import HISTORIES
+from renderers.hub import from_hub
 from renderers.media import Media, expanded
-from renderers.messages import Message, Request, Turn, from_hub
+from renderers.messages import Message, Request, Turn
 from renderers.parsing import Listening, Parsed, Parser
 from renderers.proving import lost_fields, prove, seamed, trust
 from renderers.rendered import Batch, Rendered, SpecialText, encode

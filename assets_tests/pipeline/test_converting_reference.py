@@ -11,7 +11,8 @@ import pytest
 from pipeline.converting import convert
 from pipeline.gathering import session_of
 from pipeline.records import Conversation
-from renderers.messages import Message, from_hub, tojson
+from renderers.hub import from_hub
+from renderers.messages import Message, tojson
 
 REFERENCE = Path(os.environ.get("TRACEMILL_REFERENCE", Path(__file__).resolve().parents[3] / "shared")) / "traces"
 CASES = sorted(path.parent for path in REFERENCE.glob("*/*/ground_truth.json"))

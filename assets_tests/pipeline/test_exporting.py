@@ -18,7 +18,7 @@ from pipeline.records import REPEATED, Conversation, Prompt, Reject
 from pipeline.resources.machine import names_of_this_machine
 from pipeline.sourcing.files import read_batch
 from pipeline.targets import EXAMPLE
-from renderers.messages import from_hub
+from renderers.hub import from_hub
 
 SESSIONS = EXAMPLE / "prompts" / "sessions"
 CALLS = [{"id": "c", "type": "function", "function": {"name": "sh", "arguments": '{"a":  1}'}}]

@@ -18,7 +18,7 @@ from pipeline.mixing.splitting import crossings, grouped, split, ties_of
 from pipeline.mixtures import Judge, Mixture, Quality, Source
 from pipeline.records import Conversation, MaskedRow, MixedRow, Reject
 from pipeline.resources.judge import ChatJudge
-from renderers.messages import from_hub
+from renderers.hub import from_hub
 
 LOREM = [
     "the",

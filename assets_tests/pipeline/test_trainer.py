@@ -17,8 +17,8 @@ import yaml
 from pipeline.records import Conversation, MaskedRow, Scrub, Trace
 from pipeline.resources.store import Store
 from pipeline.targets import SETTINGS, load_project
+from renderers.hub import from_hub
 from renderers.masking import IGNORED
-from renderers.messages import from_hub
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = {"qwen3": "qwen3", "llama-3": "llama_3", "gpt-oss": "gpt_oss"}

@@ -12,7 +12,8 @@ import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
-from renderers.messages import Request, from_hub
+from renderers.hub import from_hub
+from renderers.messages import Request
 from renderers.segments import Stream
 from renderers.tokenizer import Tokenizer
 from renderers.tracing.witness import TracedTemplate

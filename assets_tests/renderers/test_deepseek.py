@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from renderers import FAMILIES, Message, Renderer, Request, Stream, TemplateError, ToolCall
-from renderers.messages import Turn, to_hub
+from renderers.hub import to_hub
+from renderers.messages import Turn
 from renderers.template import worded
 from renderers.tracing.witness import TracedTemplate
 

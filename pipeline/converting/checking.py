@@ -22,7 +22,8 @@ from pipeline.converting.codex_items import HostedCall, Thought, Tools, answer, 
 from pipeline.converting.lines import NO_JSON
 from pipeline.errors import TraceError
 from pipeline.records import Conversation, Exchange, Flaw, Place
-from renderers.messages import Content, Message, from_hub, text, tojson
+from renderers.hub import from_hub
+from renderers.messages import Content, Message, text, tojson
 
 VERIFIED = "verified"
 REMINDER = "<system-reminder>"

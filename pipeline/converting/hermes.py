@@ -16,7 +16,8 @@ from pipeline.converting import messages
 from pipeline.converting.lines import day_of
 from pipeline.converting.rows import Fields, Told, listed, named, specs
 from pipeline.converting.sharegpt import message_of, role_of, split_thought, turns_of
-from renderers.messages import Message, ToolCall, from_hub, tojson
+from renderers.hub import from_hub
+from renderers.messages import Message, ToolCall, tojson
 
 GENERATED = "You are a function calling AI model."
 TOOLS = re.compile(r"<tools>\s*(\[.*?\])\s*</tools>", re.DOTALL)

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.converting.rows import Fields, Told, listed, named, plain, specs, spelled
 from pipeline.errors import TraceError
 from pipeline.records import CUT, Flaw, Origin, Usage
-from renderers.messages import from_hub
+from renderers.hub import from_hub
 
 COLUMNS = ("messages", "conversation", "conversations")
 RENAMED = {"function": "tool", "model": "assistant"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.converting.rows import Fields, Told, listed, named, specs, spelled
 from pipeline.errors import TraceError
-from renderers.messages import WEIGHT_FIELDS, from_hub
+from renderers.hub import WEIGHT_FIELDS, from_hub
 
 ROLES = {
     "system": "system",

@@ -10,8 +10,9 @@ from renderers.chatting.declaring import NO_RESULTS, generation_prompt
 from renderers.chatting.formatters import quoted
 from renderers.chatting.policies import ToolPlacement
 from renderers.chatting.wording import Wording
+from renderers.hub import REASONING_FIELDS
 from renderers.media import SHOWN_BY
-from renderers.messages import MEDIA, REASONING_FIELDS
+from renderers.messages import MEDIA
 from renderers.patterns import pieces
 
 CALL = "{{- call.arguments if call.arguments is string else call.arguments | tojson }}"

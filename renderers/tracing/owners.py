@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from renderers.messages import REASONING_FIELDS
+from renderers.hub import REASONING_FIELDS
 from renderers.segments import KIND_OF, Kind, Segment
 from renderers.tracing.places import Place, is_data, message_of
 from renderers.tracing.runs import Run

@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from renderers.errors import TemplateError
-from renderers.messages import REASONING_FIELDS
+from renderers.hub import REASONING_FIELDS
 from renderers.segments import Verdict
 from renderers.tracing.places import Place, is_data, message_of
 from renderers.tracing.runs import Run, Tokens, common

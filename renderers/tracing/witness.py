@@ -13,7 +13,8 @@ from typing import Any, cast
 import jinja2
 
 from renderers.errors import TemplateError, UnknownFlag
-from renderers.messages import Message, Request, to_hub
+from renderers.hub import to_hub
+from renderers.messages import Message, Request
 from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
 from renderers.tracing.asked import GIVEN

@@ -12,7 +12,7 @@ from pipeline.masking import mask
 from pipeline.records import Conversation, MaskedRow, RenderedRow, Scrub
 from pipeline.rendering import render
 from pipeline.targets import Target
-from renderers.messages import from_hub
+from renderers.hub import from_hub
 from renderers.registry import create_renderer
 from renderers.tokenizer import Tokenizer
 

@@ -23,7 +23,8 @@ from pipeline.publishing.verdict import require_verdict
 from pipeline.records import Conversation, Finding, Ids, MaskedRow, Origin, Reject, RenderedRow, Row, Trace
 from pipeline.resources.store import Store
 from pipeline.targets import Project
-from renderers.messages import Message, Part, from_hub, text
+from renderers.hub import from_hub
+from renderers.messages import Message, Part, text
 
 BATCHES = ("codex_tasks", "pi_tasks")
 
