@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import wraps
+from json.encoder import encode_basestring
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -187,12 +188,20 @@ def text(content: Content) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
-SPELL = json.JSONEncoder(ensure_ascii=False).encode
+SPELL = json.JSONEncoder(ensure_ascii=False)
+_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
+_chunks: Any = _encoder and _encoder(
+    None, SPELL.default, encode_basestring, None, SPELL.key_separator, SPELL.item_separator, False, False, True
+)
+"""What `SPELL` makes for each value, made once."""
 
 
 def tojson(value: Any) -> str:
     """JSON spaced as Python and Jinja's `tojson` space it."""
-    return SPELL(value)
+    try:
+        return "".join(_chunks(value, 0)) if _chunks else SPELL.encode(value)
+    except RecursionError:  # there may be a circle: this one tells it
+        return SPELL.encode(value)
 
 
 def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
