@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from datasets import Dataset, DatasetDict
 
 from pipeline.converting import FORMATS, convert, format_of, recognise
-from pipeline.converting.rows import rows_of, tell
+from pipeline.converting.rows import Told, rows_of, tell
 from pipeline.errors import PipelineError, SettingsError, TraceError
 from pipeline.mixing import shares
 from pipeline.mixing.choosing import choose
@@ -71,7 +71,7 @@ def _file(
     file = LocalFile(name=path.name, path=path)
     format = format or format_of(file)  # noqa: A001
     if FORMATS[format].tell:
-        return _rows(rows_of(file), format)
+        return _rows(rows_of(file, FORMATS[format].reading()), format)
     return convert([session_of(path, beside, format)], learned=learned)
 
 
@@ -93,9 +93,9 @@ def _rows(rows: Iterable[tuple[Place, Any]], format: str | None) -> Iterator[Con
         if telling is None:
             raise SettingsError(f"{place.file}: {format} is no format of rows; give its session files, or say `format`")
         where = f"{place.file}:{place.line}{place.pointer}"
-        called = str(row.get("id") or where) if isinstance(row, Mapping) else where
+        known = row.called if isinstance(row, Told) else row.get("id") if isinstance(row, Mapping) else None
         trace = Trace(id=where, prompt_id=where, prompt="", agent="replay", format=format, files=())
-        yield from tell(telling, trace, place, row, called)
+        yield from tell(telling, trace, place, row, str(known or where))
 
 
 def entries_of(source: Sources, limit: int | None) -> tuple[Entries, int | None]:

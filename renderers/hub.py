@@ -23,37 +23,40 @@ def from_hub(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
     """OpenAI-style dicts as messages. Raises msgspec.ValidationError naming the field that does not fit."""
     told = list(messages)
     try:
-        return tuple([_plain(one) for one in msgspec.convert(told, list[_Hub])])
+        return tuple([of_hub(one) for one in msgspec.convert(told, list[HubMessage])])
     except msgspec.ValidationError:  # some must be looked into
         return tuple([msgspec.convert(_hub_fields(raw), Message) for raw in told])
 
 
-class _HubFunction(msgspec.Struct, gc=False):
+class HubFunction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     name: str
     arguments: Any
 
 
-class _HubCall(msgspec.Struct, gc=False):
-    function: _HubFunction
+class HubCall(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    function: HubFunction
     id: str | None = None
+    type: Any = None
+    index: Any = None
 
 
-class _Hub(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class HubMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A message as most are: with no other fields, and its content a text."""
 
     role: Role
     content: str | None = None
     reasoning_content: str | None = None
-    tool_calls: tuple[_HubCall, ...] | None = None
+    tool_calls: tuple[HubCall, ...] | None = None
     tool_call_id: str | None = None
     name: str | None = None
 
 
-def _plain(read: _Hub) -> Message:
+def of_hub(read: HubMessage) -> Message:
+    """What is read of such a message."""
     calls: tuple[ToolCall, ...] = ()
     if read.tool_calls:
-        asked = [(call.function, call.id) for call in read.tool_calls]
-        calls = tuple([ToolCall(function.name, _spelled(function.arguments), known) for function, known in asked])
+        asked = [(call.function.name, call.function.arguments, call.id) for call in read.tool_calls]
+        calls = tuple([ToolCall(name, _spelled(arguments), known) for name, arguments, known in asked])
     return Message(read.role, read.content or "", read.reasoning_content, calls, read.tool_call_id, read.name)
 
 

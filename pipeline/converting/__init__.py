@@ -20,6 +20,7 @@ from pipeline.converting import (
     rows,
     sharegpt,
     simple,
+    usual,
 )
 from pipeline.converting.checking import Recording, check
 from pipeline.converting.lines import raw_lines
@@ -45,7 +46,9 @@ class Format:
     helps: Callable[[bytes], bool] = lambda first_line: False
     """Whether a session is that of an agent's helper, by its first line. See `is_of_helper`."""
     tell: rows.Telling | None = None
-    """For a format of rows: the conversations of one."""
+    """For a format of rows: the conversations of one,"""
+    reading: Callable[[], rows.Reading] = lambda: rows.row_of
+    """and what reads the lines of a file."""
     home: str = ""
     """An agent's own folder on the machine that it runs on, below the home folder,"""
     variable: str = ""
@@ -68,8 +71,12 @@ class Format:
             return False
 
 
-def _rows(telling: rows.Telling, recognises: Callable[[Fields], bool]) -> Format:
-    return Format(rows.reader(telling), recognises, tell=telling)
+def _rows(
+    telling: rows.Telling,
+    recognises: Callable[[Fields], bool],
+    reading: Callable[[], rows.Reading] = lambda: rows.row_of,
+) -> Format:
+    return Format(rows.reader(telling, reading), recognises, tell=telling, reading=reading)
 
 
 FORMATS = {
@@ -96,7 +103,7 @@ FORMATS = {
     "atif": _rows(atif.tell, atif.recognises),
     "hermes": _rows(hermes.tell, hermes.recognises),
     "chat": _rows(chat.tell, chat.recognises),
-    "messages": _rows(messages.tell, messages.recognises),
+    "messages": _rows(messages.tell, messages.recognises, usual.Usual),
     "sharegpt": _rows(sharegpt.tell, sharegpt.recognises),
 }
 """In the order in which they are recognised: of two that fit, the one that says more."""

@@ -64,6 +64,11 @@ def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
 
     Raises TraceError for what is no text, and for a file that holds nothing.
     """
+    return ((place, start, repaired(line)) for place, start, line in lines_of(file))
+
+
+def lines_of(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
+    """As `raw_lines`, unrepaired."""
     number, start, empty = 0, 0, True
     with opened(file) as stream:
         while line := stream.readline(LINE_BYTES + 1):
@@ -71,8 +76,8 @@ def raw_lines(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
             place = Place(file.name, number)
             if len(line) > LINE_BYTES or b"\0" in line:
                 raise refused("not_text", place, "no line of a text file; point to the session's .jsonl file")
-            if line.strip():
-                yield place, start, _repaired(line)
+            if not line.isspace():
+                yield place, start, line
                 empty = False
             start += len(line)
     if empty:
@@ -138,7 +143,7 @@ class Seekable:
 
     def read(self, kept: Kept, shape: type[T]) -> T:
         self.stream.seek(kept.start)
-        return decode(_repaired(self.stream.read(kept.size)), shape, kept.place)
+        return decode(repaired(self.stream.read(kept.size)), shape, kept.place)
 
 
 @contextmanager
@@ -162,7 +167,7 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _repaired(line: bytes) -> bytes:
+def repaired(line: bytes) -> bytes:
     """Half a pair of surrogates is no text: it becomes U+FFFD, as when JavaScript encodes it."""
     if b"\\u" not in line or (b"\\ud" not in line and b"\\uD" not in line):
         return line

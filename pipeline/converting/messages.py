@@ -5,12 +5,14 @@ object; functions may be those of before there were tools (`function_call`, role
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pipeline.converting.rows import Fields, Told, listed, named, plain, specs, spelled
 from pipeline.errors import TraceError
 from pipeline.records import CUT, Flaw, Origin, Usage
 from renderers.hub import from_hub
+from renderers.messages import Message
 
 COLUMNS = ("messages", "conversation", "conversations")
 RENAMED = {"function": "tool", "model": "assistant"}
@@ -44,22 +46,42 @@ def tell(row: Fields) -> Iterator[Told]:
     if name is None:
         raise TraceError("no_messages", f"it has no `messages`, but {', '.join(map(str, row)) or 'nothing'}")
     raw = [_of_functions(message) for message in listed(row[name], name)]
-    pointers = [f"/{name}/{number}" for number in range(len(raw))]
+    pointers = pointers_of(name, len(raw))
     if isinstance(row.get("system"), str) and not any(message.get("role") == "system" for message in raw):
-        raw, pointers = [{"role": "system", "content": row["system"]}, *raw], ["/system", *pointers]
+        raw, pointers = [{"role": "system", "content": row["system"]}, *raw], ("/system", *pointers)
     metadata = plain(row.get("metadata"))
     tools = specs(row.get("tools") or row.get("functions"))
+    flaws = tuple(Flaw(index, CUT) for index, message in enumerate(raw) if message.get("finish_reason") == "length")
+    yield told_of(row, metadata, tools, from_hub(raw), pointers, flaws)
+
+
+def told_of(
+    row: Fields,
+    metadata: dict[str, Any],
+    tools: tuple[dict[str, Any], ...],
+    messages: tuple[Message, ...],
+    pointers: tuple[str, ...],
+    flaws: tuple[Flaw, ...] = (),
+) -> Told:
+    """These messages, and what else the row says."""
     model = row.get("model") or metadata.get("model")
-    yield Told(
-        messages=from_hub(raw),
-        pointers=tuple(pointers),
+    return Told(
+        messages=messages,
+        pointers=pointers,
         tools=tools,
         tools_recorded=row.get("tools") is not None or row.get("functions") is not None,
         model=model if isinstance(model, str) else None,
-        flaws=tuple(Flaw(index, CUT) for index, message in enumerate(raw) if message.get("finish_reason") == "length"),
+        flaws=flaws,
         origin=Origin(usage=usage(row.get("usage"))),
-        metadata=named(row),
+        metadata=named(row, metadata),
+        called=row.get("id"),
     )
+
+
+@lru_cache(maxsize=1024)
+def pointers_of(name: str, count: int) -> tuple[str, ...]:
+    """A pointer a message."""
+    return tuple([f"/{name}/{number}" for number in range(count)])
 
 
 def usage(told: Any) -> Usage:

@@ -7,11 +7,12 @@ it came from: a file, a data set of the Hub or one in memory.
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
-from pipeline.converting.lines import LINE_BYTES, NO_JSON, at, decode, opened, raw_lines, refused
+from pipeline.converting.lines import LINE_BYTES, NO_JSON, at, decode, lines_of, opened, refused, repaired
 from pipeline.errors import TraceError
 from pipeline.records import Conversation, Flaw, Origin, Place, Reject, Status, Trace, TraceFile
 from renderers.messages import Message, tojson
@@ -34,6 +35,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: tuple[int, ...] = ()
     origin: Origin = Origin()
     metadata: dict[str, Any] = {}
+    called: Any = None
+    """What the row calls itself, whatever that is."""
 
 
 Telling = Callable[[Fields], Iterable[Told]]
@@ -42,17 +45,25 @@ MISSHAPEN = (msgspec.ValidationError, KeyError, TypeError, ValueError, Attribute
 """What reading data of another shape raises."""
 
 
-def rows_of(file: TraceFile) -> Iterator[tuple[Place, Any]]:
+def row_of(line: bytes, place: Place) -> Any:
+    """What a line holds, or why it cannot be had."""
+    try:
+        return decode(repaired(line), Any, place)
+    except TraceError as error:
+        return error
+
+
+Reading = Callable[[bytes, Place], Any]
+"""As `row_of`, or the line as it is told (`Told`), if that can be had sooner."""
+
+
+def rows_of(file: TraceFile, reading: Reading = row_of) -> Iterator[tuple[Place, Any]]:
     """Every row in its place. Raises TraceError for a file that holds none."""
     if _is_document(file):
         yield from _document(file)
         return
-    for place, _, line in raw_lines(file):
-        try:
-            row = decode(line, Any, place)
-        except TraceError as error:
-            row = error
-        yield place, row
+    for place, _, line in lines_of(file):
+        yield place, reading(line, place)
 
 
 def _is_document(file: TraceFile) -> bool:
@@ -82,11 +93,13 @@ def _document(file: TraceFile) -> Iterator[tuple[Place, Any]]:
         yield at(place, f"/{number}"), row
 
 
-def reader(telling: Telling) -> Callable[[Trace], Iterator[Conversation | Reject]]:
+def reader(
+    telling: Telling, reading: Callable[[], Reading] = lambda: row_of
+) -> Callable[[Trace], Iterator[Conversation | Reject]]:
     """The converter of a format that is told row by row."""
 
     def convert(trace: Trace) -> Iterator[Conversation | Reject]:
-        for number, (place, row) in enumerate(rows_of(trace.files[0])):
+        for number, (place, row) in enumerate(rows_of(trace.files[0], reading())):
             yield from tell(telling, trace, place, row, f"{trace.id}-{number}", number)
 
     return convert
@@ -99,7 +112,7 @@ def tell(
     try:
         if isinstance(row, TraceError):
             raise row
-        if not isinstance(row, Mapping):
+        if not isinstance(row, (Told, Mapping)):
             raise refused("invalid_row", place, "no JSON object; write one a row")
         for part, told in enumerate(_shaped(telling, row, place)):
             yield _conversation(trace, place, told, f"{name}.{part}" if part else name, number)
@@ -107,9 +120,9 @@ def tell(
         yield Reject(id=name, stage="conversations", reason=error.reason, detail=str(error))
 
 
-def _shaped(telling: Telling, row: Fields, place: Place) -> list[Told]:
+def _shaped(telling: Telling, row: Fields | Told, place: Place) -> list[Told]:
     try:
-        told = list(telling(row))
+        told = [row] if isinstance(row, Told) else list(telling(row))
     except TraceError as error:
         raise refused(error.reason, place, str(error)) from error
     except RecursionError as error:
@@ -122,15 +135,25 @@ def _shaped(telling: Telling, row: Fields, place: Place) -> list[Told]:
 
 
 def _conversation(trace: Trace, place: Place, told: Told, name: str, window: int) -> Conversation:
-    fields = {field: getattr(told, field) for field in Told.__struct_fields__ if field != "pointers"}
+    pointers = [place.pointer + pointer for pointer in told.pointers] if place.pointer else told.pointers
     return Conversation(
-        **{**fields, "metadata": {**trace.metadata, **told.metadata}},
         id=name,
         trace_id=trace.id,
         prompt_id=trace.prompt_id,
         window=window,
-        places=tuple(at(place, place.pointer + pointer) for pointer in told.pointers),
+        messages=told.messages,
+        places=tuple(map(Place, repeat(place.file), repeat(place.line), pointers, repeat(place.time))),
+        tools=told.tools,
+        tools_recorded=told.tools_recorded,
         format=trace.format,
+        agent_version=told.agent_version,
+        model=told.model,
+        date=told.date,
+        status=told.status,
+        flaws=told.flaws,
+        unreadable=told.unreadable,
+        origin=told.origin,
+        metadata={**trace.metadata, **told.metadata},
     )
 
 
@@ -162,6 +185,7 @@ def plain(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def named(row: Fields) -> dict[str, Any]:
+def named(row: Fields, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
     """The row's own metadata, and what it calls itself."""
-    return {**plain(row.get("metadata")), **({"id": row["id"]} if isinstance(row.get("id"), str | int) else {})}
+    metadata = plain(row.get("metadata")) if metadata is None else metadata
+    return {**metadata, **({"id": row["id"]} if isinstance(row.get("id"), str | int) else {})}

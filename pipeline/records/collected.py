@@ -51,6 +51,8 @@ class Prompt(Row, frozen=True, kw_only=True):
 
 SESSIONS = ("*.jsonl", "*.jsonl.zst", "*.jsonl.gz")
 """What files of sessions are called: agents compress what they archive."""
+READ_BYTES = 1 << 16
+"""At a time, of a file: lines are long."""
 
 
 class TraceFile(msgspec.Struct, frozen=True):
@@ -76,7 +78,7 @@ class LocalFile(TraceFile, frozen=True):
     path: Path = Path()
 
     def open(self) -> BinaryIO:
-        return self.path.open("rb")
+        return self.path.open("rb", buffering=READ_BYTES)
 
 
 Status = Literal["complete", "length", "aborted", "error", "killed", "unknown"]
