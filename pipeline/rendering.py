@@ -91,19 +91,20 @@ def _render_batch(batch: Sequence[Told], renderer: Renderer) -> Iterator[Rendere
 
 
 def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Sequence[Stream] | Reject:
-    if not conversation.answered:
+    answered = conversation.answered
+    if not answered:
         return _reject(conversation, "no_completion", "there is no assistant message to learn from")
-    if broken := _broken_arguments(conversation):
+    if broken := _broken_arguments(conversation.messages):
         return _reject(conversation, "broken_arguments", broken)
-    if shown := _medium(conversation):
+    if shown := _medium(answered):
         return _reject(conversation, "media", f"{shown}: a row holds ids, and nothing of what the model would see")
-    if parts := {n: m.weight for n, m in enumerate(conversation.answered) if m.weight not in (None, 0, 1)}:
+    if parts := {n: m.weight for n, m in enumerate(answered) if m.weight not in (None, 0, 1)}:
         return _reject(conversation, "fractional_weight", f"messages weigh {parts}: labels know only 0 and 1")
     try:
         streams = renderer.streams(request_of(conversation), history)
     except RendererError as error:
         return _reject(conversation, "refused", f"{renderer.name}: {error}")
-    fields = dict.fromkeys(origin for stream in streams for origin in stream.lost)
+    fields = dict.fromkeys([origin for stream in streams for origin in stream.lost])
     lost = [_spell(origin) for origin in fields if not _assistants(conversation, origin)]
     if lost:
         why = f"{renderer.name} does not tell {', '.join(lost)}: the model would be trained as if it were not there"
@@ -119,9 +120,14 @@ def request_of(conversation: Conversation) -> Request:
     return Request(messages, conversation.tools, today=conversation.date)
 
 
-def _broken_arguments(conversation: Conversation) -> str:
+def _broken_arguments(messages: Sequence[Message]) -> str:
     """Where a tool call's arguments are no JSON, and why."""
-    for index, message in enumerate(conversation.messages):
+    with suppress(ValueError, RecursionError):  # as most are
+        for message in messages:
+            for call in message.tool_calls:
+                _skim(call.arguments)
+        return ""
+    for index, message in enumerate(messages):
         for number, call in enumerate(message.tool_calls):
             if error := _no_json(call.arguments):
                 return f"messages/{index}/tool_calls/{number}/arguments of {call.name!r}: {error}"
@@ -140,9 +146,9 @@ def _no_json(text: str) -> Exception | None:
     return why
 
 
-def _medium(conversation: Conversation) -> str:
+def _medium(messages: Sequence[Message]) -> str:
     """Where there is something that is no text, and what."""
-    for index, message in enumerate(conversation.answered):
+    for index, message in enumerate(messages):
         if isinstance(message.content, str):
             continue
         for at, part in enumerate(message.content):
