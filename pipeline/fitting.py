@@ -40,13 +40,17 @@ class Piece(NamedTuple):
     """What is kept of a row, as a row; split, the id of each goes on with its number."""
 
     row: RenderedRow
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[Stretch, ...] = ()
+    """None: all of it."""
+    cut: int = 0
+    """Tokens that are in none of them."""
 
 
 def pieces(row: RenderedRow, limit: int, how: str) -> list[Piece]:
     """What fits of a row that is too long. `how`: a row of `FITS`; any other word keeps nothing."""
     parts = FITS[how](row, limit) if how in FITS else []
-    return [Piece(_cut(row, part, number), part.stretches) for number, part in enumerate(parts)]
+    made = [(_cut(row, part, number), part.stretches) for number, part in enumerate(parts)]
+    return [Piece(one, stretches, len(row.input_ids) - len(one.input_ids)) for one, stretches in made]
 
 
 def left(row: RenderedRow, kept: Sequence[Piece]) -> np.ndarray:

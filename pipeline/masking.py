@@ -6,61 +6,100 @@ nothing left to learn is a reject.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import numpy as np
-from msgspec.structs import replace
 
 from pipeline.errors import PipelineError
 from pipeline.fitting import Piece, left, pieces
 from pipeline.records import MaskedRow, Reject, RenderedRow
 from pipeline.targets import Target
-from renderers.masking import IGNORED, LossPolicy, RunColumns, run_mask, trained_runs
-from renderers.segments import Kind
+from renderers.masking import LossPolicy, RunColumns, learned_runs, masked, run_mask
+from renderers.pieces import CODE, KINDS, sums
+from renderers.rendered import Runs
+
+AT_ONCE, TOKENS_AT_ONCE = 256, 1 << 18
+"""Rows whose labels are made in one go, and the tokens after which fewer are enough."""
+BY_NAME = sorted(range(len(KINDS)), key=KINDS.__getitem__)
+NAMES = [str(KINDS[code]) for code in BY_NAME]
 
 
 def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Reject]:
     """Each row as a trainer reads it, or as a reject: `no_target`, `too_long`. Split, it is several, which follow."""
     policy = target.loss_policy
-    return (made for row in rows for made in _mask(row, policy, target))
+    for batch in _batches(rows):
+        fitted = [_fit(row, target) for row in batch]
+        made = _label(list(chain.from_iterable(fitted)), policy)
+        for row, kept in zip(batch, fitted, strict=True):
+            found = [one for one in islice(made, len(kept)) if one]
+            yield from found
+            yield from _gone(row, kept, target, found)
 
 
-def _mask(row: RenderedRow, policy: LossPolicy, target: Target) -> Iterator[MaskedRow | Reject]:
-    tokens = len(row.input_ids)
-    if target.max_length is None or tokens <= target.max_length:
-        yield _row(row, policy) or _reject(row, "no_target", _why_nothing(row, policy))
-        return
-    kept = pieces(row, target.max_length, target.over_length)
-    made = [_of_piece(one, piece, tokens) for piece in kept if (one := _row(piece.row, policy))]
-    yield from made
-    if not made:
+def _batches(rows: Iterable[RenderedRow]) -> Iterator[list[RenderedRow]]:
+    batch, tokens = list[RenderedRow](), 0
+    for row in rows:
+        batch.append(row)
+        tokens += len(row.input_ids)
+        if len(batch) >= AT_ONCE or tokens >= TOKENS_AT_ONCE:
+            yield batch
+            batch, tokens = [], 0
+    if batch:
+        yield batch
+
+
+def _fit(row: RenderedRow, target: Target) -> list[Piece]:
+    """What is kept of a row: all of it, or what fits."""
+    most = target.max_length
+    return [Piece(row)] if most is None or len(row.input_ids) <= most else pieces(row, most, target.over_length)
+
+
+def _label(kept: Sequence[Piece], policy: LossPolicy) -> Iterator[MaskedRow | None]:
+    """Each with its labels; None where nothing is learned."""
+    rows = [piece.row for piece in kept]
+    runs, ids = _end_to_end(rows), np.concatenate([np.empty(0, np.int32), *(row.input_ids for row in rows)])
+    learned = learned_runs(rows, runs, policy)
+    counts = np.zeros((len(rows), len(KINDS)), np.int64)
+    np.add.at(counts, (runs.rows[learned], runs.kinds[learned]), runs.lengths[learned])
+    edges = np.column_stack((runs.starts, runs.starts + runs.lengths))[learned].ravel()
+    within = np.repeat(np.arange(len(edges) + 1) % 2 > 0, np.diff(edges, prepend=0, append=len(ids)))
+    labels, ones, end = masked(ids, within), np.ones(len(ids), np.int8), 0
+    for piece, trained in zip(kept, counts[:, BY_NAME].tolist(), strict=True):
+        row, start, end = piece.row, end, end + len(piece.row.input_ids)
+        made = MaskedRow(
+            id=row.id,
+            conversation_id=row.conversation_id,
+            input_ids=row.input_ids,
+            labels=labels[start:end],
+            attention_mask=ones[start:end],
+            trained={name: count for name, count in zip(NAMES, trained, strict=True) if count},
+            parts=piece.stretches,
+            cut=piece.cut,
+        )
+        yield made if made.trained else None
+
+
+def _end_to_end(rows: Sequence[RenderedRow]) -> Runs:
+    """The runs of all rows, end to end."""
+    spans = list(chain.from_iterable(row.spans for row in rows))
+    owners = np.repeat(np.arange(len(rows)), [len(row.spans) for row in rows])
+    opens = sums(len(row.input_ids) for row in rows)
+    starts = np.array([span.start for span in spans], np.int64) + opens[owners]
+    ends = np.minimum(np.append(starts[1:], opens[-1:]), opens[owners + 1])
+    kinds = np.array([CODE[span.kind] for span in spans], np.int8)
+    return Runs(starts, ends - starts, owners, kinds, np.array([span.message for span in spans], np.int64))
+
+
+def _gone(row: RenderedRow, kept: Sequence[Piece], target: Target, found: Sequence[MaskedRow]) -> Iterator[Reject]:
+    """What is said of a row, or of what is not kept of it."""
+    policy = target.loss_policy
+    if kept and not kept[0].stretches:
+        if not found:
+            yield _reject(row, "no_target", _why_nothing(row, policy))
+    elif not found:
         yield _too_long(row, target)
     elif target.over_length == "split_turns":
         yield from turns_too_long(row, kept, policy)
-
-
-def _row(row: RenderedRow, policy: LossPolicy) -> MaskedRow | None:
-    """A row with its labels; None where nothing is learned."""
-    labels, trained = np.full(len(row.input_ids), IGNORED, np.int32), Counter[Kind]()
-    runs = runs_of(row)
-    ends = [*runs.starts[1:], runs.length]
-    for learned, start, end, kind in zip(trained_runs(runs, policy), runs.starts, ends, runs.kinds, strict=True):
-        if learned:
-            labels[start:end] = row.input_ids[start:end]
-            trained[kind] += end - start
-    if not trained.total():
-        return None
-    return MaskedRow(
-        id=row.id,
-        conversation_id=row.conversation_id,
-        input_ids=row.input_ids,
-        labels=labels,
-        attention_mask=np.ones(len(labels), np.int8),
-        trained={str(kind): trained[kind] for kind in sorted(trained)},
-    )
-
-
-def _of_piece(made: MaskedRow, piece: Piece, tokens: int) -> MaskedRow:
-    return replace(made, parts=piece.stretches, cut=tokens - len(made.input_ids))
 
 
 def turns_too_long(row: RenderedRow, kept: Sequence[Piece], policy: LossPolicy) -> Iterator[Reject]:

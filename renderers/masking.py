@@ -10,12 +10,13 @@ Decided run by run, on columns (`RunColumns`), because that is what stored rows 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from renderers.pieces import KINDS
 from renderers.pieces import SAMPLED as WRITTEN
-from renderers.rendered import Batch, Rendered
+from renderers.rendered import Batch, Rendered, Runs
 from renderers.segments import KIND_OF, SAMPLED, Kind
 
 IGNORED = -100
@@ -144,19 +145,36 @@ def labels(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
     return masked(rendered.ids, loss_mask(rendered, policy))
 
 
-def batch_labels(batch: Batch, policy: LossPolicy) -> np.ndarray:
-    """`labels` of all rows of a batch, end to end as `batch.ids`."""
-    runs, streams = batch.runs, batch.streams
+class Weighed(Protocol):
+    """What a row says of its messages: a stream, or a stored row."""
+
+    @property
+    def trainable(self) -> Collection[int]: ...
+
+    @property
+    def weights(self) -> Mapping[int, float]: ...
+
+    @property
+    def asked(self) -> int: ...
+
+
+def learned_runs(rows: Sequence[Weighed], runs: Runs, policy: LossPolicy) -> np.ndarray:
+    """For each run of these rows, whether it is learned: bool, (runs,). As `trained_runs`, for many rows at once."""
     width = runs.messages.max(initial=-1) + 2
-    trainable, weights = np.zeros((len(streams), width), bool), np.ones((len(streams), width))
-    learned = [(row, message + 1) for row, stream in enumerate(streams) for message in stream.trainable]
-    trainable[tuple(np.array(learned, np.int64).reshape(-1, 2).T)] = True
-    for row, stream in enumerate(streams):
-        for message, weight in stream.weights.items():
-            weights[row, message + 1 : message + 2] = weight
+    trainable, weighs = np.zeros((len(rows), width), bool), np.ones((len(rows), width), bool)
+    told = [(n, message + 1) for n, row in enumerate(rows) for message in row.trainable if message + 1 < width]
+    trainable[tuple(np.array(told, np.int64).reshape(-1, 2).T)] = True
+    for n, row in enumerate(rows):
+        for message, weight in row.weights.items():
+            weighs[n, message + 1 : message + 2] = weight > 0
     at = runs.rows, runs.messages + 1
     wanted = np.array([kind in policy.kinds for kind in KINDS])[runs.kinds]
-    learned = wanted & (trainable[at] | ~WRITTEN[runs.kinds]) & (weights[at] > 0)
+    learned = wanted & (trainable[at] | ~WRITTEN[runs.kinds]) & weighs[at]
     if policy.last_turn_only:
-        learned &= runs.messages > np.array([stream.asked for stream in streams])[runs.rows]
-    return masked(batch.ids, np.repeat(learned, runs.lengths))
+        learned &= runs.messages > np.array([row.asked for row in rows])[runs.rows]
+    return learned
+
+
+def batch_labels(batch: Batch, policy: LossPolicy) -> np.ndarray:
+    """`labels` of all rows of a batch, end to end as `batch.ids`."""
+    return masked(batch.ids, np.repeat(learned_runs(batch.streams, batch.runs, policy), batch.runs.lengths))
