@@ -1,7 +1,7 @@
 """Values of one type as a column of Arrow's, derived from the type.
 
 A number, a text, a struct and a list of them are Arrow's own; an array of one number a token is a list built without a
-loop over tokens; what has no fixed shape (`dict`, `Any`, a union) is JSON text, because Arrow would
+loop over tokens, and so are spans; what has no fixed shape (`dict`, `Any`, a union) is JSON text, because Arrow would
 pad it with nulls.
 """
 
@@ -17,7 +17,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from pipeline.records import Row
+from pipeline.records import Row, RowSpan, Spans
+from renderers.pieces import CODE, KINDS
+from renderers.segments import Kind
 
 SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -105,6 +107,30 @@ class Many:
         return [tuple(part) for part in _cut(array, self.item.unpack(array.values))]
 
 
+class RowSpans(Many):
+    """The spans of a row."""
+
+    def __init__(self):
+        super().__init__(column_of(RowSpan))
+
+    def pack(self, values: Sequence[Sequence[RowSpan]]) -> pa.Array:
+        rows = list(map(Spans.of, values))
+        starts, kinds, messages = (
+            np.concatenate([np.empty(0, dtype), *(getattr(spans, name) for spans in rows)])
+            for name, dtype in (("starts", np.int64), ("kinds", np.int8), ("messages", np.int64))
+        )
+        names = pa.array(KINDS, pa.string()).take(pa.array(kinds))
+        flat = pa.StructArray.from_arrays([pa.array(starts), names, pa.array(messages)], fields=list(self.item.arrow))
+        return pa.ListArray.from_arrays(_offsets(values), flat)
+
+    def unpack(self, array: Any) -> Sequence[Any]:
+        starts, kinds, messages = (array.values.field(name) for name in ("start", "kind", "message"))
+        named = kinds.dictionary_encode()
+        codes = np.array([CODE[Kind(name)] for name in named.dictionary.to_pylist()], np.int8)
+        columns = np.from_dlpack(starts), codes[np.from_dlpack(named.indices).astype(np.intp)], np.from_dlpack(messages)
+        return [Spans(*cells) for cells in zip(*(_cut(array, column) for column in columns), strict=True)]
+
+
 class Struct:
     """A msgspec struct a row."""
 
@@ -150,6 +176,8 @@ def column_of(of: Any) -> Column:
         return Scalar(SCALARS[wanted])
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         return Scalar(pa.string(), wanted)
+    if of == Sequence[RowSpan]:
+        return RowSpans()
     if wanted is of and get_origin(of) is tuple and get_args(of)[1:] == (...,):
         return _many(of)
     if wanted is of and isinstance(of, type) and issubclass(of, msgspec.Struct):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.cells import Column, Many, Struct
+from pipeline.records import Spans
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -60,7 +61,9 @@ def _struct(row: type[msgspec.Struct]) -> Struct:
 
 
 def _plain(value: Any) -> Any:
-    return (value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.tobytes()
+    return list(value) if isinstance(value, Spans) else value
 
 
 ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)

@@ -12,10 +12,10 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.fitting import Piece, left, pieces
-from pipeline.records import MaskedRow, Reject, RenderedRow
+from pipeline.records import MaskedRow, Reject, RenderedRow, Spans
 from pipeline.targets import Target
 from renderers.masking import LossPolicy, RunColumns, learned_runs, masked, run_mask
-from renderers.pieces import CODE, KINDS, sums
+from renderers.pieces import KINDS, sums
 from renderers.rendered import Runs
 
 AT_ONCE, TOKENS_AT_ONCE = 256, 1 << 18
@@ -33,7 +33,8 @@ def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Re
         for row, kept in zip(batch, fitted, strict=True):
             found = [one for one in islice(made, len(kept)) if one]
             yield from found
-            yield from _gone(row, kept, target, found)
+            if not found or kept[0].cut:
+                yield from _gone(row, kept, target, found)
 
 
 def _batches(rows: Iterable[RenderedRow]) -> Iterator[list[RenderedRow]]:
@@ -81,21 +82,20 @@ def _label(kept: Sequence[Piece], policy: LossPolicy) -> Iterator[MaskedRow | No
 
 def _end_to_end(rows: Sequence[RenderedRow]) -> Runs:
     """The runs of all rows, end to end."""
-    spans = list(chain.from_iterable(row.spans for row in rows))
-    owners = np.repeat(np.arange(len(rows)), [len(row.spans) for row in rows])
+    spans = [Spans.of(row.spans) for row in rows]
+    owners = np.repeat(np.arange(len(rows)), list(map(len, spans)))
     opens = sums(len(row.input_ids) for row in rows)
-    starts = np.array([span.start for span in spans], np.int64) + opens[owners]
-    ends = np.minimum(np.append(starts[1:], opens[-1:]), opens[owners + 1])
-    kinds = np.array([CODE[span.kind] for span in spans], np.int8)
-    return Runs(starts, ends - starts, owners, kinds, np.array([span.message for span in spans], np.int64))
+    starts = np.concatenate([one.starts for one in spans]) + opens[owners]
+    ends = np.minimum(np.append(starts[1:], opens[-1]), opens[owners + 1])
+    kinds, messages = np.concatenate([one.kinds for one in spans]), np.concatenate([one.messages for one in spans])
+    return Runs(starts, ends - starts, owners, kinds, messages)
 
 
 def _gone(row: RenderedRow, kept: Sequence[Piece], target: Target, found: Sequence[MaskedRow]) -> Iterator[Reject]:
-    """What is said of a row, or of what is not kept of it."""
+    """What is said of a row of which nothing is learned, or not all is kept."""
     policy = target.loss_policy
-    if kept and not kept[0].stretches:
-        if not found:
-            yield _reject(row, "no_target", _why_nothing(row, policy))
+    if kept and not kept[0].cut:
+        yield _reject(row, "no_target", _why_nothing(row, policy))
     elif not found:
         yield _too_long(row, target)
     elif target.over_length == "split_turns":
@@ -110,10 +110,11 @@ def turns_too_long(row: RenderedRow, kept: Sequence[Piece], policy: LossPolicy) 
 
 def runs_of(row: RenderedRow) -> RunColumns:
     """A stored row as the columns that the mask is made of."""
+    spans = Spans.of(row.spans)
     return RunColumns(
-        starts=[span.start for span in row.spans],
-        kinds=[span.kind for span in row.spans],
-        messages=[span.message for span in row.spans],
+        starts=spans.starts.tolist(),
+        kinds=list(map(KINDS.__getitem__, spans.kinds.tolist())),
+        messages=spans.messages.tolist(),
         trainable=row.trainable,
         length=len(row.input_ids),
         asked=row.asked,

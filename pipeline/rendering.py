@@ -18,12 +18,11 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
-from pipeline.records import Conversation, Reject, RenderedRow, RowProof, RowSpan
+from pipeline.records import Conversation, Reject, RenderedRow, RowProof, Spans
 from pipeline.targets import EXAMPLE, SETTINGS, Target
 from renderers.errors import RendererError, TemplateError
 from renderers.loading import FILES, files_in, read_tokenizer
 from renderers.messages import Message, Request
-from renderers.pieces import KINDS
 from renderers.registry import create_renderer
 from renderers.rendered import Batch, encode
 from renderers.renderer import Renderer
@@ -168,7 +167,7 @@ class Encoded(NamedTuple):
 
     stream: Stream
     ids: np.ndarray
-    spans: tuple[RowSpan, ...]
+    spans: Spans
 
 
 def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) -> Iterable[Encoded | Reject]:
@@ -184,11 +183,10 @@ def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) 
 def _cut(batch: Batch) -> Iterator[Encoded]:
     """The rows of a batch, out of its columns."""
     runs, at = batch.runs, batch.rows.tolist()
-    starts = (runs.starts - batch.rows[runs.rows]).tolist()
-    spans = list(map(RowSpan, starts, map(KINDS.__getitem__, runs.kinds.tolist()), runs.messages.tolist()))
+    spans = Spans(runs.starts - batch.rows[runs.rows], runs.kinds.astype(np.int8), runs.messages)
     begins = np.searchsorted(runs.rows, np.arange(len(batch) + 1)).tolist()
     for row, stream in enumerate(batch.streams):
-        yield Encoded(stream, batch.ids[at[row] : at[row + 1]], tuple(spans[begins[row] : begins[row + 1]]))
+        yield Encoded(stream, batch.ids[at[row] : at[row + 1]], spans[begins[row] : begins[row + 1]])
 
 
 def _rows(conversation: Conversation, rows: Sequence[Encoded]) -> Iterator[RenderedRow]:

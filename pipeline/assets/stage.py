@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.assets.lineage import lineage_of
 from pipeline.columns import schema_of
 from pipeline.partitions import BATCHES
-from pipeline.records import Manifest, Reject, Row
+from pipeline.records import Manifest, Reject, Row, Spans
 from pipeline.resources.store import ROWS, Store
 
 PREVIEW_ROWS, PREVIEW_CELL = 5, 80
@@ -142,7 +142,7 @@ def _cell(value: Any) -> str:
     """A value in one line. Of many, the last: first messages are all alike."""
     if isinstance(value, np.ndarray):
         told = f"{len(value):,}: {' '.join(map(str, value[:3].tolist()))} …"
-    elif isinstance(value, tuple) and value:
+    elif isinstance(value, tuple | Spans) and value:
         told = f"{len(value):,}, last: {_text(value[-1])}"
     else:
         told = _text(value)

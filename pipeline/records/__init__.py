@@ -29,6 +29,7 @@ from pipeline.records.rendered import (
     RowProof,
     RowSpan,
     Severity,
+    Spans,
     Stretch,
 )
 from pipeline.records.row import Reject, Row
@@ -67,6 +68,7 @@ __all__ = [
     "Scrub",
     "Severity",
     "Shard",
+    "Spans",
     "Status",
     "Stretch",
     "Trace",

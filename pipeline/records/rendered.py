@@ -1,20 +1,21 @@
 """Rows of tokens: rendered, masked, mixed; and what audits find in them. One number a token is a numpy array."""
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, overload
 
 import msgspec
 import numpy as np
 
 from pipeline.records.row import Row
+from renderers.pieces import CODE, KINDS
 from renderers.segments import Kind, Verdict
 
 Ids = Annotated[np.ndarray, "int32"]
 Ones = Annotated[np.ndarray, "int8"]
 
 
-class RowSpan(msgspec.Struct, frozen=True, array_like=True):
+class RowSpan(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A stretch of tokens with one kind and one message; it ends where the next begins."""
 
     start: int
@@ -23,7 +24,48 @@ class RowSpan(msgspec.Struct, frozen=True, array_like=True):
     """-1: the whole conversation."""
 
 
-class RowProof(msgspec.Struct, frozen=True):
+class Spans(Sequence[RowSpan]):
+    """What the tokens of a row are, in columns: a `RowSpan` is made when somebody looks at it."""
+
+    __slots__ = ("kinds", "messages", "starts")
+
+    def __init__(self, starts: np.ndarray, kinds: np.ndarray, messages: np.ndarray):
+        """kinds: places in `KINDS`."""
+        self.starts, self.kinds, self.messages = starts, kinds, messages
+
+    @classmethod
+    def of(cls, spans: Sequence[RowSpan]) -> "Spans":
+        """These, in columns if they are not."""
+        if isinstance(spans, Spans):
+            return spans
+        starts, messages = ([getattr(span, name) for span in spans] for name in ("start", "message"))
+        kinds = [CODE[span.kind] for span in spans]
+        return cls(np.array(starts, np.int64), np.array(kinds, np.int8), np.array(messages, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[RowSpan]:
+        kinds = map(KINDS.__getitem__, self.kinds.tolist())
+        return map(RowSpan, self.starts.tolist(), kinds, self.messages.tolist())
+
+    @overload
+    def __getitem__(self, index: int) -> RowSpan: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Spans": ...
+    def __getitem__(self, index: int | slice) -> "RowSpan | Spans":
+        if isinstance(index, slice):
+            return Spans(self.starts[index], self.kinds[index], self.messages[index])
+        return RowSpan(int(self.starts[index]), KINDS[self.kinds[index]], int(self.messages[index]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+class RowProof(msgspec.Struct, frozen=True, gc=False):
     """The verdict on one assistant message, as `renderers.segments.Proof`."""
 
     message: int
@@ -41,7 +83,7 @@ class RenderedRow(Row, frozen=True, kw_only=True):
     conversation_id: str
     input_ids: Ids
     """int32, (tokens,)"""
-    spans: tuple[RowSpan, ...]
+    spans: Sequence[RowSpan]
     proofs: tuple[RowProof, ...]
     """One for each assistant message of this row, in order; the row ends with the last of them."""
     lost: tuple[str, ...] = ()
