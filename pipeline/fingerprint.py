@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from renderers.renderer import Family, Renderer
 CORPUS = Path(__file__).with_name("hard_conversations.jsonl")
 """Ours: what templates disagree about, a conversation a line."""
 RENDERERS = Path(__file__).parents[1] / "renderers"
+T = TypeVar("T")
 LIBRARIES = ("tokenizers",)
 """That can change what is written; a traced template hangs on Jinja, too."""
 
@@ -59,8 +61,8 @@ def fingerprint(project: Project, name: str) -> Behaviour:
     except TokenizerUnavailable:
         return ABSENT
     remembered = project.notes / ".fingerprints" / _depends_on(target, files.values())
-    if remembered.exists():
-        return msgspec.json.decode(remembered.read_bytes(), type=Behaviour)
+    if known := recall(remembered, Behaviour):
+        return known
     try:
         found = behaviour(load_renderer(target, folder=project.folder, offline=True), target.history)
     except RendererError as error:
@@ -70,7 +72,15 @@ def fingerprint(project: Project, name: str) -> Behaviour:
     return found
 
 
-def remember(place: Path, value: msgspec.Struct | str) -> None:
+def recall(place: Path, kind: type[T]) -> T | None:
+    """What was remembered there; None where nothing was, or what is there is not whole."""
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def remember(place: Path, value: object) -> None:
     """A small file, there once it is whole: several processes may write it, all of them the same."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f"{place.name}-{os.getpid()}")

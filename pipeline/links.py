@@ -5,13 +5,15 @@ what it writes (`fingerprint`). The link of what costs money is a number in `PAI
 """
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from hashlib import blake2b
+from pathlib import Path
 
 import msgspec
 
-from pipeline.fingerprint import fingerprint, remember
+from pipeline.fingerprint import fingerprint, recall, remember
 from pipeline.scrubbing.secrets import rules_version
-from pipeline.sources import digest, version_of
+from pipeline.sources import Module, Sources, digest, reader
 from pipeline.targets import Project, Target
 
 PAID = {"prompts": "2", "traces": "2"}
@@ -68,15 +70,24 @@ def links_of(asset: str, project: Project) -> Links:
 
 
 def code_of(project: Project, *entries: str, without: Collection[str]) -> str:
-    """`version_of`, remembered in the project: a second for all stages, which each load of the graph would take."""
+    """`Sources.version_of`, remembered in the project while no source changes; then, by what changed."""
     key = blake2b(repr((digest(), entries, sorted(without))).encode(), digest_size=16).hexdigest()
-    remembered = project.notes / CODE / key
-    if remembered.exists():
-        return msgspec.json.decode(remembered.read_bytes(), type=str)
-    version = version_of(*entries, without=without)
+    if known := recall(project.notes / CODE / key, str):
+        return known
+    place = project.notes / CODE / f"modules-{reader()}"
+    sources = _sources(place)
+    version = sources.version_of(*entries, without=without)
     if project.folder.is_dir():
-        remember(remembered, version)
+        remember(project.notes / CODE / key, version)
+        if sources.news:
+            remember(place, sources.told())
     return version
+
+
+@cache
+def _sources(place: Path) -> Sources:
+    """Our sources, and what was remembered of them."""
+    return Sources(recall(place, dict[str, Module]))
 
 
 def _masking(target: Target) -> dict[str, str]:

@@ -12,10 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, Protocol
 
-import msgspec
-
 from pipeline.errors import PromptFileError
-from pipeline.fingerprint import remember
+from pipeline.fingerprint import recall, remember
 from pipeline.links import PAID, Links, links_of
 from pipeline.publishing.index import INDEX, Index, read_index
 from pipeline.records import Manifest
@@ -73,7 +71,7 @@ def code_versions(project: Project) -> dict[str, str]:
         paid = PAID.get(stage)
         versions[asset] = f"{stage}-{paid}" if paid else chain(*told, *(versions[a] for a in above))
         place = project.notes / VERSIONS / versions[asset]
-        if project.folder.is_dir() and not place.exists():
+        if project.folder.is_dir() and recall(place, Links) != own:
             remember(place, own)
     return versions
 
@@ -187,10 +185,7 @@ class Reasons:
         return "upstream", f"upstream: made by another code version of {' or '.join(above)}"
 
     def links(self, version: str) -> Links | None:
-        try:
-            return msgspec.json.decode((self.project.notes / VERSIONS / version).read_bytes(), type=Links)
-        except FileNotFoundError:
-            return None
+        return recall(self.project.notes / VERSIONS / version, Links)
 
     def gone(self, batch: str) -> Reason | None:
         """Published files that are not there any more; what is on the Hub is not looked at."""

@@ -161,7 +161,7 @@ def test_a_template_that_writes_otherwise_is_another_behaviour(own_model: Projec
 
 def test_a_version_of_code_is_remembered_until_a_source_changes(made: Project, monkeypatch: pytest.MonkeyPatch):
     before = code_versions(made)
-    monkeypatch.setattr(links, "version_of", lambda *entries, without: "another")
+    monkeypatch.setattr(links.Sources, "version_of", lambda sources, *entries, without: "another")
     assert code_versions(made) == before
     monkeypatch.setattr(links, "digest", lambda: "of other sources")
     assert {name for name, told in code_versions(made).items() if told != before[name]} == set(AFTER_TRACES)
