@@ -7,9 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.fingerprint import behaviour
 from pipeline.masking import mask
@@ -100,9 +97,12 @@ def _notes(index: Index, models: Path) -> Iterator[str]:
 def _folder(place: str) -> Path:
     if Path(place).is_dir():
         return Path(place)
+    from huggingface_hub import snapshot_download  # for who names a dataset there; others need not wait for it
+    from huggingface_hub.errors import HFValidationError
+
     name, _, revision = place.partition("@")
     try:
         return Path(snapshot_download(name, repo_type="dataset", revision=revision or None))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except (HFValidationError, OSError) as error:
         why = str(error).strip().splitlines()[0]
         raise SettingsError(f"{place} is no folder, and the Hub does not have it for us: {why}") from error

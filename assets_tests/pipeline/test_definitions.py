@@ -101,7 +101,8 @@ def test_loading_imports_nothing_heavy_and_asks_no_network():
 import socket, sys
 socket.getaddrinfo = socket.create_connection = None
 import pipeline.definitions
-print(*sorted({"transformers", "datasets", "torch", "pandas", "openai", "docker", "ray"} & set(sys.modules)))
+heavy = {"transformers", "datasets", "torch", "pandas", "openai", "docker", "ray", "PIL", "uvicorn", "genai_prices"}
+print(*sorted({*heavy, "huggingface_hub", "stamina"} & set(sys.modules)))
 """
     done = subprocess.run([*SCRIPT, code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -3,12 +3,15 @@
 import io
 from collections.abc import Iterable
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from pipeline.auditing.case import KINDS, WRITTEN, Case
 from renderers.preview import COLOURS
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 WIDTH, HEIGHT, LEGEND = 1200, 400, 20
 """Pixels; the height holds the legend."""
@@ -29,6 +32,8 @@ def _palette() -> np.ndarray:
 
 def picture(cases: Iterable[Case], *, most: int = MOST) -> bytes:
     """A PNG of the first rows, at most 1200 × 400; the longest row fills the width."""
+    from PIL import Image, ImageDraw  # which the graph need not wait for
+
     lines = [_codes(case) for case in islice(cases, most)]
     longest = max(map(len, lines), default=1)
     thick = max(1, min(14, (HEIGHT - LEGEND) // max(len(lines), 1)))
@@ -48,6 +53,8 @@ def picture(cases: Iterable[Case], *, most: int = MOST) -> bytes:
 
 def glimpse(image: bytes, *, room: int) -> bytes:
     """A picture without its legend, half as wide, and of as many rows as fit into so many bytes (lossless WebP)."""
+    from PIL import Image
+
     drawn = Image.open(io.BytesIO(image)).convert("RGB")
     width, height = WIDTH // 2, max(1, drawn.height - LEGEND)
     drawn = drawn.crop((0, LEGEND, WIDTH, LEGEND + height)).resize((width, height), Image.Resampling.NEAREST)
@@ -72,7 +79,7 @@ def _squeeze(line: np.ndarray, width: int) -> np.ndarray:
     return np.maximum.reduceat(line, starts)
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, *, ink: int) -> None:
+def _draw_legend(draw: "ImageDraw.ImageDraw", *, ink: int) -> None:
     """Written kinds as they look when trained, told ones as they always look."""
     x = 4.0
     for k, kind in enumerate(KINDS):

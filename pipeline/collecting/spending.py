@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import genai_prices
 import msgspec
 
 from pipeline.collecting.agent import Journal
@@ -31,6 +30,7 @@ Price = Callable[[str, Usage], float | None]
 
 def price_of(endpoint: Endpoint) -> Price:
     """What this server takes."""
+    import genai_prices  # which the graph need not wait for
 
     def price(model: str, usage: Usage) -> float | None:
         told = genai_prices.Usage(

@@ -7,14 +7,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
-
-from huggingface_hub import DatasetCard, DatasetCardData
+from typing import TYPE_CHECKING, Any
 
 from pipeline.publishing.shards import CONVERSATIONS, TRACES
 from pipeline.records import Shard
 from pipeline.targets import Publication
 from renderers.segments import SAMPLED, Kind
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
 
 CARD, TOOLS = "README.md", "tools.json"
 EMBEDDED = 80_000
@@ -54,6 +55,8 @@ $ tracemill verify {address}
 
 def card(shards: Sequence[Shard], publication: Publication) -> str:
     """README.md of a dataset that holds these shards."""
+    from huggingface_hub import DatasetCard  # a fifth of a second, which the graph need not wait for
+
     configs = _by_config(shards)
     address = publication.repo or publication.folder
     conversations = configs.get(CONVERSATIONS, [])
@@ -97,7 +100,9 @@ def _by_config(shards: Iterable[Shard]) -> dict[str, list[Shard]]:
     return {name: [shard for shard in shards if shard.config == name] for name in names}
 
 
-def _head(configs: Mapping[str, Sequence[Shard]], publication: Publication) -> DatasetCardData:
+def _head(configs: Mapping[str, Sequence[Shard]], publication: Publication) -> "DatasetCardData":
+    from huggingface_hub import DatasetCardData
+
     found = sorted(_sum(shard.measured for shard in configs.get(CONVERSATIONS, ())))
     made = [name.partition(" ")[2] for name in found if name.startswith(("format ", "model "))]
     kind = [VIEWER] if TRACES in configs else []

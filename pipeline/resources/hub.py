@@ -2,11 +2,8 @@
 
 import os
 
-from huggingface_hub import HfApi
-
 from pipeline.errors import SettingsError
 from pipeline.publishing.folder import Folder
-from pipeline.publishing.hub import Hub
 from pipeline.publishing.publisher import Publisher
 from pipeline.targets import SETTINGS, Project, Publication
 
@@ -20,6 +17,10 @@ def publisher_of(project: Project) -> Publisher:
         return Folder(project.folder / publication.folder)
     if publication.repo is None:
         raise SettingsError(f"{project.folder / SETTINGS}: publish.repo: name it, as owner/name")
+    from huggingface_hub import HfApi  # for who publishes there: the graph of others need not wait for its client
+
+    from pipeline.publishing.hub import Hub
+
     return Hub(
         HfApi(token=token_of(publication)),
         publication.repo,

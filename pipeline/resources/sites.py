@@ -13,11 +13,11 @@ from pipeline.collecting.agent import Api, Box, Journal, Line
 from pipeline.collecting.collect import Progress, silent
 from pipeline.records import Prompt
 from pipeline.resources.boxes import Host, check_out, scratch, sweep
-from pipeline.resources.recorder import Recorder
 from pipeline.settings import Collection
 
 if TYPE_CHECKING:
     from pipeline.resources.containers import Containers
+    from pipeline.resources.recorder import Recorder
 T = TypeVar("T")
 
 
@@ -37,6 +37,8 @@ class Sites:
     @contextmanager
     def open(self, journal: Journal, generation: int) -> Iterator["OpenSite"]:
         """A site with a recorder that serves. What killed runs left on this machine is swept first."""
+        from pipeline.resources.recorder import Recorder  # a server and a client, which the graph need not wait for
+
         sweep()
         with scratch() as folder:
             sockets = folder / "sockets"
@@ -48,7 +50,7 @@ class Sites:
 class OpenSite:
     """A `collecting.agent.Site`."""
 
-    def __init__(self, collection: Collection, recorder: Recorder, folder: Path, sockets: Path):
+    def __init__(self, collection: Collection, recorder: "Recorder", folder: Path, sockets: Path):
         self.recorder, self.folder, self.github = recorder, folder, collection.github
         self.docker = collection.sandbox.kind == "docker"
         self.sandbox = self._containers(collection, sockets) if self.docker else Host()
