@@ -38,11 +38,11 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in FILES if (folder / name).is_file()}
 
 
-def read_tokenizer(files: Mapping[str, Path], *, name: str) -> Tokenizer:
-    """The tokenizer that these files make. Raises TokenizerError where they make none."""
+def read_tokenizer(files: Mapping[str, Path], *, name: str, lazy: bool = False) -> Tokenizer:
+    """The tokenizer that these files make; `lazy` as `from_json` has it. Raises TokenizerError where they make none."""
     config = json.loads(files[FILES[1]].read_text("utf-8")) if FILES[1] in files else {}
     return Tokenizer.from_json(
-        files[FILES[0]].read_text("utf-8"), config=config, chat_template=_template(files), name=name
+        files[FILES[0]].read_text("utf-8"), config=config, chat_template=_template(files), name=name, lazy=lazy
     )
 
 

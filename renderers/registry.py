@@ -10,7 +10,6 @@ from renderers.families import FAMILIES
 from renderers.loading import AnyTokenizer, load_tokenizer
 from renderers.renderer import Family, Renderer, Witness
 from renderers.tokenizer import Tokenizer
-from renderers.tracing.witness import TracedTemplate
 
 
 def create_renderer(
@@ -62,6 +61,8 @@ def _witness(tokenizer: Tokenizer, renderer: str, today: date | None) -> Witness
         )
     if renderer == "auto":
         _warn(tokenizer, named)
+    from renderers.tracing.witness import TracedTemplate  # and Jinja, for which who names a family need not wait
+
     added = {token: token in tokenizer.special for token in tokenizer.added}
     return TracedTemplate(source, special_tokens=tokenizer.special_tokens, added=added, today=today)
 

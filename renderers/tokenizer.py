@@ -11,9 +11,8 @@ the rules of `tokenizers` (longest first, stripping, normalization).
 
 import hashlib
 import json
-import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -23,19 +22,13 @@ from tokenizers.models import WordLevel
 
 from renderers.engines import Engine, Flat
 from renderers.errors import TokenizerError
+from renderers.spelling import BYTE, Json, byte_lengths, bytes_of, words_of
 
-Json = Mapping[str, Any]
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """What a Jinja template may ask for."""
 COMPOSES = {"type": "NFC"}
 ASCII_STAYS = (None, COMPOSES, {"type": "Sequence", "normalizers": []})
 """Normalizers that change no ASCII text."""
-SHOWN = (*range(33, 127), *range(161, 173), *range(174, 256))
-BYTES = {chr(byte): byte for byte in SHOWN}
-BYTES |= {chr(256 + n): byte for n, byte in enumerate(byte for byte in range(256) if byte not in SHOWN)}
-"""The characters by which byte-level vocabularies spell bytes."""
-BYTE = re.compile("<0x[0-9A-F]{2}>")
-"""How other vocabularies do."""
 GAP = "\0"
 """The splitter's word for text between control tokens."""
 
@@ -57,7 +50,10 @@ class HubTokenizer(Protocol):
 
 
 class Tokenizer:
-    """A vocabulary, its control tokens, and the chat template that came with it. Immutable."""
+    """A vocabulary, its control tokens, and the chat template that came with it. Immutable.
+
+    One that is read `lazy`, for who has ids and wants their text, makes what encodes when somebody asks for it.
+    """
 
     name: str
     chat_template: str | None
@@ -80,44 +76,82 @@ class Tokenizer:
     """Hash of the vocabulary, its added tokens and its special ones."""
 
     def __init__(
-        self, data: Json, *, special_tokens: Mapping[str, str], chat_template: str | None = None, name: str = ""
+        self,
+        data: Json,
+        *,
+        special_tokens: Mapping[str, str],
+        chat_template: str | None = None,
+        name: str = "",
+        whole: Callable[[], Json] | None = None,
     ):
-        """`data` is a parsed tokenizer.json: see `from_json` and `from_hf`."""
+        """`data` is a parsed tokenizer.json, or its words, and `whole` gives all of it: see `from_json`, `from_hf`."""
         self.name, self.chat_template, self.special_tokens = name, chat_template, special_tokens
         tokens: list[Json] = data.get("added_tokens") or []
         self.added = {token["content"]: token["id"] for token in tokens}
         self.special = frozenset(token["content"] for token in tokens if token.get("special"))
+        self._whole, self._words = whole, dict[int, str]()
+        if whole:
+            self._words = {token: piece for piece, token in data["model"]["vocab"].items()}
+            self._words |= {token: text for text, token in self.added.items()}
+        else:
+            self._make(data, tokens)
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not there of a lazy one: it is made now."""
+        whole = self.__dict__.get("_whole")
+        if whole is None or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._whole, data = None, whole()
+        self._make(data, data["added_tokens"])
+        return getattr(self, name)
+
+    def _make(self, data: Json, tokens: Sequence[Json]) -> None:
+        """What encodes."""
         bare = {**data, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         spelled = json.dumps(bare, ensure_ascii=False)
-        self.fingerprint = _digest(spelled, json.dumps([tokens, dict(special_tokens)]))
+        self.fingerprint = _digest(spelled, json.dumps([tokens, dict(self.special_tokens)]))
         self._plain = _engine(spelled)
         self.engine = Engine(self._plain)
-        self.control = self._keep_words(tokens)
+        self.control = self._keepwords_of(tokens)
         self.sticky = any(_is_sticky(token, data) for token in tokens if token["content"] in self.control)
         self._splitter, self._split_ids = self._split_at(tokens)
         self._control_text = {token: text for text, token in self.control.items()}
-        self.nbytes = _byte_lengths(data, self.added)
+        self.nbytes = byte_lengths(data, self.added)
         self._composes = data.get("normalizer") == COMPOSES
         self.measures_ascii = self.nbytes is not None and data.get("normalizer") in ASCII_STAYS
 
     @classmethod
     def from_json(
-        cls, tokenizer_json: str, *, config: Json | None = None, chat_template: str | None = None, name: str = ""
+        cls,
+        tokenizer_json: str,
+        *,
+        config: Json | None = None,
+        chat_template: str | None = None,
+        name: str = "",
+        lazy: bool = False,
     ) -> "Tokenizer":
         """From the text of tokenizer.json, and the parsed tokenizer_config.json.
 
         The config may add tokens (`added_tokens_decoder`), names the special ones (a string, or a dict with `content`),
-        and may hold the chat template. Raises TokenizerError where the text is no tokenizer.
+        and may hold the chat template. `lazy`: of a byte-level vocabulary, no more is read than what its ids stand for,
+        until more is asked for. Raises TokenizerError where the text is no tokenizer.
         """
         config = config or {}
-        try:
-            data = json.loads(tokenizer_json)
+
+        def read(words: Json | None = None) -> Json:
+            data = words or json.loads(tokenizer_json)
             added = _with_config(data.get("added_tokens") or [], config.get("added_tokens_decoder") or {})
+            return {**data, "added_tokens": added}
+
+        try:
+            words = words_of(tokenizer_json) if lazy else None
+            data = read(words)
             special = {key: _content(config[key]) for key in SPECIAL_NAMES if config.get(key)}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise TokenizerError(f"{name or 'this text'} is not a tokenizer.json: {error!r}") from error
         template = _default(config.get("chat_template")) if chat_template is None else chat_template
-        return cls({**data, "added_tokens": added}, special_tokens=special, chat_template=template, name=name)
+        whole = read if words else None
+        return cls(data, special_tokens=special, chat_template=template, name=name, whole=whole)
 
     @classmethod
     def from_hf(cls, hf: HubTokenizer, *, name: str | None = None) -> "Tokenizer":
@@ -165,6 +199,8 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of these ids, control tokens included."""
+        if self._whole:
+            return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
         row = np.fromiter(ids, np.int64)
         texts, at = [], 0
         for k in np.flatnonzero(np.isin(row, list(self._control_text))).tolist():
@@ -178,13 +214,16 @@ class Tokenizer:
 
     def token_bytes(self, token: int) -> bytes:
         """What one id stands for: bytes, which may be a part of a character. U+FFFD for an id that is none."""
+        if self._whole:
+            piece = self._words.get(token, "\ufffd")
+            return piece.encode() if piece in self.added else bytes_of(piece) or piece.encode()
         if token in self._control_text:
             return self._control_text[token].encode()
         piece = self._plain.id_to_token(token) if 0 <= token < 1 << 32 else None
         if piece is None:
             return "\ufffd".encode()
-        if self.nbytes is not None and all(sign in BYTES for sign in piece):
-            return bytes(BYTES[sign] for sign in piece)
+        if self.nbytes is not None and (said := bytes_of(piece)):
+            return said
         if self.nbytes is None and BYTE.fullmatch(piece):
             return bytes.fromhex(piece[3:5])
         return self._decode_plain(np.array([token])).encode()
@@ -192,7 +231,7 @@ class Tokenizer:
     def _decode_plain(self, row: np.ndarray) -> str:
         return self._plain.decode(row.tolist(), skip_special_tokens=False) if len(row) else ""
 
-    def _keep_words(self, tokens: Sequence[Json]) -> Mapping[str, int]:
+    def _keepwords_of(self, tokens: Sequence[Json]) -> Mapping[str, int]:
         """Give the plain engine the added tokens that plain text encodes to anyway; the rest are control tokens."""
         spelled = self.encode_batch([token["content"] for token in tokens])
         words = {
@@ -264,30 +303,6 @@ def _is_sticky(token: Json, data: Json) -> bool:
     changed = data.get("normalizer") not in (None, {"type": "Sequence", "normalizers": []})
     normalized = changed and token.get("normalized", not token.get("special"))
     return normalized or any(token.get(flag) for flag in ("single_word", "lstrip", "rstrip"))
-
-
-def _byte_lengths(data: Json, added: Mapping[str, int]) -> np.ndarray | None:
-    """A byte-level vocabulary writes one character a byte; in any other, lengths depend on where a token stands."""
-    model, before, after = data["model"], _steps(data.get("pre_tokenizer")), _steps(data.get("decoder"))
-    byte_level = all(any(step["type"] == "ByteLevel" for step in steps) for steps in (before, after))
-    affixed = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-    if not byte_level or affixed or model.get("type") != "BPE" or any(s.get("add_prefix_space") for s in before):
-        return None
-    vocab: Mapping[str, int] = model["vocab"]
-    if not vocab.keys() >= set(tokenizers.pre_tokenizers.ByteLevel.alphabet()):
-        return None
-    sizes = np.zeros(max(chain(vocab.values(), added.values())) + 1, np.int32)
-    sizes[list(vocab.values())] = list(map(len, vocab))
-    sizes[list(added.values())] = [len(text.encode()) for text in added]
-    return sizes
-
-
-def _steps(stage: Json | None) -> list[Json]:
-    """The steps of a pre-tokenizer or decoder, sequences unrolled."""
-    if not stage:
-        return []
-    inner = chain.from_iterable(stage.get(key, ()) for key in ("pretokenizers", "decoders"))
-    return [stage, *chain.from_iterable(map(_steps, inner))]
 
 
 def _starts(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -7,6 +7,7 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from renderers.errors import TokenizerError
+from renderers.loading import FILES, read_tokenizer
 from renderers.tokenizer import Part, Tokenizer
 
 SPELLED = "a<|im_end|>b <think> c</think><tool_call>"
@@ -103,12 +104,33 @@ def test_the_fingerprint_changes_with_the_vocabulary_only(tiny_json):
     assert same[0] == same[1] != other
 
 
+@pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "not json", '{"model": {"type": "Nothing"}}', '{"added_tokens": [1]}']
+    "text", ["", "{}", "[]", "not json", '{"model": {"type": "Nothing"}}', '{"added_tokens": [1]}', "\ud800"]
 )
-def test_what_is_no_tokenizer_is_refused(text):
+def test_what_is_no_tokenizer_is_refused(text, lazy):
     with pytest.raises(TokenizerError):
-        Tokenizer.from_json(text, name="broken")
+        Tokenizer.from_json(text, name="broken", lazy=lazy)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama-3", "gpt-oss", "gemma-3", "glm-4.5"])
+def test_a_lazy_tokenizer_says_what_ids_stand_for_and_makes_the_rest_when_asked(official, load, family):
+    files = {name: official(family) / name for name in FILES if (official(family) / name).exists()}
+    lazy, whole = read_tokenizer(files, name=family, lazy=True), load(family)
+    waits = family != "gemma-3"
+    assert (lazy._whole is not None) == waits, "pieces of Gemma's say other things in other places"
+    ids = [*range(0, len(whole.added) + 150_000, 97), *whole.added.values()]
+    assert [lazy.token_bytes(token) for token in ids] == [whole.token_bytes(token) for token in ids]
+    (row,) = whole.encode_batch(["".join(HARD) + SPELLED])
+    for cut in range(len(row)):
+        assert lazy.decode(row[cut:]) == whole.decode(row[cut:])
+        assert lazy.decode(row[: cut + 1]) == whole.decode(row[: cut + 1])
+    assert (lazy._whole is not None) == waits, "nobody has asked to encode"
+    assert lazy.encode_batch([SPELLED], added=True) == whole.encode_batch([SPELLED], added=True)
+    assert (lazy.control, lazy.fingerprint, lazy.sticky) == (whole.control, whole.fingerprint, whole.sticky)
+    assert lazy.decode(row) == whole.decode(row)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lazy.nothing  # noqa: B018
 
 
 def test_a_transformers_tokenizer_is_taken_as_it_is(tiny_json, tiny):
