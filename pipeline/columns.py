@@ -138,6 +138,21 @@ def read_rows(file: pq.ParquetFile, row: type[T], *, groups: Sequence[int] | Non
                 yield from struct.unpack(batch.to_struct_array())
 
 
+def find_rows(file: pq.ParquetFile, row: type[T], wanted: Callable[[int, str], bool]) -> Iterator[T]:
+    """The rows of an open file whose number and id are wanted: of all others, no more is read than the id."""
+    struct, before = _struct(row), 0  # pyright: ignore[reportArgumentType]
+    with file:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["id"], use_threads=False).column(0).to_pylist()
+            found = [at for at, name in enumerate(ids) if wanted(before + at, name)]
+            before += len(ids)
+            if found:
+                held = file.read_row_group(group, use_threads=False)
+                for at in found:
+                    (one,) = held.slice(at, 1).to_batches()
+                    yield from struct.unpack(one.to_struct_array())
+
+
 def write_rows(path: Path, rows: Iterable[msgspec.Struct], row: type[msgspec.Struct]) -> RowWriter:
     """All rows into a new file; the writer tells how many and their digest."""
     with RowWriter(path, row) as writer:

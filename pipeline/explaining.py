@@ -12,9 +12,9 @@ from pipeline.records import Conversation, MaskedRow, Place, Reject, RenderedRow
 from pipeline.rendering import request_of
 from pipeline.targets import Target
 from renderers.masking import LossPolicy
-from renderers.rendered import Rendered, encode
+from renderers.rendered import encode
 from renderers.renderer import Renderer
-from renderers.segments import Kind, Segment, Verdict
+from renderers.segments import Kind, Segment, Stream, Verdict
 from renderers.tokenizer import Tokenizer
 
 AROUND = 8
@@ -72,11 +72,17 @@ class Case(msgspec.Struct, frozen=True):
 
 def place_of(text: str, row: RenderedRow, tokenizer: Tokenizer) -> int:
     """The token in which a text begins for the first time. Raises StoreError where the row does not hold it."""
-    pieces = [tokenizer.token_bytes(token) for token in row.input_ids.tolist()]
+    pieces = _pieces(row, tokenizer)
     at = b"".join(pieces).find(text.encode())
     if at < 0:
         raise StoreError(f"row {row.id} does not hold {text!r}; `tracemill preview {row.id}` shows what it holds")
     return int(np.searchsorted(np.cumsum(list(map(len, pieces))), at, side="right"))
+
+
+def _pieces(row: RenderedRow, tokenizer: Tokenizer) -> list[bytes]:
+    """What each token of a row stands for."""
+    said = {token: tokenizer.token_bytes(token) for token in set(row.input_ids.tolist())}
+    return [said[token] for token in row.input_ids.tolist()]
 
 
 def why(case: Case, token: int) -> Why:
@@ -119,21 +125,28 @@ def _declared(case: Case, segment: Segment | None) -> Place | None:
 
 
 def _segment(case: Case, token: int) -> Segment | None:
-    """What of the conversation tells the token; None where the code of now tells the row otherwise."""
-    made = _again(case)
-    if made is None or not np.array_equal(made.ids, case.row.input_ids):
+    """What of the conversation tells the token; None where the code of now tells the row otherwise.
+
+    Where tokens stand for the bytes that are told, they count; else what is told is encoded once more.
+    """
+    told = _told_again(case)
+    if told is None:
         return None
-    return made.segments[made.owners[token]]
+    pieces = _pieces(case.row, case.renderer.tokenizer)
+    texts = [segment.text.encode("utf-8", "surrogatepass") for segment in told.segments]
+    if b"".join(pieces) == b"".join(texts):
+        ends = np.cumsum(list(map(len, texts)))
+        return told.segments[int(np.searchsorted(ends, sum(map(len, pieces[:token])), side="right"))]
+    made = encode([told], case.renderer.tokenizer)[0]
+    return made.segments[made.owners[token]] if np.array_equal(made.ids, case.row.input_ids) else None
 
 
-def _again(case: Case) -> Rendered | None:
-    """The row, rendered once more: a stored row does not hold where its text came from."""
-    streams = case.renderer.streams(request_of(case.conversation), case.target.history)
-    if case.row.whole:
-        return encode(streams[:1], case.renderer.tokenizer)[0]
+def _told_again(case: Case) -> Stream | None:
+    """The row, told once more: a stored row does not hold where its text came from."""
+    whole, *parts = case.renderer.streams(request_of(case.conversation), case.target.history)
     end = case.row.id.rpartition("/")[2]
-    wanted = [stream for stream in streams[1:] if stream.proofs and str(stream.proofs[-1].message) == end]
-    return encode(wanted[:1], case.renderer.tokenizer)[0] if wanted else None
+    wanted = (part for part in parts if part.proofs and str(part.proofs[-1].message) == end)
+    return whole if case.row.whole else next(wanted, None)
 
 
 Rule = tuple[str, str]

@@ -226,23 +226,25 @@ def _reject(conversation: Conversation, reason: str, detail: str) -> Reject:
     return Reject(id=conversation.id, stage="rendered", reason=reason, detail=detail)
 
 
-def load_renderer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Renderer:
+def load_renderer(target: Target, *, folder: Path = Path(), offline: bool = False, lazy: bool = False) -> Renderer:
     """The renderer that a target names, with its tokenizer and flags. Raises UnknownFlag where it has no such flag."""
-    tokenizer = load_tokenizer(target, folder=folder, offline=offline)
+    tokenizer = load_tokenizer(target, folder=folder, offline=offline, lazy=lazy)
     renderer = create_renderer(tokenizer, target.renderer, today=target.today, **target.flags)
     with suppress(TemplateError):  # it may not tell this: asked is whether there is such a history
         renderer.streams(Request((Message("user", "x"),)), target.history)
     return renderer
 
 
-def load_tokenizer(target: Target, *, folder: Path = Path(), offline: bool = False) -> Tokenizer:
+def load_tokenizer(target: Target, *, folder: Path = Path(), offline: bool = False, lazy: bool = False) -> Tokenizer:
     """The tokenizer that a target names: `example`, a folder (relative to `folder`), or a commit of a Hub repository.
+
+    lazy: for who wants the text of ids, and may never encode.
 
     Raises SettingsError for a Hub id without a commit, TokenizerUnavailable where it cannot be had, with the cure.
     """
     files = tokenizer_files(target, folder=folder, offline=offline)
     name = target.model if target.revision is None else f"{target.model}@{target.revision}"
-    return read_tokenizer(files, name=name)
+    return read_tokenizer(files, name=name, lazy=lazy)
 
 
 def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = False) -> dict[str, Path]:

@@ -11,11 +11,9 @@ from rich.text import Text
 
 from pipeline.auditing.page import PAGE
 from pipeline.auditing.summary import SUMMARY, Summary
-from pipeline.errors import StoreError
-from pipeline.explaining import Case
 from pipeline.masking import runs_of
-from pipeline.records import Conversation, Manifest, MaskedRow, RenderedRow, Trace
-from pipeline.rendering import load_renderer, load_tokenizer
+from pipeline.records import Manifest, RenderedRow
+from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.staleness import Stale, upstream
 from pipeline.targets import Project
@@ -99,36 +97,6 @@ def places(project: Project) -> Group:
     lines += [f"token page   {page}" for page in sorted(project.data.glob(f"audits/*/*/{PAGE}"))]
     lines += [f"UI           tracemill ui --project {project.folder}"]
     return Group(*lines)
-
-
-def find_row(store: Store, row: str, *, target: str, batch: str | None) -> tuple[str, RenderedRow]:
-    """A rendered row and its batch: by its number in the batch, or by how its id begins. Raises StoreError."""
-    asset = f"rendered/{target}"
-    for name in [batch] if batch else store.batches(asset):
-        for number, found in enumerate(store.read(asset, name, RenderedRow)):
-            if found.id.startswith(row) or (row.isdecimal() and number == int(row)):
-                return name, found
-    held = ", ".join([batch] if batch else store.batches(asset)) or "no batch"
-    raise StoreError(f"no row {row!r} of {asset} in {held}; `tracemill materialize` makes rows, token pages name them")
-
-
-def find_case(store: Store, project: Project, row: str, *, target: str, batch: str | None) -> Case:
-    """A rendered row with what it was made of and what was made of it. Raises StoreError."""
-    name, found = find_row(store, row, target=target, batch=batch)
-    said = store.read("conversations", name, Conversation)
-    masked = f"masked/{target}"
-    kept = store.manifest(masked, name)
-    settings = project.targets[target]
-    conversation = next(one for one in said if one.id == found.conversation_id)
-    return Case(
-        row=found,
-        masked=tuple(m for m in store.read(masked, name, MaskedRow) if m.source == found.id) if kept else (),
-        reject=next((r for r in store.rejects(masked, name) if r.id == found.id), None) if kept else None,
-        conversation=conversation,
-        target=settings,
-        renderer=load_renderer(settings, folder=project.folder),
-        trace=lambda: next((one for one in store.read("traces", name, Trace) if one.id == conversation.trace_id), None),
-    )
 
 
 def print_row(console: Console, project: Project, target: str, batch: str, row: RenderedRow) -> None:

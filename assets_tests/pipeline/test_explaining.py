@@ -5,14 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from pipeline import explaining
 from pipeline.cli import app
 from pipeline.converting.declaring import declared
 from pipeline.errors import StoreError
 from pipeline.explaining import Case, place_of, why
+from pipeline.finding import find_case
 from pipeline.records import Exchange, Place, RenderedRow, Trace, TraceFile
-from pipeline.report import find_case
 from pipeline.resources.store import Store
 from pipeline.targets import Project
 from renderers.messages import text
@@ -138,6 +140,31 @@ def test_what_would_flip_it_depends_on_what_decides(cases: Cases, made: Project)
     (other, token) = split[0]
     assert not why(other, token).trained
     assert why(other, token).rule.startswith(f"message {why(other, token).message}: ")
+
+
+@pytest.mark.parametrize("target", ["qwen3", "chatml"])
+def test_counting_bytes_and_encoding_again_find_the_same_field(
+    cases: Cases, target: str, monkeypatch: pytest.MonkeyPatch
+):
+    for case in cases(target)[:3]:
+        tokens = range(0, len(case.row.input_ids), 7)
+        counted = [why(case, token).field for token in tokens]
+        assert case.renderer.tokenizer._whole, "no question made what encodes"
+        with monkeypatch.context() as patch:
+            patch.setattr(explaining, "_pieces", lambda row, tokenizer: [b""] * len(row.input_ids))
+            assert [why(case, token).field for token in tokens] == counted
+        assert not case.renderer.tokenizer._whole
+        assert [why(case, token).field for token in tokens] == counted
+
+
+def test_a_row_that_is_told_otherwise_now_has_no_field(cases: Cases):
+    case = cases()[0]
+    token = first(case, Kind.USER)
+    assert why(case, token).field
+    said = case.conversation.messages
+    other = tuple(m.but(content=f"{m.content} And more.") if m.role == "user" else m for m in said)
+    changed = replace(case, conversation=replace(case.conversation, messages=other))
+    assert why(changed, token).field is None
 
 
 def test_a_text_is_found_where_it_begins(cases: Cases):

@@ -144,6 +144,28 @@ def test_arrays_keep_their_types_and_hold_their_own_row_only(store: Store):
     assert {row.attention_mask.dtype for row in found} == {np.dtype("int8")}
 
 
+def test_rows_are_found_by_number_and_id_wherever_they_stand(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(columns, "GROUP_ROWS", 3)
+    rows = [
+        RenderedRow(
+            id=f"r{n}",
+            conversation_id="c",
+            input_ids=np.full(n, n, np.int32),
+            spans=tuple(RowSpan(k, Kind.USER, k) for k in range(n)),
+            proofs=(RowProof(n, "proved"),),
+            weights={n: 0.5},
+        )
+        for n in range(8)
+    ]
+    store.write("rendered/t", "b", rows, code_version="v1")
+    for wanted in ([], [0], [7], [1, 2], [2, 3, 6], list(range(8))):
+        pairs = {(n, f"r{n}") for n in wanted}
+        found = store.find("rendered/t", "b", RenderedRow, lambda *pair, pairs=pairs: pair in pairs)
+        assert [columns.ENCODER.encode(one) for one in found] == [columns.ENCODER.encode(rows[n]) for n in wanted]
+    with pytest.raises(StoreError, match="written by another version"):
+        list(store.find("rendered/t", "b", MaskedRow, lambda at, name: True))
+
+
 def test_an_empty_partition_has_the_columns_of_a_full_one(store: Store):
     empty = store.write("masked/t", "empty", [], code_version="v1")
     full = store.write("masked/t", "full", [ROW["masked"]], code_version="v1")

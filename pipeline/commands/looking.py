@@ -15,7 +15,8 @@ def preview(
     project: ProjectOption = None,
 ) -> None:
     """Show one row as the model sees it: coloured by kind, trained tokens marked."""
-    from pipeline.report import find_row, print_row
+    from pipeline.finding import find_row
+    from pipeline.report import print_row
     from pipeline.resources.store import Store
 
     found = existing_project(project)

@@ -89,7 +89,7 @@ def why(
 
     from pipeline.explaining import place_of, told
     from pipeline.explaining import why as explain
-    from pipeline.report import find_case
+    from pipeline.finding import find_case
     from pipeline.resources.store import Store
 
     if (token is None) == (text is None):

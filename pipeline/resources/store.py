@@ -6,7 +6,7 @@ one or the new one. Writing the same rows again changes no file but the manifest
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import TextIO, TypeVar
 
 import msgspec
+from pyarrow.parquet import ParquetFile
 
-from pipeline.columns import Folder, RowWriter, mismatch, open_rows, read_rows
+from pipeline.columns import Folder, RowWriter, find_rows, mismatch, open_rows, read_rows
 from pipeline.errors import StoreError
 from pipeline.records import (
     Conversation,
@@ -130,12 +131,18 @@ class Store:
 
         of: a manifest of it, the present one or one that it replaced.
         """
-        path = self.place(asset, batch) / (of or self.known(asset, batch)).rows_file
-        file = open_rows(path)
+        return read_rows(self._opened(asset, batch, row, of or self.known(asset, batch)), row)
+
+    def find(self, asset: str, batch: str, row: type[R], wanted: Callable[[int, str], bool]) -> Iterator[R]:
+        """The rows of a partition whose number and id are wanted."""
+        return find_rows(self._opened(asset, batch, row, self.known(asset, batch)), row, wanted)
+
+    def _opened(self, asset: str, batch: str, row: type[R], of: Manifest) -> ParquetFile:
+        file = open_rows(self.place(asset, batch) / of.rows_file)
         if wrong := mismatch(row, file.schema_arrow):
             file.close()
             raise _of_another_version(asset, batch, wrong)
-        return read_rows(file, row)
+        return file
 
     def rejects(self, asset: str, batch: str) -> Iterator[Reject]:
         """The rows that left in this partition, with their reasons."""
