@@ -27,6 +27,7 @@ bench: .venv/synced ## Measure against the official path and the peers, as ratio
 	@$(RUN)/python -m assets_tests.bench_turns
 	@$(RUN)/python -m assets_tests.bench_pipeline
 	@$(RUN)/python -m assets_tests.bench_packing
+	@$(RUN)/python -m assets_tests.bench_commands
 
 bench-scale: .venv/synced ## Seed instances of 1,000 and 10,000 partitions on PostgreSQL, and time them
 	@for many in 1000 10000; do $(RUN)/pytest -q -s --examples $$many assets_tests/deploy/test_scale.py; done
