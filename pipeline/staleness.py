@@ -5,14 +5,14 @@ links (`links`) are kept under the version that they make, so that of a partitio
 what has changed since.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pipeline.errors import PromptFileError
+from pipeline.errors import PromptFileError, StoreError
 from pipeline.fingerprint import recall, remember
 from pipeline.links import PAID, Links, links_of
 from pipeline.publishing.index import INDEX, Index, read_index
@@ -97,11 +97,11 @@ def stale(project: Project, store: Manifests, *, batches: Collection[str] | None
     for batch, path in project.batch_files().items():
         if batches and batch not in batches:
             continue
-        made = {asset: store.manifest(asset, batch) for asset in graph}
+        made, damaged = _manifests(store, graph, batch)
         behind: dict[str, Stale] = {}
         for asset, above in graph.items():
             inputs = {a: m.data_version for a in above if (m := made[a])} or {"file": file_hash(path)}
-            reason = why.missing(asset, made) or why.changed(asset, made[asset], inputs)
+            reason = damaged.get(asset) or why.missing(asset, made) or why.changed(asset, made[asset], inputs)
             late = next((a for a in above if a in behind), None)
             if late and (reason is None or reason[0] == "upstream"):
                 reason = "upstream", f"upstream: {late} is stale"
@@ -109,6 +109,25 @@ def stale(project: Project, store: Manifests, *, batches: Collection[str] | None
                 behind[asset] = Stale(asset, batch, *reason)
         found += behind.values()
     return found
+
+
+def _manifests(
+    store: Manifests, assets: Iterable[str], batch: str
+) -> tuple[dict[str, Manifest | None], dict[str, "Reason"]]:
+    """What is known of a batch's partitions; and why nothing is, where a manifest cannot be read.
+
+    Raises StoreError for one of what is paid for: whether that is bought again, somebody must say.
+    """
+    made: dict[str, Manifest | None] = {}
+    damaged: dict[str, Reason] = {}
+    for asset in assets:
+        try:
+            made[asset] = store.manifest(asset, batch)
+        except StoreError as error:
+            if asset in PAID:
+                raise
+            made[asset], damaged[asset] = None, ("missing", str(error))
+    return made, damaged
 
 
 def rerenderable(project: Project, store: Manifests) -> dict[str, list[Stale]]:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from pipeline import fingerprint as fingerprints
 from pipeline import links
+from pipeline.errors import StoreError
 from pipeline.fingerprint import Behaviour, behaviour, corpus, fingerprint
 from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
@@ -129,6 +130,16 @@ def test_a_lost_partition_and_what_was_made_from_it_are_stale(made: Project, sto
 def test_a_dataset_that_is_gone_is_published_again(made: Project, store: Store):
     shutil.rmtree(made.folder / "dataset" / "qwen3")
     assert reasons(made, store) == {"publication": "qwen3/train/pi_tasks.parquet is gone from dataset"}
+
+
+def test_a_manifest_that_cannot_be_read_is_stale_unless_that_would_cost_money(made: Project, store: Store):
+    (store.place("masked/qwen3", "pi_tasks") / "manifest.json").write_text('{"asset": ')
+    found = reasons(made, store)
+    assert list(found) == ["masked/qwen3", "audits/qwen3", "publication"]
+    assert found["masked/qwen3"].startswith("masked/qwen3/pi_tasks: manifest.json cannot be read: ")
+    (store.place("traces", "pi_tasks") / "manifest.json").write_text("{")
+    with pytest.raises(StoreError, match=r"traces/pi_tasks: manifest\.json cannot .* once its folder is deleted"):
+        reasons(made, store)
 
 
 def test_rows_that_were_made_anew_upstream_are_a_reason(made: Project, store: Store):

@@ -281,6 +281,25 @@ def test_a_partition_of_another_version_says_so(store: Store):
         store.manifest("prompts", "b")
 
 
+def test_a_damaged_partition_says_what_makes_it_anew_and_that_does(store: Store):
+    rows = [ROW["rendered"]]
+    was = store.write("rendered/t", "b", rows, code_version="v1")
+    place = store.place("rendered/t", "b")
+    for name in ("manifest.json", was.rows_file):
+        (place / name).write_bytes((place / name).read_bytes()[:50])
+        with pytest.raises(StoreError, match=rf"rendered/t/b: {name} cannot be read: .*`tracemill backfill b` makes"):
+            list(store.read("rendered/t", "b", RenderedRow))
+        assert store.write("rendered/t", "b", rows, code_version="v1").data_version == was.data_version
+        assert [row.id for row in store.read("rendered/t", "b", RenderedRow)] == [rows[0].id]
+    (place / was.rows_file).unlink()
+    with pytest.raises(StoreError, match=rf"{was.rows_file} is gone"):
+        list(store.find("rendered/t", "b", RenderedRow, lambda at, name: True))
+    write(store, prompt(1))
+    (store.place("prompts", "b") / "manifest.json").write_text("{")
+    with pytest.raises(StoreError, match=r"`tracemill materialize b` makes it anew once its folder is deleted"):
+        store.manifest("prompts", "b")
+
+
 def test_columns_of_another_version_are_written_anew(store: Store):
     path = store.place("prompts", "b") / store.write("prompts", "b", [prompt(1)], code_version="v1").rows_file
     pq.write_table(pq.read_table(path).drop_columns(["prompt"]), path)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TextIO, TypeVar
 
 import msgspec
+from pyarrow import ArrowInvalid
 from pyarrow.parquet import ParquetFile
 
 from pipeline.columns import Folder, RowWriter, find_rows, mismatch, open_rows, read_rows
@@ -110,6 +111,8 @@ class Store:
             return None
         except msgspec.ValidationError as error:
             raise _of_another_version(asset, batch, str(error)) from error
+        except msgspec.DecodeError as error:
+            raise _damaged(asset, batch, MANIFEST, error) from error
 
     def replaced(self, asset: str, batch: str, rows_file: str) -> Manifest | None:
         """What other rows stood there before, where there is something to compare: labels and what they are of."""
@@ -138,7 +141,10 @@ class Store:
         return find_rows(self._opened(asset, batch, row, self.known(asset, batch)), row, wanted)
 
     def _opened(self, asset: str, batch: str, row: type[R], of: Manifest) -> ParquetFile:
-        file = open_rows(self.place(asset, batch) / of.rows_file)
+        try:
+            file = open_rows(self.place(asset, batch) / of.rows_file)
+        except (ArrowInvalid, FileNotFoundError) as error:
+            raise _damaged(asset, batch, of.rows_file, error) from error
         if wrong := mismatch(row, file.schema_arrow):
             file.close()
             raise _of_another_version(asset, batch, wrong)
@@ -234,13 +240,19 @@ class Fresh:
         self.reasons[row.reason] += 1
 
     def name_files(self, draft: Draft, place: Folder) -> tuple[str, str]:
-        """Give both files the names of what they hold. A file that is there already is the same one, and stays."""
+        """Give both files the names of what they hold. One that is there already, and whole, is the same: it stays."""
         rows_file, rejects_file = f"rows-{self.kept.digest}.parquet", f"rejects-{self.rejects_hash.hexdigest()}.jsonl"
-        if draft.lacks(rows_file) or not open_rows(place / rows_file).schema_arrow.equals(self.kept.schema):
+        if draft.lacks(rows_file) or not self._stands(place / rows_file):
             draft.keep("rows.parquet", rows_file)
         if draft.lacks(rejects_file):
             draft.keep("rejects.jsonl", rejects_file)
         return rows_file, rejects_file
+
+    def _stands(self, file: Folder) -> bool:
+        try:
+            return open_rows(file).schema_arrow.equals(self.kept.schema)
+        except ArrowInvalid:
+            return False
 
     def __enter__(self) -> None:
         self.kept.__enter__()
@@ -250,5 +262,17 @@ class Fresh:
         self.rejects.close()
 
 
+def _damaged(asset: str, batch: str, file: str, error: Exception) -> StoreError:
+    why = "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+    return StoreError(f"{asset}/{batch}: {file} {why}; {_again(asset, batch)}")
+
+
+def _again(asset: str, batch: str) -> str:
+    """How such a partition is made anew: what was paid for, only by who says so."""
+    if asset in ("prompts", "traces"):
+        return f"`tracemill materialize {batch}` makes it anew once its folder is deleted, and runs its prompts again"
+    return f"`tracemill backfill {batch}` makes it anew"
+
+
 def _of_another_version(asset: str, batch: str, why: str) -> StoreError:
-    return StoreError(f"{asset}/{batch} was written by another version of Tracemill: {why}; materialize it again")
+    return StoreError(f"{asset}/{batch} was written by another version of Tracemill: {why}; {_again(asset, batch)}")
