@@ -33,7 +33,7 @@ def refresh(project: Project, console: Console, *, batches: Sequence[str] | None
     by_batch: dict[str, list[str]] = {}
     for one in behind:
         by_batch.setdefault(one.batch, []).append(one.asset)
-    _launch(project, PRODUCE, by_batch, console)
+    _launch(project, PRODUCE, by_batch, console)  # which stops where one fails: the next would cost money
     return behind
 
 
@@ -78,7 +78,11 @@ def run_batches(
     by_batch: Mapping[str, Sequence[str]],
     console: Console,
 ) -> None:
-    """One run a batch, in this process, with a line of progress each."""
+    """One run a batch, in this process, with a line of progress each.
+
+    What may cost money ends where a batch fails; what renders again goes on with the others. Raises PipelineError.
+    """
+    failed: list[str] = []
     name, asset = TextColumn("{task.description}"), TextColumn("[dim]{task.fields[asset]}")
     columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), asset)
     with Progress(*columns, console=console) as progress:
@@ -97,7 +101,11 @@ def run_batches(
                 )
             progress.update(bar, asset="done" if result.success else "[red]failed[/]")
             if not result.success:
-                raise PipelineError(f"batch {batch}: {'; '.join([*failures(result), *nothing_left(store, batch)])}")
+                failed.append(f"batch {batch}: {'; '.join([*failures(result), *nothing_left(store, batch)])}")
+                if job.name == PRODUCE:
+                    break
+    if failed:
+        raise PipelineError("\n".join(failed))
 
 
 def failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pipeline.assets.watching import drifted
 from pipeline.cli import app
 from pipeline.definitions import definitions_of
-from pipeline.drifting import compare, drift
+from pipeline.drifting import Drift, compare, drift
 from pipeline.errors import SettingsError
 from pipeline.mixtures import Mixture
 from pipeline.partitions import BATCHES
@@ -134,6 +134,31 @@ def test_a_hub_that_does_not_answer_is_a_check_that_says_so(made: Project, monke
         ("qwen3_pin_is_latest", "chatml_pin_is_latest"), False
     )
     assert found["qwen3_pin_is_latest"].metadata["not asked"].value == "OSError: no route"
+    assert {check.severity for check in found.values()} == {dg.AssetCheckSeverity.WARN}, "it proves nothing"
+
+
+def test_a_pin_is_red_where_the_latest_writes_otherwise_or_cannot_be_told(
+    made: Project, monkeypatch: pytest.MonkeyPatch
+):
+    for name, more in (("new", "more"), ("broken", "{% if %}")):
+        shutil.copytree(EXAMPLE / "tokenizer", made.folder / name)
+        with (made.folder / name / "chat_template.jinja").open("a") as template:
+            template.write(more)
+    latest = iter(["new", "broken"])
+
+    def moved(target: Target, *, folder: Path) -> Drift:
+        return compare(
+            target.model_copy(update={"renderer": "traced"}),
+            target.model_copy(update={"renderer": "traced", "model": next(latest)}),
+            folder=folder,
+        )
+
+    monkeypatch.setattr("pipeline.assets.watching.drift", moved)
+    found, _ = watched(made, "drift")
+    assert [check.passed for check in found.values()] == [False, False]
+    assert {check.severity for check in found.values()} == {dg.AssetCheckSeverity.ERROR}
+    assert "the smallest" in found["qwen3_pin_is_latest"].metadata
+    assert "TemplateError" in found["chatml_pin_is_latest"].metadata["the latest cannot be rendered with"].value
 
 
 def test_more_partitions_than_dagster_bears_are_not_added_unless_that_was_asked_for(
@@ -213,6 +238,19 @@ def test_a_backfill_renders_what_is_stale_and_touches_no_trace(made: Project):
     assert (made.folder / "dataset" / "chatml" / "train" / "pi_tasks.parquet").stat().st_mtime_ns == kept
     again = CliRunner().invoke(app, ["backfill", "--stale", "-p", str(project.folder)])
     assert "rendered 0 partitions of 0 batches again" in again.output
+
+
+def test_a_backfill_goes_on_with_the_others_where_a_batch_fails(made: Project):
+    store = Store(made.data)
+    (store.place("traces", "codex_tasks") / store.known("traces", "codex_tasks").rows_file).unlink()
+    before = store.known("rendered/qwen3", "pi_tasks")
+    (store.place("rendered/qwen3", "pi_tasks") / before.rows_file).unlink()
+    command = [sys.executable, "-m", "pipeline.cli", "backfill", "codex_tasks", "pi_tasks", "-p", str(made.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "batch codex_tasks: conversations: StoreError: traces/codex_tasks: rows-" in done.stderr
+    assert "batch pi_tasks" not in done.stderr
+    assert (store.place("rendered/qwen3", "pi_tasks") / before.rows_file).exists()
 
 
 def test_a_backfill_must_be_told_of_what(made: Project, project: Project):

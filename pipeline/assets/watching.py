@@ -12,6 +12,7 @@ from pipeline.errors import TokenizerUnavailable
 from pipeline.resources.store import Store
 from pipeline.staleness import Stale, stale, upstream
 from pipeline.targets import Project, Target
+from renderers.errors import RendererError
 
 GROUP = "0_watch"
 LOOKED = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_window=timedelta(hours=36))
@@ -62,13 +63,15 @@ def pins_of(targets: Mapping[str, Target]) -> dg.AssetsDefinition:
 
 
 def pin(name: str, target: Target, project: Project) -> dg.AssetCheckResult:
-    """One target's: a Hub that does not answer is no proof of anything, and said."""
+    """One target's: red where it writes otherwise now; a Hub that does not answer proves nothing, and is a warning."""
+    severity, passed = dg.AssetCheckSeverity.ERROR, False
     try:
         found = drift(target, folder=project.folder)
         passed, metadata = not (found and found.differs), drifted(found)
+    except RendererError as error:
+        metadata = {"the latest cannot be rendered with": f"{type(error).__name__}: {error}"}
     except (TokenizerUnavailable, OSError) as error:
-        passed, metadata = False, {"not asked": f"{type(error).__name__}: {error}"}
-    severity = dg.AssetCheckSeverity.WARN
+        severity, metadata = dg.AssetCheckSeverity.WARN, {"not asked": f"{type(error).__name__}: {error}"}
     return dg.AssetCheckResult(check_name=f"{name}_pin_is_latest", passed=passed, severity=severity, metadata=metadata)
 
 
