@@ -1,6 +1,6 @@
 """What a mixture is made of: rows of the project's batches, and outside rows that become such on the way."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,11 @@ WHOLE = "whole"
 """What stands for the batch of an asset that has no partitions."""
 
 
-def mixture_version(project: Project, name: str) -> str:
-    """The code version of a mixture."""
+def mixture_version(project: Project, name: str, versions: Mapping[str, str]) -> str:
+    """The code version of a mixture, with those of what it is made from."""
     mixture = project.settings.mixtures[name]
     code = code_of(project, *ENTRIES, without=("pipeline.targets", "renderers"))
-    return chain(code, repr(mixture), code_versions(project)[f"masked/{mixture.target}"])
+    return chain(code, repr(mixture), versions[f"masked/{mixture.target}"])
 
 
 def mixture_inputs(mixture: Mixture, store: Partitions) -> dict[str, str]:
@@ -128,12 +128,15 @@ def mixture_inputs(mixture: Mixture, store: Partitions) -> dict[str, str]:
 
 def stale_mixtures(project: Project, store: Partitions, behind: Collection[Stale] = ()) -> list[Stale]:
     """Mixtures that are missing, or were made of something else. `behind`: partitions that are stale already."""
-    found = ((name, _why(project, name, store, behind)) for name in project.settings.mixtures)
+    versions = code_versions(project) if project.settings.mixtures else {}
+    found = ((name, _why(project, name, store, behind, versions)) for name in project.settings.mixtures)
     return [Stale(f"mixture/{name}", WHOLE, *why) for name, why in found if why]
 
 
-def _why(project: Project, name: str, store: Partitions, behind: Collection[Stale]) -> Reason | None:
-    mixture, version = project.settings.mixtures[name], mixture_version(project, name)
+def _why(
+    project: Project, name: str, store: Partitions, behind: Collection[Stale], versions: Mapping[str, str]
+) -> Reason | None:
+    mixture, version = project.settings.mixtures[name], mixture_version(project, name, versions)
     made, inputs = store.manifest(f"mixture/{name}", WHOLE), mixture_inputs(mixture, store)
     if made is None:
         return "missing", "missing"

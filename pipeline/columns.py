@@ -1,6 +1,6 @@
 """Rows as columns of a Parquet file: what type each is, how they are written, and read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path

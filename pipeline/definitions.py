@@ -70,7 +70,7 @@ def definitions_of(project: Project, *, tell: Progress = silent) -> dg.Definitio
     """
     versions, graph = code_versions(project), upstream(project)
     mixtures = {f"mixture/{name}": mixture_for(name, mixture) for name, mixture in project.settings.mixtures.items()}
-    versions |= {asset: mixture_version(project, asset.partition("/")[2]) for asset in mixtures}
+    versions |= {asset: mixture_version(project, asset.partition("/")[2], versions) for asset in mixtures}
     above = [dg.AssetKey(asset.split("/")) for asset in graph["publication"]]
 
     def dressed(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -259,7 +259,7 @@ def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = Fa
 
 
 def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
-    from huggingface_hub import constants  # a tenth of a second, for who names a model of the Hub
+    from huggingface_hub import constants  # for who names a model of the Hub
 
     if not COMMIT.fullmatch(target.revision or ""):
         cure = (
@@ -272,18 +272,21 @@ def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
 
 def _hub_file(target: Target, name: str, *, offline: bool) -> Path | None:
     """A file of the repository; None where the repository does not have it."""
-    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants
+
+    optional, commit = name != FILES[0], str(target.revision)
+    kept = Path(constants.HF_HUB_CACHE, f"models--{target.model.replace('/', '--')}")
+    if (found := kept / "snapshots" / commit / name).exists():
+        return found
+    # Offline, what the cache lacks is taken for absent; online, a failed download must not lose a template.
+    if optional and (offline or (kept / ".no_exist" / commit / name).exists()):
+        return None
+    from huggingface_hub import hf_hub_download  # a fifth of a second, for what is not here
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    optional = name != FILES[0]
     try:
-        if optional and try_to_load_from_cache(target.model, name, revision=target.revision) is _CACHED_NO_EXIST:
-            return None
         return Path(hf_hub_download(target.model, name, revision=target.revision, local_files_only=offline))
     except LocalEntryNotFoundError as error:
-        # Offline, what the cache lacks is taken for absent; online, a failed download must not lose a template.
-        if optional and offline:
-            return None
         raise _unavailable(target, error) from error
     except EntryNotFoundError as error:
         if optional:
