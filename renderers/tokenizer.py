@@ -112,7 +112,7 @@ class Tokenizer:
         self.fingerprint = _digest(spelled, json.dumps([tokens, dict(self.special_tokens)]))
         self._plain = _engine(spelled)
         self.engine = Engine(self._plain)
-        self.control = self._keepwords_of(tokens)
+        self.control = self._keep_words(tokens)
         self.sticky = any(_is_sticky(token, data) for token in tokens if token["content"] in self.control)
         self._splitter, self._split_ids = self._split_at(tokens)
         self._control_text = {token: text for text, token in self.control.items()}
@@ -231,7 +231,7 @@ class Tokenizer:
     def _decode_plain(self, row: np.ndarray) -> str:
         return self._plain.decode(row.tolist(), skip_special_tokens=False) if len(row) else ""
 
-    def _keepwords_of(self, tokens: Sequence[Json]) -> Mapping[str, int]:
+    def _keep_words(self, tokens: Sequence[Json]) -> Mapping[str, int]:
         """Give the plain engine the added tokens that plain text encodes to anyway; the rest are control tokens."""
         spelled = self.encode_batch([token["content"] for token in tokens])
         words = {
