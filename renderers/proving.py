@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, compress, groupby
+from itertools import compress, groupby
 from typing import Protocol
 
 import msgspec
@@ -243,9 +243,11 @@ def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
 
     Paths have the Hub's dict shape: ("messages", 2, "tool_calls", 0, "function", "arguments").
     """
-    media = (one.origin for one in told if type(one) is Segment and one.literal)
-    origins = {*chain.from_iterable(compress(one.origins, one.texts) for one in told), *media}
-    missed = [f for f in _fields(request) if f not in origins and f[:3] not in origins and f[:1] not in origins]
+    origins = set[Origin | None]()
+    for one in told:
+        origins.update(compress(one.origins, one.texts) if one.texts else (one.origin,) if type(one) is Segment else ())
+    missed = [field for field in _fields(request) if field not in origins]
+    missed = [field for field in missed if field[:3] not in origins and field[:1] not in origins]
     if not missed:
         return ()
     lengths = {len(field) for field in missed}
@@ -253,23 +255,25 @@ def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
     return tuple(field for field in missed if field not in around)
 
 
-def _fields(request: Request) -> Iterator[Origin]:
+def _fields(request: Request) -> list[Origin]:
     """Every field that holds something."""
-    yield from (("tools", index) for index, tool in enumerate(request.tools) if tool)
+    fields: list[Origin] = [("tools", index) for index, tool in enumerate(request.tools) if tool]
     for index, message in enumerate(request.messages):
-        if message.reasoning and not message.reasoning.isspace():
-            yield "messages", index, "reasoning_content"
-        if not isinstance(message.content, str):
-            for place, part in enumerate(message.content):
-                if part.kind != "text" or _holds(part.text):
-                    yield "messages", index, "content", place, part.kind
-        elif message.content and not message.content.isspace():
-            yield "messages", index, "content"
+        said, reasoning = message.content, message.reasoning
+        if reasoning and not reasoning.isspace():
+            fields.append(("messages", index, "reasoning_content"))
+        if not isinstance(said, str):
+            held = ((place, part) for place, part in enumerate(said) if part.kind != "text" or _holds(part.text))
+            fields += [("messages", index, "content", place, part.kind) for place, part in held]
+        elif said and not said.isspace():
+            fields.append(("messages", index, "content"))
         for position, call in enumerate(message.tool_calls):
+            at = "messages", index, "tool_calls", position, "function"
             if _holds(call.name):
-                yield "messages", index, "tool_calls", position, "function", "name"
+                fields.append((*at, "name"))
             if _holds(_held(call.arguments)):
-                yield "messages", index, "tool_calls", position, "function", "arguments"
+                fields.append((*at, "arguments"))
+    return fields
 
 
 def _holds(text: str) -> bool:
