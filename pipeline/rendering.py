@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -203,7 +204,7 @@ def _row(conversation: Conversation, row: Encoded, name: str) -> RenderedRow:
         conversation_id=conversation.id,
         input_ids=row.ids,
         spans=row.spans,
-        proofs=tuple([_proof(proof, flaws) for proof in stream.proofs]),
+        proofs=_proofs(stream.proofs, flaws),
         lost=tuple(map(_spell, stream.lost)),
         trainable=tuple(sorted(stream.trainable - flaws.keys())),
         asked=stream.asked,
@@ -212,12 +213,16 @@ def _row(conversation: Conversation, row: Encoded, name: str) -> RenderedRow:
     )
 
 
-def _proof(proof: Proof, flaws: Mapping[int, str]) -> RowProof:
-    if proof.message in flaws:
-        return RowProof(proof.message, str(Verdict.UNFAITHFUL), flaws[proof.message])
-    return RowProof(proof.message, str(proof.verdict), proof.note)
+def _proofs(proofs: Sequence[Proof], flaws: Mapping[int, str]) -> tuple[RowProof, ...]:
+    """A flaw is its message's verdict, whatever was proved."""
+    told = [RowProof(proof.message, str(proof.verdict), proof.note) for proof in proofs]
+    if flaws:
+        unfaithful = str(Verdict.UNFAITHFUL)
+        told = [RowProof(p.message, unfaithful, flaws[p.message]) if p.message in flaws else p for p in told]
+    return tuple(told)
 
 
+@lru_cache(maxsize=1 << 12)
 def _spell(origin: Origin) -> str:
     return "/".join(map(str, origin))
 
