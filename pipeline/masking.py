@@ -85,8 +85,9 @@ def _end_to_end(rows: Sequence[RenderedRow]) -> Runs:
     spans = [Spans.of(row.spans) for row in rows]
     owners = np.repeat(np.arange(len(rows)), list(map(len, spans)))
     opens = sums(len(row.input_ids) for row in rows)
-    starts = np.concatenate([one.starts for one in spans]) + opens[owners]
-    ends = np.minimum(np.append(starts[1:], opens[-1]), opens[owners + 1])
+    begins, over = np.concatenate([one.starts for one in spans]) + opens[owners], opens[owners + 1]
+    starts = np.maximum.accumulate(np.minimum(begins, over))  # broken spans break no other row
+    ends = np.minimum(np.append(starts[1:], opens[-1]), over)
     kinds, messages = np.concatenate([one.kinds for one in spans]), np.concatenate([one.messages for one in spans])
     return Runs(starts, ends - starts, owners, kinds, messages)
 

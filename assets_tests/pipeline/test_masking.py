@@ -187,6 +187,15 @@ def keeps_to_its_word(over_length: str, limit: int) -> None:
             assert {part.start, part.end} <= starts or kinds[part.end] in (Kind.REASONING, Kind.ANSWER)
 
 
+@pytest.mark.parametrize("starts", [(0, 9, 4), (0, 4, 99), (5, 6, 7), (99, 99, 99), (3, 0, 0), ()])
+def test_broken_spans_break_no_other_row(starts: tuple[int, ...]):
+    kinds = (Kind.SCAFFOLD, Kind.ANSWER, Kind.STOP)
+    spans = tuple(RowSpan(start, kind, 1) for start, kind in zip(starts, kinds, strict=False))
+    found = list(mask([row(), msgspec.structs.replace(row(), spans=spans), row()], Target(model="example")))
+    assert len(found) == 3
+    assert learned(found[0]) == learned(found[2]) == learned(masked(row()))
+
+
 def test_a_row_is_trimmed_to_the_turns_that_fit():
     assert places(*fitted(400, "trim_followups")) == [(0, 10 + 2 * TURN)]
     assert places(*fitted(300, "trim_followups")) == [(0, 10 + TURN)]

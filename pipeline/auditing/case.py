@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.records import Conversation, MaskedRow, RenderedRow, Severity
+from pipeline.records import Conversation, MaskedRow, RenderedRow, Severity, Spans
 from pipeline.targets import Target
 from renderers.masking import IGNORED, LossPolicy
 from renderers.messages import Message
@@ -72,21 +72,21 @@ class Case:
     @cached_property
     def spans(self) -> np.ndarray:
         """int, (tokens,): the span of each token. Broken spans give wrong ones, not an exception; `lengths` tells."""
-        starts = np.fromiter((span.start for span in self.rendered.spans), int, len(self.rendered.spans))
+        starts = Spans.of(self.rendered.spans).starts
         return np.maximum(np.searchsorted(starts, np.arange(len(self.rendered.input_ids)), side="right") - 1, 0)
 
     @cached_property
     def kinds(self) -> np.ndarray:
         """int, (tokens,): the kind of each token, as index into KINDS."""
-        return self._by_span([KINDS.index(Kind(span.kind)) for span in self.rendered.spans])
+        return self._by_span(Spans.of(self.rendered.spans).kinds)
 
     @cached_property
     def messages(self) -> np.ndarray:
         """int, (tokens,): the message of each token; -1 for the whole conversation."""
-        return self._by_span([span.message for span in self.rendered.spans])
+        return self._by_span(Spans.of(self.rendered.spans).messages)
 
-    def _by_span(self, values: list[int]) -> np.ndarray:
-        return np.array(values or [0])[self.spans]
+    def _by_span(self, values: np.ndarray) -> np.ndarray:
+        return np.append(values, np.int64(0))[self.spans]
 
     @cached_property
     def trained(self) -> np.ndarray:
