@@ -58,6 +58,7 @@ def measure(place: Path, *, rounds: int) -> None:
 
     run(WHY, "demo", str(demo))()
     loads = {
+        "Dagster alone": run("import dagster"),
         "nothing": run(GRAPH),
         "a comment in a family": after("renderers/families/glm_4_5.py", "# more\n"),
         "code of patterns.py": after("renderers/patterns.py", "MORE = 1\n"),

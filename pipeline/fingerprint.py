@@ -8,8 +8,9 @@ stays as it is.
 
 import importlib.metadata
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +22,9 @@ from pipeline.targets import SETTINGS, Project, Target
 from renderers.errors import RendererError
 from renderers.hub import from_hub
 from renderers.messages import Request
-from renderers.rendered import encode
+from renderers.rendered import Rendered, encode
 from renderers.renderer import Family, Renderer
+from renderers.segments import Stream
 
 CORPUS = Path(__file__).with_name("hard_conversations.jsonl")
 """Ours: what templates disagree about, a conversation a line."""
@@ -90,14 +92,14 @@ def remember(place: Path, value: object) -> None:
 
 def behaviour(renderer: Renderer, history: str = "last") -> Behaviour:
     """What the renderer makes of the corpus, and what it makes it with."""
-    tokenizer = renderer.tokenizer
+    tokenizer, requests = renderer.tokenizer, corpus()
     used = LIBRARIES if isinstance(renderer.witness, Family) else (*LIBRARIES, "jinja2")
     return Behaviour(
         renderer=renderer.name,
         template=_hash(str(tokenizer.chat_template).encode()),
         tokenizer=tokenizer.fingerprint,
         libraries=", ".join(f"{library} {importlib.metadata.version(library)}" for library in used),
-        told={_hash(repr(request).encode()): _hash(*_render(renderer, request, history)) for request in corpus()},
+        told=dict(zip(map(key_of, requests), _written(renderer, requests, history), strict=True)),
     )
 
 
@@ -110,19 +112,38 @@ def _hash(*told: bytes) -> str:
     return blake2b(b"\0".join(told), digest_size=8).hexdigest()
 
 
-def _render(renderer: Renderer, request: Request, history: str) -> Iterator[bytes]:
-    """Everything that is stored of each row."""
+def _written(renderer: Renderer, requests: Sequence[Request], history: str) -> list[str]:
+    """A hash of all that is stored of each conversation's rows, or of its refusal. Encoded together, as rows are."""
+    told = [_told(renderer, request, history) for request in requests]
     try:
-        rows = encode(renderer.streams(request, history), renderer.tokenizer)
+        streams = chain.from_iterable(one for one in told if isinstance(one, list))
+        rows = iter(encode(list(streams), renderer.tokenizer))
     except RendererError as error:
-        yield type(error).__name__.encode()
-        return
-    for row in rows:
-        stream = row.stream
-        for told in (row.segments, stream.proofs, stream.lost, sorted(stream.trainable), stream.asked, stream.weights):
-            yield repr(told).encode()
-        yield row.ids.tobytes()
-        yield row.owners.tobytes()
+        if len(requests) > 1:
+            return [one for request in requests for one in _written(renderer, [request], history)]
+        return [_hash(type(error).__name__.encode())]
+    return [
+        _hash(*chain.from_iterable(_stored(next(rows)) for _ in one))
+        if isinstance(one, list)
+        else _hash(type(one).__name__.encode())
+        for one in told
+    ]
+
+
+def _told(renderer: Renderer, request: Request, history: str) -> list[Stream] | RendererError:
+    try:
+        return renderer.streams(request, history)
+    except RendererError as error:
+        return error
+
+
+def _stored(row: Rendered) -> Iterator[bytes]:
+    """Everything that is stored of a row."""
+    stream = row.stream
+    for told in (row.segments, stream.proofs, stream.lost, sorted(stream.trainable), stream.asked, stream.weights):
+        yield repr(told).encode()
+    yield row.ids.tobytes()
+    yield row.owners.tobytes()
 
 
 def corpus() -> list[Request]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +18,7 @@ from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
 from pipeline.staleness import VERSIONS, code_versions, file_hash, stale, upstream
 from pipeline.targets import EXAMPLE, Project, Target
+from renderers.messages import Message, Request
 
 QWEN3 = ["rendered/qwen3", "masked/qwen3", "audits/qwen3"]
 AFTER_TRACES = ["conversations", *QWEN3, "rendered/chatml", "masked/chatml", "audits/chatml", "publication"]
@@ -186,6 +188,17 @@ def test_a_fingerprint_is_remembered_until_something_changes(own_model: Project,
     tokenizer = own_model.folder / "own" / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + " ")
     assert fingerprint(own_model, "chatml") == asked
+
+
+def test_conversations_behave_together_as_each_does_alone():
+    renderer = load_renderer(Target(model="example", renderer="qwen3"))
+    said = Message("user", "x"), Message("assistant", "y")
+    refused, broken = Request((Message("nobody", "x"),)), Request((Message("user", "\ud800"), said[1]))
+    requests = [*corpus()[:3], refused, *corpus()[3:6]]
+    for asked in (requests, [*requests, broken, Request(said)]):
+        told = fingerprints._written(renderer, asked, "split")
+        assert told == [*chain.from_iterable(fingerprints._written(renderer, [one], "split") for one in asked)]
+    assert len(set(told)) == len(asked), "what is refused says why, and spoils no other"
 
 
 def test_a_refactored_renderer_is_the_same_renderer(
