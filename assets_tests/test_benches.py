@@ -12,7 +12,7 @@ CASES = {
     "bench_traced": (["--only", "qwen3", "--rounds", "1"], "40 │"),
     "bench_turns": (["--rounds", "1"], "proved"),
     "bench_pipeline": (["--copies", "1", "--rounds", "1", "--rows", "8"], "8 rows, 4 workers"),
-    "bench_commands": (["--rounds", "1"], "tracemill why 0 --token 50"),
+    "bench_commands": (["--rounds", "1"], "row 3"),
     "bench_packing": (["--rows", "500", "--rounds", "1", "--alone"], "ours, with data: "),
 }
 
