@@ -28,6 +28,10 @@ class Manifests(Protocol):
 
     def manifest(self, asset: str, batch: str) -> Manifest | None: ...
 
+    def lacks(self, manifest: Manifest) -> bool:
+        """Whether its rows are gone, or cut short."""
+        ...
+
 
 Cause = Literal[
     "missing", "never audited", "renderer", "template", "tokenizer", "libraries", "policy", "setting", "code", "input",
@@ -114,9 +118,9 @@ def stale(project: Project, store: Manifests, *, batches: Collection[str] | None
 def _manifests(
     store: Manifests, assets: Iterable[str], batch: str
 ) -> tuple[dict[str, Manifest | None], dict[str, "Reason"]]:
-    """What is known of a batch's partitions; and why nothing is, where a manifest cannot be read.
+    """What is known of a batch's partitions; and what is wrong with those of which something is lost.
 
-    Raises StoreError for one of what is paid for: whether that is bought again, somebody must say.
+    Raises StoreError for a manifest of what is paid for: whether that is bought again, somebody must say.
     """
     made: dict[str, Manifest | None] = {}
     damaged: dict[str, Reason] = {}
@@ -127,6 +131,9 @@ def _manifests(
             if asset in PAID:
                 raise
             made[asset], damaged[asset] = None, ("missing", str(error))
+        else:
+            if (there := made[asset]) and store.lacks(there):
+                damaged[asset] = "gone", f"{there.rows_file} is gone, or cut short"
     return made, damaged
 
 

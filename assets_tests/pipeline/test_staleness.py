@@ -144,6 +144,18 @@ def test_a_manifest_that_cannot_be_read_is_stale_unless_that_would_cost_money(ma
         reasons(made, store)
 
 
+@pytest.mark.parametrize("left", [None, 100])
+def test_rows_that_are_lost_are_stale(made: Project, store: Store, left: int | None):
+    file = store.place("rendered/qwen3", "pi_tasks") / store.known("rendered/qwen3", "pi_tasks").rows_file
+    held = file.read_bytes()
+    file.unlink() if left is None else file.write_bytes(held[:left])
+    found = reasons(made, store)
+    assert found["rendered/qwen3"] == f"{file.name} is gone, or cut short"
+    assert list(found) == ["rendered/qwen3", "masked/qwen3", "audits/qwen3", "publication"]
+    file.write_bytes(held)
+    assert reasons(made, store) == {}
+
+
 def test_rows_that_were_made_anew_upstream_are_a_reason(made: Project, store: Store):
     was = store.known("traces", "pi_tasks")
     store.write("traces", "pi_tasks", [], code_version=was.code_version, inputs=was.inputs)
@@ -275,6 +287,7 @@ def test_a_thousand_partitions_are_judged(made: Project, store: Store):
             inputs = {"file": file_hash(file)} if asset == "prompts" else manifest.inputs
             place = made.data / asset / file.stem
             place.mkdir()
+            (place / manifest.rows_file).hardlink_to(made.data / asset / "pi_tasks" / manifest.rows_file)
             (place / "manifest.json").write_bytes(
                 msgspec.json.encode(replace(manifest, batch=file.stem, inputs=inputs))
             )

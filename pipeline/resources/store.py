@@ -4,6 +4,7 @@ Files are named by what they hold, and the manifest is replaced last: whenever a
 one or the new one. Writing the same rows again changes no file but the manifest. `disks` says what that means where.
 """
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -113,6 +114,16 @@ class Store:
             raise _of_another_version(asset, batch, str(error)) from error
         except msgspec.DecodeError as error:
             raise _damaged(asset, batch, MANIFEST, error) from error
+
+    def lacks(self, manifest: Manifest) -> bool:
+        """Whether its rows are gone, or cut short. Nobody looks into an object store: thousands are asked for."""
+        if not isinstance(self.folder, Path):
+            return False
+        try:
+            size = os.stat(f"{self.folder}/{manifest.asset}/{manifest.batch}/{manifest.rows_file}").st_size
+        except FileNotFoundError:
+            return True
+        return size != manifest.bytes
 
     def replaced(self, asset: str, batch: str, rows_file: str) -> Manifest | None:
         """What other rows stood there before, where there is something to compare: labels and what they are of."""
