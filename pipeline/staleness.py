@@ -118,18 +118,13 @@ def stale(project: Project, store: Manifests, *, batches: Collection[str] | None
 def _manifests(
     store: Manifests, assets: Iterable[str], batch: str
 ) -> tuple[dict[str, Manifest | None], dict[str, "Reason"]]:
-    """What is known of a batch's partitions; and what is wrong with those of which something is lost.
-
-    Raises StoreError for a manifest of what is paid for: whether that is bought again, somebody must say.
-    """
+    """What is known of a batch's partitions; and what is wrong with those of which something is lost."""
     made: dict[str, Manifest | None] = {}
     damaged: dict[str, Reason] = {}
     for asset in assets:
         try:
             made[asset] = store.manifest(asset, batch)
         except StoreError as error:
-            if asset in PAID:
-                raise
             made[asset], damaged[asset] = None, ("missing", str(error))
         else:
             if (there := made[asset]) and store.lacks(there):
@@ -139,9 +134,10 @@ def _manifests(
 
 def rerenderable(project: Project, store: Manifests) -> dict[str, list[Stale]]:
     """What of each batch can be brought up to date without a model: all that is stale after the traces it has."""
-    behind: dict[str, list[Stale]] = {}
-    for one in stale(project, store):
-        if one.asset not in PAID and store.manifest("traces", one.batch):
+    found, behind = stale(project, store), dict[str, list[Stale]]()
+    without = {one.batch for one in found if one.asset == "traces" and one.cause in ("missing", "gone")}
+    for one in found:
+        if one.asset not in PAID and one.batch not in without:
             behind.setdefault(one.batch, []).append(one)
     return behind
 

@@ -16,7 +16,7 @@ from pipeline.errors import StoreError
 from pipeline.fingerprint import Behaviour, behaviour, corpus, fingerprint
 from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
-from pipeline.staleness import VERSIONS, code_versions, file_hash, stale, upstream
+from pipeline.staleness import VERSIONS, code_versions, file_hash, rerenderable, stale, upstream
 from pipeline.targets import EXAMPLE, Project, Target
 from renderers.messages import Message, Request
 
@@ -134,14 +134,26 @@ def test_a_dataset_that_is_gone_is_published_again(made: Project, store: Store):
     assert reasons(made, store) == {"publication": "qwen3/train/pi_tasks.parquet is gone from dataset"}
 
 
-def test_a_manifest_that_cannot_be_read_is_stale_unless_that_would_cost_money(made: Project, store: Store):
+def test_a_manifest_that_cannot_be_read_is_stale_and_spoils_no_other_batch(made: Project, store: Store):
     (store.place("masked/qwen3", "pi_tasks") / "manifest.json").write_text('{"asset": ')
     found = reasons(made, store)
     assert list(found) == ["masked/qwen3", "audits/qwen3", "publication"]
     assert found["masked/qwen3"].startswith("masked/qwen3/pi_tasks: manifest.json cannot be read: ")
     (store.place("traces", "pi_tasks") / "manifest.json").write_text("{")
-    with pytest.raises(StoreError, match=r"traces/pi_tasks: manifest\.json cannot .* once its folder is deleted"):
-        reasons(made, store)
+    assert "once its folder is deleted, and runs its prompts again" in reasons(made, store)["traces"]
+    assert rerenderable(made, store) == {}, "there is nothing to render"
+    shutil.rmtree(made.data / "masked" / "qwen3" / "codex_tasks")
+    assert list(rerenderable(made, store)) == ["codex_tasks"]
+
+
+def test_what_was_paid_for_and_is_damaged_is_not_bought_again_unasked(
+    made: Project, store: Store, materialize: Callable[..., dg.ExecuteInProcessResult]
+):
+    manifest = store.place("traces", "pi_tasks") / "manifest.json"
+    manifest.write_text("{")
+    with pytest.raises(StoreError, match=r"traces/pi_tasks: manifest\.json cannot be read"):
+        materialize(made, "pi_tasks")
+    assert manifest.read_text() == "{"
 
 
 @pytest.mark.parametrize("left", [None, 100])
