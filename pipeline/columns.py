@@ -60,9 +60,14 @@ def _struct(row: type[msgspec.Struct]) -> Struct:
     return Struct(row)
 
 
+@cache
+def _spelled(dtype: np.dtype) -> str:
+    return dtype.str
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return value.dtype.str, value.tobytes()
+        return _spelled(value.dtype), np.ascontiguousarray(value).data
     return list(value) if isinstance(value, Spans) else value
 
 
