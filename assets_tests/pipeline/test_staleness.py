@@ -156,6 +156,19 @@ def test_what_was_paid_for_and_is_damaged_is_not_bought_again_unasked(
     assert manifest.read_text() == "{"
 
 
+@pytest.mark.parametrize("lost", ["manifest", "rows"])
+def test_a_damaged_partition_is_made_anew_though_nothing_can_be_compared(
+    made: Project, store: Store, materialize: Callable[..., dg.ExecuteInProcessResult], lost: str
+):
+    was = store.known("masked/qwen3", "pi_tasks")
+    place = store.place("masked/qwen3", "pi_tasks")
+    (place / ("manifest.json" if lost == "manifest" else was.rows_file)).write_text("{")
+    changed = with_target(made, "qwen3", policy="answers")
+    materialize(changed, "pi_tasks", job="rerender")
+    assert reasons(changed, store) == {}
+    assert store.known("masked/qwen3", "pi_tasks").rows_file != was.rows_file
+
+
 @pytest.mark.parametrize("left", [None, 100])
 def test_rows_that_are_lost_are_stale(made: Project, store: Store, left: int | None):
     file = store.place("rendered/qwen3", "pi_tasks") / store.known("rendered/qwen3", "pi_tasks").rows_file

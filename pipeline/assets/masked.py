@@ -27,7 +27,7 @@ def masked_for(name: str, target: Target) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
     ) -> dg.MaterializeResult:
         """Labels under the target's policy, and its length policy applied: what a trainer reads."""
-        was = store.manifest(f"masked/{name}", context.partition_key)
+        was = store.readable(f"masked/{name}", context.partition_key)
         rendered = store.read(f"rendered/{name}", context.partition_key, RenderedRow)
         manifest = save(context, store, mask(rendered, target), each_of=f"rendered/{name}")
         return report(store, manifest, policy=target.policy, **compared(store, was, manifest, target, project))

@@ -19,7 +19,7 @@ from pipeline.settings import Collection
 class Partitions(Protocol):
     """Stored traces."""
 
-    def manifest(self, asset: str, batch: str) -> Manifest | None: ...
+    def readable(self, asset: str, batch: str) -> Manifest | None: ...
 
     def journal(self, asset: str, batch: str) -> Journal: ...
 
@@ -41,7 +41,7 @@ def regenerations(batches: Iterable[str], collection: Collection, store: Partiti
     asked = collection.regenerate
     if asked is None:
         return []
-    found = [(batch, store.manifest("traces", batch)) for batch in batches]
+    found = [(batch, store.readable("traces", batch)) for batch in batches]
     paid = [(batch, held) for batch, held in found if held and "requests" in held.measures]
     due = sorted((next_generation(held, store.journal("traces", batch)), batch) for batch, held in paid)
     chosen = due[: asked.max_partitions]

@@ -51,6 +51,8 @@ class Partitions(Protocol):
 
     def known(self, asset: str, batch: str) -> Manifest: ...
 
+    def lacks(self, manifest: Manifest) -> bool: ...
+
     def read(self, asset: str, batch: str, row: type[R], *, of: Manifest | None = None) -> Iterator[R]: ...
 
 
@@ -73,7 +75,7 @@ def as_it_was(store: Partitions, masked: Manifest) -> Iterator[Side] | None:
     rendered = store.known(masked.asset.replace("masked", "rendered", 1), masked.batch)
     of = _rows_of(masked.inputs.get(rendered.asset, ""))
     source = next((one for one in (rendered, rendered.previous) if one and _rows_of(one.data_version) == of), None)
-    return _read(store, source, masked) if source else None
+    return None if source is None or store.lacks(source) or store.lacks(masked) else _read(store, source, masked)
 
 
 def _rerendered(store: Partitions, masked: Manifest) -> bool:

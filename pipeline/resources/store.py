@@ -127,10 +127,15 @@ class Store:
 
     def replaced(self, asset: str, batch: str, rows_file: str) -> Manifest | None:
         """What other rows stood there before, where there is something to compare: labels and what they are of."""
+        was = self.readable(asset, batch)
+        if asset.partition("/")[0] not in COMPARED or was is None:
+            return None
+        return was.previous if was.rows_file == rows_file else msgspec.structs.replace(was, previous=None)
+
+    def readable(self, asset: str, batch: str) -> Manifest | None:
+        """What is known of a partition; None, too, where that cannot be read."""
         with suppress(StoreError):
-            was = self.manifest(asset, batch)
-            if asset.partition("/")[0] in COMPARED and was is not None:
-                return was.previous if was.rows_file == rows_file else msgspec.structs.replace(was, previous=None)
+            return self.manifest(asset, batch)
         return None
 
     def known(self, asset: str, batch: str) -> Manifest:
