@@ -20,7 +20,7 @@ from pipeline.errors import SettingsError, TokenizerUnavailable
 from pipeline.rendering import load_renderer, tokenizer_files
 from pipeline.targets import SETTINGS, Project, Target
 from renderers.errors import RendererError
-from renderers.hub import from_hub
+from renderers.hub import from_hub, to_hub
 from renderers.messages import Request
 from renderers.rendered import Rendered, encode
 from renderers.renderer import Family, Renderer
@@ -104,8 +104,8 @@ def behaviour(renderer: Renderer, history: str = "last") -> Behaviour:
 
 
 def key_of(request: Request) -> str:
-    """What a conversation of the corpus is known by."""
-    return _hash(repr(request).encode())
+    """What a conversation of the corpus is known by: what it says, however our classes hold it."""
+    return _hash(msgspec.json.encode((to_hub(request.messages), request.tools, request.generating)))
 
 
 def _hash(*told: bytes) -> str:
@@ -138,10 +138,12 @@ def _told(renderer: Renderer, request: Request, history: str) -> list[Stream] | 
 
 
 def _stored(row: Rendered) -> Iterator[bytes]:
-    """Everything that is stored of a row."""
+    """Everything that is stored of a row, field by field: our classes may look otherwise and mean the same."""
     stream = row.stream
-    for told in (row.segments, stream.proofs, stream.lost, sorted(stream.trainable), stream.asked, stream.weights):
-        yield repr(told).encode()
+    segments = [(s.text, s.kind, s.message, s.literal, s.origin) for s in row.segments]
+    proofs = [(p.message, p.verdict, p.note) for p in stream.proofs]
+    weights = sorted(stream.weights.items())
+    yield msgspec.json.encode((segments, proofs, stream.lost, sorted(stream.trainable), stream.asked, weights))
     yield row.ids.tobytes()
     yield row.owners.tobytes()
 
@@ -153,7 +155,7 @@ def corpus() -> list[Request]:
     whole = [Request(from_hub(one["messages"]), tuple(one.get("tools", ()))) for one in raw]
     spoken = [one.but(messages=one.messages[:end]) for one in whole for end in _spoken(one)]
     told = [*whole, *(one.but(generating=True) for one in whole), *spoken]
-    return list({repr(one): one for one in told}.values())
+    return list({key_of(one): one for one in told}.values())
 
 
 def _spoken(request: Request) -> list[int]:

@@ -19,6 +19,7 @@ from pipeline.resources.store import Store
 from pipeline.staleness import VERSIONS, code_versions, file_hash, rerenderable, stale, upstream
 from pipeline.targets import EXAMPLE, Project, Target
 from renderers.messages import Message, Request
+from renderers.segments import Proof, Segment, Stream
 
 QWEN3 = ["rendered/qwen3", "masked/qwen3", "audits/qwen3"]
 AFTER_TRACES = ["conversations", *QWEN3, "rendered/chatml", "masked/chatml", "audits/chatml", "publication"]
@@ -236,6 +237,14 @@ def test_conversations_behave_together_as_each_does_alone():
         told = fingerprints._written(renderer, asked, "split")
         assert told == [*chain.from_iterable(fingerprints._written(renderer, [one], "split") for one in asked)]
     assert len(set(told)) == len(asked), "what is refused says why, and spoils no other"
+
+
+def test_what_our_classes_look_like_is_no_behaviour(monkeypatch: pytest.MonkeyPatch):
+    renderers = [load_renderer(Target(model="example", renderer=name)) for name in ("qwen3", "traced")]
+    before = [behaviour(renderer, "split") for renderer in renderers]
+    for kind in (Request, Message, Segment, Stream, Proof):
+        monkeypatch.setattr(kind, "__repr__", lambda self: f"<{id(self)}>")
+    assert [behaviour(renderer, "split") for renderer in renderers] == before
 
 
 def test_a_refactored_renderer_is_the_same_renderer(
