@@ -262,14 +262,12 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
     "an import moved to where it is needed": (
         both(
             swap("pipeline/masking.py", "import numpy as np\n", ""),
-            swap(
-                "pipeline/masking.py", "    labels, trained = np", "    import numpy as np\n\n    labels, trained = np"
-            ),
+            swap("pipeline/masking.py", "    rows = [piece.row", "    import numpy as np\n\n    rows = [piece.row"),
         ),
         [],
     ),
     "a function of another library by the same name": (
-        swap("pipeline/masking.py", "from msgspec.structs import replace", "from dataclasses import replace"),
+        swap("pipeline/masking.py", "from collections import Counter", "from typing import Counter"),
         after("masked", *TARGETS),
     ),
     "a function that nobody calls": (add("pipeline/masking.py", "\n\ndef unused():\n    return 1\n"), []),
