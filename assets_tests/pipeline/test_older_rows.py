@@ -98,7 +98,7 @@ FILES = tuple[OlderFile, ...]
 )
 def test_fields_that_went_or_changed_are_named_with_the_cure(store: Store, monkeypatch, now, why):
     stored_as(store, monkeypatch, Older(id="a", files=(OlderFile("x"),)))
-    with pytest.raises(StoreError, match="materialize it again") as refused:
+    with pytest.raises(StoreError, match="makes it anew") as refused:
         store.read("prompts", "b", msgspec.defstruct("Now", now.items(), bases=(Row,), frozen=True, kw_only=True))
     assert "prompts/b was written by another version" in str(refused.value)
     assert why in str(refused.value)
