@@ -63,7 +63,7 @@ def moments():
     began = time.monotonic()
     write("old")
     took = time.monotonic() - began
-    for _ in range(60):
+    while len(found) < 60 or (len({*found}) < 2 and len(found) < 600):
         pid = child(lambda: [write(word) for _ in range(100) for word in ("new", "old")])
         time.sleep(chance.uniform(0, 4 * took))
         os.kill(pid, signal.SIGKILL)
