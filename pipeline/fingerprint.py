@@ -9,6 +9,7 @@ stays as it is.
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -169,6 +170,14 @@ def _depends_on(target: Target, files: Iterable[Path]) -> str:
     asked = (target.model, target.revision, target.renderer, target.today, target.flags, target.history)
     told.update(repr(asked).encode())
     told.update(repr([importlib.metadata.version(library) for library in (*LIBRARIES, "jinja2")]).encode())
-    for path in (Path(__file__), CORPUS, *sorted(RENDERERS.rglob("*.py")), *files):
+    told.update(_sources(RENDERERS))
+    for path in files:
         told.update(blake2b(path.read_bytes()).digest())
     return told.hexdigest()
+
+
+@cache
+def _sources(folder: Path) -> bytes:
+    """A hash of what renders and of what it is asked: the code of a process is what it was when that began."""
+    found = (Path(__file__), CORPUS, *sorted(folder.rglob("*.py")))
+    return blake2b(b"".join(blake2b(path.read_bytes()).digest() for path in found)).digest()

@@ -258,6 +258,19 @@ def test_a_refactored_renderer_is_the_same_renderer(
     assert fingerprint(own_model, "chatml") == before
 
 
+def test_sources_that_are_edited_while_a_process_runs_are_not_what_it_runs(
+    own_model: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Or the old code's behaviour would be remembered as that of the new."""
+    (tmp_path / "brick.py").write_text("old")
+    monkeypatch.setattr(fingerprints, "RENDERERS", tmp_path)
+    fingerprint(own_model, "chatml")
+    (tmp_path / "brick.py").write_text("new")
+    remembered = list((own_model.notes / ".fingerprints").iterdir())
+    fingerprint(own_model, "chatml")
+    assert list((own_model.notes / ".fingerprints").iterdir()) == remembered
+
+
 def test_a_project_that_is_not_there_yet_is_not_made_by_asking(tmp_path: Path, project: Project):
     fingerprint(Project(tmp_path / "absent", project.settings), "qwen3")
     assert not (tmp_path / "absent").exists()
