@@ -21,6 +21,8 @@ from pipeline.records import Row, RowSpan, Spans
 from renderers.pieces import CODE, KINDS
 from renderers.segments import Kind
 
+FEW = 4096
+"""Spans that are read as fast without what Arrow computes with."""
 SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -125,10 +127,17 @@ class RowSpans(Many):
 
     def unpack(self, array: Any) -> Sequence[Any]:
         starts, kinds, messages = (array.values.field(name) for name in ("start", "kind", "message"))
-        named = kinds.dictionary_encode()
-        codes = np.array([CODE[Kind(name)] for name in named.dictionary.to_pylist()], np.int8)
-        columns = np.from_dlpack(starts), codes[np.from_dlpack(named.indices).astype(np.intp)], np.from_dlpack(messages)
+        columns = np.from_dlpack(starts), _codes(kinds), np.from_dlpack(messages)
         return [Spans(*cells) for cells in zip(*(_cut(array, column) for column in columns), strict=True)]
+
+
+def _codes(kinds: Any) -> np.ndarray:
+    """int8. What Arrow computes with takes a tenth of a second to load: a few are looked up one by one."""
+    if len(kinds) <= FEW:
+        return np.array([CODE[Kind(name)] for name in kinds.to_pylist()], np.int8)
+    named = kinds.dictionary_encode()
+    codes = np.array([CODE[Kind(name)] for name in named.dictionary.to_pylist()], np.int8)
+    return codes[np.from_dlpack(named.indices).astype(np.intp)]
 
 
 class Struct:

@@ -155,7 +155,8 @@ def find_rows(file: pq.ParquetFile, row: type[T], wanted: Callable[[int, str], b
                 held = file.read_row_group(group, use_threads=False)
                 for at in found:
                     (one,) = held.slice(at, 1).to_batches()
-                    yield from struct.unpack(one.to_struct_array())
+                    alone = pa.ipc.read_record_batch(one.serialize(), one.schema)  # a slice holds the lists of all
+                    yield from struct.unpack(alone.to_struct_array())
 
 
 def write_rows(path: Path, rows: Iterable[msgspec.Struct], row: type[msgspec.Struct]) -> RowWriter:
