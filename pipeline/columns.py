@@ -1,6 +1,7 @@
 """Rows as columns of a Parquet file: what type each is, how they are written, and read."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -99,6 +100,8 @@ class RowWriter:
         self.hash, self.rows = sha256() if published else blake2b(digest_size=10), 0
         self.waiting: list[msgspec.Struct] = []
         self.size = 0
+        self.thread, self.writing = ThreadPoolExecutor(1), list[Future[None]]()
+        """Arrow writes a group while the next is made: it needs no interpreter for that."""
 
     @property
     def digest(self) -> str:
@@ -117,16 +120,26 @@ class RowWriter:
     def flush(self) -> None:
         """Write what waits. Its rows are let go first: of a whole session, they are another copy."""
         if self.waiting:
+            large = self.size > 2 * GROUP_BYTES
             packed, self.waiting, self.size = self.struct.pack(self.waiting), [], 0
-            self.parquet.write_batch(pa.RecordBatch.from_struct_array(packed))
+            self.written()
+            self.writing.append(self.thread.submit(self.parquet.write_batch, pa.RecordBatch.from_struct_array(packed)))
+            if large:
+                self.written()
+
+    def written(self) -> None:
+        """Waits for the group that is being written. Raises what went wrong with it."""
+        while self.writing:
+            self.writing.pop().result()
 
     def __enter__(self) -> "RowWriter":
         return self
 
     def __exit__(self, failed: object, *_: object) -> None:
-        if not failed:
-            self.flush()
-        self.parquet.close()
+        with self.parquet, self.thread:
+            if not failed:
+                self.flush()
+                self.written()
 
 
 def open_rows(path: Folder) -> pq.ParquetFile:
