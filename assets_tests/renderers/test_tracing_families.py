@@ -14,7 +14,6 @@ from transformers.utils import chat_template_utils
 
 from renderers.errors import TemplateError
 from renderers.segments import Verdict
-from renderers.tracing.environment import REFUSALS
 from renderers.tracing.places import is_data
 from renderers.tracing.runs import runs_of
 from renderers.tracing.shared import Prefixes
@@ -169,20 +168,28 @@ def test_text_and_refusals_are_those_of_transformers(family, official_template, 
 def test_a_prefix_reads_the_same_whether_it_shares_or_not(family, official_template, conversations):
     witness, told = official_template(family), 0
     for conversation in sorted(conversations.values(), key=lambda c: len(c["messages"]))[-12:]:
-        messages = witness._edited(conversation["messages"])
-        prefixes = Prefixes(witness.compiled.plain, witness.compiled.shared, messages)
+        messages, tools = witness._edited(conversation["messages"]), conversation["tools"]
+
+        def given(prompt, switch, tools=tools):
+            return witness._given((), tools, prompt, {"strftime_now": witness._strftime, **switch})
+
+        try:
+            whole = witness.text_hub(conversation["messages"], tools)
+        except TemplateError:
+            whole = ""
+        prefixes = Prefixes(witness.compiled, messages, whole, given)
+        assert prefixes.staged or not whole
+        prefixes.staged = True
         for length in range(1, len(messages) + 1):
-            for generating in (True, False):
-                asked = {"strftime_now": witness._strftime}
-                given = witness._given(messages[:length], conversation["tools"], generating, asked)
+            for prompt in (True, False):
                 try:
-                    wanted = "".join(witness.compiled.plain.generate(given))
-                except REFUSALS as error:
-                    with pytest.raises(type(error)):
-                        "".join(prefixes.generate(given))
-                    continue
-                assert "".join(prefixes.generate(given)) == wanted
-                told += 1
+                    wanted = witness.text_hub(conversation["messages"][:length], tools, generating=prompt)
+                except TemplateError:
+                    wanted = None
+                made = prefixes.tell(length, prompt)
+                assert (made and made.text) == wanted
+                told += wanted is not None
+        assert prefixes.staged
     assert told > 20
 
 

@@ -1,18 +1,28 @@
 """Prefixes of one conversation that share what they tell have the text of each prefix told alone."""
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from renderers.tracing.shared import Prefixes
-from renderers.tracing.twin import compiled
+from renderers.tracing.environment import REFUSALS
+from renderers.tracing.runs import common
+from renderers.tracing.shared import NONE, Prefixes, Told
+from renderers.tracing.twin import Compiled, compiled
 from renderers.tracing.watched import Cell, Messages, Number
 
 ROLES = ("system", "user", "assistant", "tool", "assistant", "tool", "tool", "assistant", "user", "user", "assistant")
 CONVERSATION = [{"role": role, "content": f"{number}."} for number, role in enumerate(ROLES * 2)]
 WALK = "{% for m in messages %}[{{ m.role }}:{{ m.content }}BODY]{% endfor %}{{ messages|length }}{{ n }}"
+SEARCH = (
+    "{% set ns = namespace(on=true, at=messages|length - 1) %}{% for m in messages[::-1] %}"
+    "{% set index = (messages|length - 1) - loop.index0 %}{% if ns.on and m.role == 'user' %}DONE"
+    "{% set ns.at = index %}{% endif %}{% endfor %}"
+)
+FOUND = "{% set ns.on = false %}"
+AFTER = "{{ '>' if loop.index0 > ns.at }}{{ ns.at == loop.index0 }}"
+AHEAD = "{% for o in messages[loop.index:] %}{% if o.role == 'tool' %}{% set f.on = true %}{% endif %}{% endfor %}"
 SOURCES = {
     "nothing of the rest": WALK.replace("BODY", ""),
     "last": WALK.replace("BODY", "{{ 'L' if loop.last }}"),
@@ -77,6 +87,8 @@ SOURCES = {
     "the prompt": WALK.replace("BODY", "{{ 'P' if add_generation_prompt and loop.last }}"),
     "a flag": WALK.replace("BODY", "{{ 'N' if n and loop.first }}"),
     "a break": WALK.replace("BODY", "{% if m.role == 'tool' %}{% break %}{% endif %}"),
+    "two breaks": WALK.replace("BODY", "{% if loop.last and loop.first or loop.index == 12 %}{% break %}{% endif %}"),
+    "a break at the end": WALK.replace("BODY", "{% if loop.last or loop.index == 12 %}{% break %}{% endif %}"),
     "a continue": WALK.replace("BODY", "{% if m.role == 'tool' %}{% continue %}{% endif %}{{ loop.last }}"),
     "what has changed": WALK.replace("BODY", "{{ loop.changed(m.role) }}"),
     "a cycle": "{% set c = cycler('a', 'b', 'c') %}" + WALK.replace("BODY", "{{ c.next() }}"),
@@ -95,87 +107,170 @@ SOURCES = {
     "tests and sums": WALK.replace(
         "BODY", "{{ loop.length is number }}{{ loop.length in (3, 4) }}{{ 9 - loop.length }}"
     ),
+    "a search": SEARCH + WALK.replace("BODY", AFTER) + "{{ ns.at }}",
+    "a search that reads": SEARCH.replace("= index", "= index + m.content|length") + WALK.replace("BODY", AFTER),
+    "a search that goes on": SEARCH.replace("DONE", "{% set ns.on = m.content != '16.' %}") + WALK + "{{ ns.at }}",
+    "a search that looks at more": SEARCH.replace("= 'user'", "= 'user' and messages|length > 4")
+    + WALK
+    + "{{ ns.at }}",
+    "a search that may refuse": SEARCH.replace("m.role", "m.no.no") + WALK,
+    "a search in vain": SEARCH.replace("'user'", "'nobody'") + WALK.replace("BODY", AFTER) + "{{ ns.at }}",
+    "a search without the first": "{% set all = messages %}{% set messages = messages[2:] %}"
+    + SEARCH
+    + "{% for m in all %}{{ m.role }}{{ '>' if loop.index0 > ns.at }}{% endfor %}{{ ns.at }}",
+    "a search with another end": SEARCH.replace("'user'", "'nobody'").replace(
+        "{% endif %}{% endfor %}", "{% endif %}{% else %}none{% endfor %}"
+    )
+    + WALK,
+    "a search ahead": WALK.replace("BODY", "{% set f = namespace(on=false) %}" + AHEAD + "{{ f.on }}"),
+    "a search ahead that reads": WALK.replace(
+        "BODY", "{% set f = namespace(on=false) %}" + AHEAD.replace("true", "o.content") + "{{ f.on }}"
+    ),
+    "those like the last": "{% set like = messages|selectattr('role', 'equalto', messages[-1].role)|list %}"
+    "{% for m in like %}{{ m.content }}{{ loop.last }}{% endfor %}" + WALK,
+    "a list that ends elsewhere": "{% for m in messages + [{'role': 'z'}] %}{{ m.role }}"
+    "{{ loop.nextitem.role if not loop.last }}{% endfor %}",
+    "numbers outside": "{% set ns = namespace(at=0) %}{% for m in messages %}{% if m.role == 'user' %}"
+    "{% set ns.at = loop.index %}{% endif %}{% endfor %}{% set k = ns.at + 1 %}{% set l = [k, messages|length] %}"
+    + WALK.replace("BODY", "{{ 'K' if loop.index == k }}{{ 'L' if loop.index < l[0] }}")
+    + "{{ l }}",
+    "a dict of numbers": "{% set d = {'n': messages|length} %}" + WALK.replace("BODY", "{{ d.n }}"),
+    "what is set later": "{% macro who() %}{{ x }}{% endmacro %}" + WALK + "{% set x = 1 %}{{ who() }}",
+    "what is given, and set later": WALK.replace("BODY", "{{ n }}") + "{% set n = 2 %}{{ n }}",
+    "a loop in a condition": "{% if messages|length > 3 %}" + WALK.replace("BODY", "{{ loop.last }}") + "{% endif %}",
     "else": "{% for m in messages[2:] %}{{ m.role }}{% else %}none{% endfor %}",
 }
+SOURCES = {name: source.replace("DONE", FOUND) for name, source in SOURCES.items()}
+STRANGE = {"a cycle", "what has changed", "a new namespace", "an iterator", "a dict of numbers", "what is set later"}
+STRANGE |= {"what is given, and set later"}
+"""Sources that cannot be told in stages."""
 
 
-def given(messages: list, generating: bool, **more: Any) -> dict[str, Any]:
-    return {"messages": messages, "add_generation_prompt": generating, **more}
+def given(messages: list, prompt: bool, switch: Mapping[str, Any]) -> dict[str, Any]:
+    return {"messages": messages, "add_generation_prompt": prompt, **switch}
 
 
-def outcome(pieces: Callable[[], Iterator[str]]) -> str:
+def plainly(ways: Compiled, *asked: Any) -> str | None:
+    """The text of what is given; None where it is refused."""
     try:
-        return "".join(pieces())
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return "".join(ways.plain.root_render_func(ways.plain.new_context(given(*asked))))
+    except REFUSALS:
+        return None
 
 
-def asked(conversation: list, order: int = 1) -> Iterator[tuple[list, bool, dict[str, Any]]]:
+def shared(source: str, **more: Any) -> Prefixes:
+    """The prefixes of the conversation, told in stages even where the whole is refused."""
+    ways = compiled(source)
+    whole = plainly(ways, CONVERSATION, False, more) or ""
+    prefixes = Prefixes(ways, CONVERSATION, whole, lambda prompt, switch: given([], prompt, {**more, **switch}))
+    prefixes.staged = bool(ways.shared.stages)
+    return prefixes
+
+
+def text(told: Told | None) -> str | None:
+    assert not told or told.size == len(told.text)
+    assert not told or told.same == common(told.text, told.whole)
+    return told and told.text
+
+
+SWITCH: Mapping[str, Any] = {"n": 1}
+
+
+def asked(conversation: list, order: int = 1) -> Iterator[tuple[int, bool, Mapping[str, Any]]]:
     """Every prefix, with the prompt and without, and under a switch too."""
     for length in list(range(1, len(conversation) + 1))[::order]:
-        for generating in (True, False):
-            for switch in ({}, {"n": 1}):
-                yield conversation[:length], generating, switch
+        for prompt in (True, False):
+            for switch in (NONE, SWITCH):
+                yield length, prompt, switch
 
 
-@pytest.mark.parametrize("order", [1, -1], ids=["growing", "shrinking"])
+@pytest.mark.parametrize("order", [1, -1, 3], ids=["growing", "shrinking", "leaping"])
 @pytest.mark.parametrize("looked_at", SOURCES)
 def test_a_prefix_reads_as_if_told_alone(looked_at, order):
-    ways = compiled(SOURCES[looked_at])
-    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
-    for messages, generating, switch in asked(CONVERSATION, order):
-        told = given(messages, generating, **switch)
-        assert outcome(lambda: prefixes.generate(told)) == outcome(lambda: ways.plain.generate(told))  # noqa: B023
+    prefixes, ways = shared(SOURCES[looked_at]), compiled(SOURCES[looked_at])
+    for _ in range(2):
+        for length, prompt, switch in asked(CONVERSATION, order):
+            alone = plainly(ways, CONVERSATION[:length], prompt, switch)
+            assert text(prefixes.tell(length, prompt, switch)) == alone
+            assert prefixes.alone(CONVERSATION[:length], prompt) == plainly(ways, CONVERSATION[:length], prompt, {})
+    assert prefixes.staged or looked_at in STRANGE
+
+
+@pytest.mark.parametrize("looked_at", SOURCES)
+def test_a_prefix_may_end_where_it_parts_from_the_whole(looked_at):
+    prefixes, ways = shared(SOURCES[looked_at]), compiled(SOURCES[looked_at])
+    for length, prompt, switch in asked(CONVERSATION):
+        alone = plainly(ways, CONVERSATION[:length], prompt, switch)
+        told = prefixes.tell(length, prompt, switch, stop=len(prefixes.of.whole))
+        assert alone is None or (told and told.same == common(alone, prefixes.of.whole))
+        assert not told or alone is None or alone.startswith(told.text)
+        assert not told or told.rest or text(told) == alone
+
+
+def counting(body: str) -> tuple[Prefixes, list[int]]:
+    """Prefixes, and a note of each step."""
+    counted = list[int]()
+    return shared(WALK.replace("BODY", "{{ count() }}" + body), count=lambda: counted.append(1) or ""), counted
 
 
 def test_a_loop_goes_on_where_it_would_go_on_alike():
-    ways = compiled(WALK.replace("BODY", "{{ count() }}{{ 'L' if loop.last }}"))
-    prefixes, counted = Prefixes(ways.plain, ways.shared, CONVERSATION), []
+    prefixes, counted = counting("{{ 'L' if loop.last }}")
+    counted.clear()
+    for length in range(1, len(CONVERSATION) + 1):
+        prefixes.tell(length, True)
+    assert len(counted) == len(CONVERSATION) - 1, "the last step of each prefix, but for the whole"
 
-    def count() -> str:
-        counted.append(1)
-        return ""
 
-    for messages, generating, _ in asked(CONVERSATION):
-        "".join(prefixes.generate(given(messages, generating, count=count)))
-    assert len(counted) <= 3 * len(CONVERSATION)
+def test_steps_that_ask_nothing_of_the_rest_are_told_once():
+    prefixes, counted = counting("")
+    counted.clear()
+    for length, prompt, _ in asked(CONVERSATION):
+        prefixes.tell(length, prompt)
+    assert not counted, "for the whole conversation they were told before"
+
+
+def test_a_search_is_run_once_wherever_it_finds_something():
+    prefixes = shared(SEARCH.replace("DONE", FOUND) + WALK)
+    for length in range(2, len(CONVERSATION) + 1):
+        prefixes.tell(length, True)
+    setting = prefixes._setting(NONE)
+    assert (len(setting.begin.wide), setting.begin.exact) == (1, {})
 
 
 def test_of_a_conversation_that_is_not_a_prefix_nothing_is_shared():
-    ways = compiled(WALK)
-    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    prefixes = shared(WALK)
     other = [{"role": "user", "content": "other"}]
-    assert "".join(prefixes.generate(given(CONVERSATION[:2], False))).startswith("[system:0.")
-    assert "".join(prefixes.generate(given(other, False))).startswith("[user:other")
+    assert (text(prefixes.tell(2, False)) or "").startswith("[system:0.")
+    assert (prefixes.alone(other, False) or "").startswith("[user:other")
 
 
 def test_what_a_telling_looked_at_is_known_as_far_as_it_was_told():
-    ways = compiled("{% if f %}!{% endif %}" + WALK.replace("BODY", "{{ m.role if loop.last and g }}") + "{{ h }}")
-    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
+    source = "{% if f %}!{% endif %}" + WALK.replace("BODY", "{{ m.role if loop.last and g }}") + "{{ h }}"
+    prefixes = shared(source)
     for length in (2, 5, 4):  # later ones take up what was told before
-        told = prefixes.generate(given(CONVERSATION[:length], False))
-        next(told)
-        assert (prefixes.asked(["f"]), prefixes.asked(["h"])) == (True, False)
-        "".join(told)
-        assert all(prefixes.asked(names) for names in (["g"], ["h"], ["f", "g"], ["unheard of"]))
+        prefixes.tell(length, False, {"f": 1}, stop=len(prefixes.of.whole))
+        assert (prefixes.asks(["f"], prefixes.watched), prefixes.asks(["h"], prefixes.watched)) == (True, False)
+        prefixes.tell(length, False)
+        assert all(prefixes.asks(names, prefixes.watched) for names in (["g"], ["h"], ["f", "g"], ["unheard of"]))
 
 
 def test_a_macro_with_the_same_arguments_is_asked_once():
-    ways = compiled("{% macro tell(m) %}{{ m.content.upper() }}{% endmacro %}" + WALK.replace("BODY", "{{ tell(m) }}"))
-    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
-    for messages, generating, _ in asked(CONVERSATION):
-        "".join(prefixes.generate(given(messages, generating)))
-    assert len(prefixes.spelled) == len(CONVERSATION)
+    prefixes = shared(
+        "{% macro tell(m) %}{{ m.content.upper() }}{% endmacro %}" + WALK.replace("BODY", "{{ tell(m) }}")
+    )
+    for length, prompt, _ in asked(CONVERSATION):
+        prefixes.tell(length, prompt)
+    assert len(prefixes.of.spelled) == len(CONVERSATION)
 
 
-def test_a_refusal_before_any_loop_holds_for_all_lengths_that_nothing_asked_about():
-    ways = compiled("{% if messages|length > 3 %}{{ raise_exception('no') }}{% endif %}" + WALK)
-    prefixes = Prefixes(ways.plain, ways.shared, CONVERSATION)
-    assert outcome(lambda: prefixes.generate(given(CONVERSATION[:5], True))) == "TemplateError: no"
-    low, high = prefixes.alike(5)
-    assert (low, high) == (4, float("inf"))
-    assert outcome(lambda: prefixes.generate(given(CONVERSATION[:2], True))).startswith("[system")
-    assert prefixes.alike(2) == (2, 2), "a loop went over the messages"
+def test_a_refusal_holds_for_all_lengths_that_nothing_asked_about():
+    refused = list[int]()
+    source = "{% if messages|length > 3 %}{{ refuse() }}{{ raise_exception('no') }}{% endif %}" + WALK
+    prefixes = shared(source, refuse=lambda: refused.append(1) or "")
+    refused.clear()
+    assert [text(prefixes.tell(length, True)) for length in (5, 7, 4)] == [None] * 3
+    assert not refused, "the whole conversation was refused before"
+    assert (text(prefixes.tell(2, True)) or "").startswith("[system")
 
 
 @pytest.mark.parametrize("value", range(-3, 4))

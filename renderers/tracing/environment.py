@@ -168,8 +168,9 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the sandbox calls it, without its long way for what is harmless: a macro, a method of a text."""
-        if type(obj) is Macro or (type(getattr(obj, "__self__", None)) in TEXTS and obj.__name__ in STR_NAMES):
+        """As the sandbox calls it, without its long way for what is harmless: macros, namespaces, methods of texts."""
+        method = type(getattr(obj, "__self__", None)) in TEXTS and obj.__name__ in STR_NAMES
+        if method or type(obj) is Macro or obj is Namespace:
             for name in ("_loop_vars", "_block_vars"):
                 kwargs.pop(name, None)
             return obj(*args, **kwargs)

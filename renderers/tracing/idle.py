@@ -19,16 +19,23 @@ COUNTING = (nodes.Add, nodes.Sub, nodes.Const, nodes.Name, nodes.Filter, nodes.G
 def cut_short(tree: nodes.Template) -> nodes.Template:
     """The template, with a break in such loops."""
     for loop in tree.find_all(nodes.For):
-        if not loop.body:
-            continue
-        *steps, last = loop.body
-        walked, searching = names(loop.target), _condition(last)
-        if searching and _is_slice(loop) and all(_counts(step, walked) for step in steps):
-            own = walked.union({"loop"}, *(names(step) for step in steps))
-            if names(searching).isdisjoint(own):
-                at = {"lineno": last.lineno, "environment": tree.environment}
-                loop.body.insert(-1, nodes.If(nodes.Not(searching, **at), [nodes.Break(**at)], [], [], **at))
+        searching = sought(loop)
+        if searching:
+            at = {"lineno": loop.body[-1].lineno, "environment": tree.environment}
+            loop.body.insert(-1, nodes.If(nodes.Not(searching, **at), [nodes.Break(**at)], [], [], **at))
     return tree
+
+
+def sought(loop: nodes.For) -> nodes.Getattr | None:
+    """What is true in such a loop as long as anything can happen."""
+    if not loop.body:
+        return None
+    *steps, last = loop.body
+    walked, searching = names(loop.target), _condition(last)
+    if searching and _is_slice(loop) and all(_counts(step, walked) for step in steps):
+        own = walked.union({"loop"}, *(names(step) for step in steps))
+        return searching if names(searching).isdisjoint(own) else None
+    return None
 
 
 def _is_slice(loop: nodes.For) -> bool:

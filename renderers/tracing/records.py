@@ -1,16 +1,16 @@
-"""How the loops of a telling went: what was written after each step, and how far a longer conversation goes alike.
+"""How a template went: what a stage told and set, how the steps of a loop did, and the bounds of all that was asked.
 
-A step is good for every conversation that has the same items so far, in which the loop has the same `View`, and whose
-numbers are within the `bounds` of what was asked of them (`watched`).
+A `State` is what a template has set where a stage begins; two are one where only numbers differ, which lie in `cells`.
+What was told of it holds wherever these are within the `bounds` of what was asked of them (`watched`).
 """
 
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
-from jinja2.runtime import LoopContext, Macro, Undefined
+from jinja2.runtime import Macro, Undefined
 from jinja2.utils import missing
 
 from renderers.tracing.environment import DictMaker, Namespace
@@ -18,183 +18,279 @@ from renderers.tracing.watched import ANY, Cell, Messages, Number
 
 VALUES = frozenset({str, int, bool, float, type(None)})
 FIXED = (type, FunctionType, MethodType, BuiltinFunctionType, DictMaker, type(missing))
+Bounds = tuple[tuple[int, float, float], ...]
+"""Between what a cell has to be, by its number: of those that were asked about."""
 
 
 class Strange(TypeError):
     """Nobody knows whether this stays what it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a loop is done."""
-
-    written: int
-    """Characters since the loop began."""
-    bounds: tuple[tuple[float, float], ...]
-    """Of every cell that the loop can see."""
-    changed: tuple[dict[str, Any], ...]
-    """What the loop has set so far, in every namespace that it can see."""
-    asked: frozenset[str]
-    """The flags that the template has looked at, here or before."""
-
-
-@dataclass(slots=True)
-class Telling:
-    """One prefix being told."""
-
-    sofar: Cell
-    """How many messages it has."""
-    records: dict[Hashable, "Rest"] | None
-    """How each loop went last, for every view it had; None: what is told now has nothing to do with what was."""
-    of_tools: dict[Hashable, "Rest"]
-    """The same of loops over tools, which are those of everything told."""
-    last: Any
-    """The last message."""
-    spelled: dict[Hashable, tuple[Any, str]]
-    """What was spelled as JSON, or by a macro, by what it was made of, which is held."""
-    pieces: list[str] = field(default_factory=list)
-    written: int = 0
-    asked: frozenset[str] = frozenset()
-    """The flags that the template has looked at so far."""
-    looped: bool = False
-    """A loop has begun, and the bounds of `sofar` with it."""
-
-
 class View:
-    """What a loop can see: keys that are equal where it is the same, and the numbers and namespaces met on the way."""
+    """What can be seen: keys that are equal where it is the same, and the numbers and namespaces met on the way.
 
-    def __init__(self, values: Sequence[Any], cells: list[Cell]):
-        self.values, self.cells = values, cells
-        """Values are held, so that no other can take the identity of one."""
+    base: cells that any state has, that of the number of messages first.
+    fixed: what stays what it is, such as the messages, by its identity.
+    """
+
+    def __init__(self, base: Sequence[Cell], fixed: dict[int, Any]):
+        self.base, self.fixed = base, fixed
+        self.cells = [*base]
+        self.sources: list[Any] = []
+        """What the other cells get their values from."""
+        self.names: list[tuple[int, str] | None] = []
+        """Where each of these was found: in which namespace, under which name."""
         self.spaces: list[dict[str, Any]] = []
+        self.held: list[dict[str, Any]] = []
+        """What namespaces hold, a cell for each number."""
         self.met: dict[int, int] = {}
-        self.keys = tuple(map(self.key, values))
 
     def key(self, value: Any) -> Hashable:
         kind = type(value)
         if kind in VALUES:
             return kind, value
-        if kind is dict or kind in FIXED:
+        if id(value) in self.fixed:
             return id(value)
         if kind is Number:
-            return kind, self._cell(value._cell), value._more
+            return (
+                (kind, self.base.index(value._cell), value._more) if value._cell in self.base else (int, value._exact)
+            )
         if kind is Messages:
-            return kind, self._cell(value._sofar), value._skipped
+            return kind, value._skipped
+        if isinstance(value, FIXED):
+            return id(value)
         if kind is Macro:
             return id(value._func.__code__)
         if isinstance(value, Undefined):
             return kind, value._undefined_name
         return self._container(value)
 
-    def _cell(self, cell: Cell) -> int:
-        if cell not in self.cells:
-            self.cells.append(cell)
-        return self.cells.index(cell)
-
     def _container(self, value: Any) -> Hashable:
         if id(value) in self.met:
             return "met", self.met[id(value)]
         self.met[id(value)] = len(self.met)
         if isinstance(value, (list, tuple)):
-            return type(value), *map(self.key, value)
+            fixed = self.fixed
+            return type(value), *[id(item) if id(item) in fixed else self.key(item) for item in value]
+        if type(value) is dict and _is_json(value):
+            self.fixed[id(value)] = value
+            return id(value)
         if not isinstance(value, Namespace):
             raise Strange(type(value))
-        space = value.__dict__
-        self.spaces.append(space)
-        for name, held in space.items():
-            if type(held) in (int, Number):
-                space[name] = Number(Cell(operator.index(held)))
-        return Namespace, *space, *map(self.key, space.values())
+        held, number = dict[str, Any](), len(self.spaces)
+        self.spaces.append(value.__dict__)
+        self.held.append(held)
+        keys = list[Hashable]()
+        for name, item in value.__dict__.items():
+            key, held[name] = (
+                self._numbered(item, (number, name)) if type(item) is int else self.hold(item, (number, name))
+            )
+            keys += (name, key)
+        return Namespace, *keys
+
+    def hold(self, value: Any, name: tuple[int, str] | None = None) -> tuple[Hashable, Any]:
+        """The key of a variable, and what to hold of it."""
+        numbered = type(value) is Number and value._cell is not self.base[0]
+        return self._numbered(value, name) if numbered else (self.key(value), value)
+
+    def _numbered(self, value: Any, name: tuple[int, str] | None) -> tuple[Hashable, Any]:
+        """A number, in a cell of its own."""
+        self.cells.append(Cell(0))
+        self.sources.append(value)
+        self.names.append(name)
+        return (Cell, len(self.cells)), Number(self.cells[-1])
 
 
-class Rest:
-    """A loop, taken up where an earlier one would have gone on alike; while it goes on, the record for the next."""
+@dataclass(slots=True, eq=False)
+class State:
+    """What a template has set where a stage begins."""
 
-    def __init__(
-        self, telling: Telling, records: dict[Hashable, "Rest"], site: int, items: list[Any], count: Number, view: View
-    ):
-        self.telling, self.items, self.count, self.view = telling, items, count, view
-        self.began, self.start, self.text, telling.looped = telling.written, 0, "", True
-        self.first = self.upto = len(telling.pieces)
-        """Its pieces, as far as its last step."""
-        self.steps: list[Step] = []
-        for cell in view.cells:
-            cell.bounds = ANY
-        self.before = [dict(space) for space in view.spaces]
-        known = records.get((site, view.keys))
-        records[site, view.keys] = self
-        self.worth = known is None or items[:1] == known.items[:1]
-        """A loop that starts elsewhere each time, at the last message, say, is not worth a record."""
-        if known and self.worth:
-            self._take_up(known)
+    at: int
+    """The number of the stage."""
+    vars: dict[str, Any]
+    view: View
+    site: Hashable = None
+    """What a loop can see, and where it is; of another stage it is None."""
+    cells: Sequence[Cell] = ()
+    """The numbers that it can see."""
+    skipped: int | None = None
+    """How many messages a loop over messages leaves out; of others it is None."""
+    runs: dict[int, list["Run"]] = field(default_factory=dict)
+    """How a loop went, by where it began."""
+    exact: dict[int, list["Known"]] = field(default_factory=dict)
+    """What was told of it for this many messages alone."""
+    wide: list["Known"] = field(default_factory=list)
+    """What was told of it for more than that."""
+    exits: dict[Hashable, "Exit"] = field(default_factory=dict)
+    """Of a loop: where it leads, by what its steps have changed."""
 
-    def _take_up(self, known: "Rest") -> None:
-        values = [cell.value for cell in self.view.cells]
-        same = [*map(operator.is_, self.items[: len(known.steps)], known.items), False].index(False)
-        fits = (done for done in range(same, 0, -1) if _within(values, known.steps[done - 1].bounds))
-        self.start = next(fits, 0)
-        self.steps = known.steps[: self.start]
-        if not self.steps:
-            return
-        step = self.steps[-1]
-        self.text = "".join(known.telling.pieces[known.first : known.upto])[: step.written]
-        self.upto = self.first + 1  # this text is its first piece
-        self.telling.asked |= step.asked
-        for cell, bounds in zip(self.view.cells, step.bounds, strict=True):
-            cell.bounds = bounds
-        for space, changed in zip(self.view.spaces, step.changed, strict=True):
-            space.update(changed)
+    def enter(self, sources: Sequence[Any]) -> "State":
+        """This state, with these numbers."""
+        if sources:
+            for cell, source in zip(self.view.cells[-len(sources) :], sources, strict=True):
+                cell.value = source if type(source) is int else source._cell.value + source._more
+        return self
 
-    def done(self) -> None:
-        """A step is over."""
-        changed = tuple(
-            {name: settled(value) for name, value in space.items() if value is not before.get(name, missing)}
-            for space, before in zip(self.view.spaces, self.before, strict=True)
-        )
-        bounds, self.upto = tuple(cell.bounds for cell in self.view.cells), len(self.telling.pieces)
-        self.steps.append(Step(self.telling.written - self.began, bounds, changed, self.telling.asked))
+    def known(self) -> "Known | None":
+        """What was told alike."""
+        cells = self.view.cells
+        for told in (self.wide, self.exact.get(cells[0].value, ())):
+            for known in told:
+                if within(cells, known.bounds):
+                    return known
+        return None
+
+    def keep(self, known: "Known") -> None:
+        exactly = next((int(low) for at, low, high in known.bounds if not at and low == high), None)
+        (self.wide if exactly is None else self.exact.setdefault(exactly, [])).append(known)
+
+    def arrived(self, start: int) -> "Step | None":
+        """The last step that a loop over messages tells, if it was told alike, and as in the whole conversation."""
+        count = self.cells[0].value - self.skipped if self.skipped is not None else 0
+        if count > 0:
+            for run in self.runs.get(start, ()):
+                if run.parted is None and len(run.steps) >= count and within(self.cells, run.steps[count - 1].bounds):
+                    return run.steps[count - 1]
+        return None
 
 
-def _within(values: Sequence[int], bounds: Sequence[tuple[float, float]]) -> bool:
-    return all(low <= value <= high for value, (low, high) in zip(values, bounds, strict=True))
+class Known(NamedTuple):
+    """What a stage told and set."""
+
+    bounds: Bounds
+    text: str
+    asked: frozenset[str]
+    """The flags that it looked at."""
+    after: State | None
+    sources: Sequence[Any]
+    """The numbers of the state after it."""
+    refused: bool = False
 
 
-def settled(value: Any) -> Any:
+class Exit(NamedTuple):
+    """Where a loop leads."""
+
+    after: State | None
+    sources: Sequence[Any]
+    places: Sequence[tuple[int, str] | None]
+    """The namespace of the loop and the name in it that a number is of, if it is of one."""
+    changed: tuple[dict[str, Any], ...]
+    """What the loop had changed when this was found. It is held, so that no other can take its identity."""
+
+
+class Step(NamedTuple):
+    """One step of a loop is done. All is told since the loop began."""
+
+    bounds: Bounds
+    changed: tuple[dict[str, Any], ...]
+    """What the loop has set so far, in every namespace that it can see."""
+    shape: Hashable
+    """The same where only numbers differ."""
+    asked: frozenset[str]
+    written: int
+    text: str
+    """Of this step alone."""
+    seen: int = 0
+    """How many items were looked at ahead of their steps."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A loop, as far as it was told."""
+
+    items: Sequence[Any]
+    steps: list[Step] = field(default_factory=list)
+    parted: int | None = None
+    """The step in which it told what the whole conversation does not."""
+    same: int = 0
+    """How far it agrees with that."""
+    broken: bool = False
+    """It ended with its last step."""
+
+    def valid(self, cells: Sequence[Cell], limit: int) -> int:
+        """How many of its first steps hold for these numbers."""
+        steps = self.steps
+        high = min(limit, len(steps))
+        if not high or within(cells, steps[high - 1].bounds):
+            return high
+        if high == 1 or within(cells, steps[high - 2].bounds):
+            return high - 1
+        low, high = 0, high - 2
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if within(cells, steps[middle - 1].bounds) else (low, middle - 1)
+        return low
+
+    def branch(self, done: int) -> "Run":
+        """Another, whose first steps are those of this one."""
+        parted = self.parted if self.parted is not None and self.parted < done else None
+        return Run(self.items, self.steps[:done], parted, self.same)
+
+
+def bounds_of(cells: Sequence[Cell]) -> Bounds:
+    return tuple([(at, cell.bounds[0], cell.bounds[1]) for at, cell in enumerate(cells) if cell.bounds is not ANY])
+
+
+def bind(cells: Sequence[Cell], bounds: Bounds) -> None:
+    """All that was asked of these numbers so far."""
+    for cell in cells:
+        cell.bounds = ANY
+    for at, low, high in bounds:
+        cells[at].bounds = low, high
+
+
+def within(cells: Sequence[Cell], bounds: Bounds) -> bool:
+    for at, low, high in bounds:  # noqa: SIM110 (a third quicker than `all`)
+        if not low <= cells[at].value <= high:
+            return False
+    return True
+
+
+def changes(view: View, last: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """What is new in the namespaces of a view; the very same as the last, where it is that."""
+    new = tuple(
+        [
+            {name: value for name, value in space.items() if value is not before.get(name, missing)}
+            for space, before in zip(view.spaces, view.held, strict=True)
+        ]
+    )
+    if len(new) == len(last) and all(map(_same, new, last)):
+        return last
+    return tuple([{name: settled(value, view.fixed) for name, value in space.items()} for space in new])
+
+
+def shape(changed: tuple[dict[str, Any], ...]) -> Hashable:
+    """The same where only numbers of namespaces differ."""
+    found = [(at, name, type(value), value) for at, space in enumerate(changed) for name, value in space.items()]
+    if any(kind not in VALUES for _, _, kind, _ in found):
+        return id(changed)
+    return tuple([(at, name, kind, None if kind is int else value) for at, name, kind, value in found])
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return len(one) == len(other) and all(value is other.get(name, missing) for name, value in one.items())
+
+
+def settled(value: Any, fixed: dict[int, Any]) -> Any:
     """A value as it will be in a longer conversation too: its numbers have to stay what they are."""
+    if type(value) in VALUES or id(value) in fixed:
+        return value
     if type(value) is Number:
         return value._exact
-    if isinstance(value, dict):
-        for item in value.values():
-            settled(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            settled(item)
-    elif type(value) not in VALUES and not isinstance(value, (Macro, Undefined)):
+    if type(value) is dict:
+        new = {name: settled(item, fixed) for name, item in value.items()}
+        if all(new[name] is item for name, item in value.items()):
+            fixed[id(value)] = new = value
+        return new
+    if type(value) in (list, tuple):
+        items = [settled(item, fixed) for item in value]
+        return value if all(map(operator.is_, items, value)) else type(value)(items)
+    if not isinstance(value, (Macro, Undefined)):
         raise Strange(type(value))
     return value
 
 
-class Loop(LoopContext):
-    """A loop that starts late, and says when a step is over."""
-
-    def __init__(self, rest: Rest, undefined: type[Undefined]):
-        super().__init__(rest.items[rest.start :], undefined)
-        self._rest, self.index0, self._length = rest, rest.start - 1, rest.count  # type: ignore[assignment]
-        self._current = rest.items[self.index0] if rest.start else missing
-
-    def __next__(self) -> tuple[Any, LoopContext]:
-        if self.index0 >= self._rest.start:
-            self._rest.done()
-        return super().__next__()
-
-    def _peek_next(self) -> Any:
-        bool(self._rest.count > self.index)  # asked, so that it has to stay so
-        return super()._peek_next()
-
-    def changed(self, *value: Any) -> bool:
-        raise Strange("a loop that remembers what it saw")
-
-
-def loop(iterable: Any, undefined: type[Undefined], *recursion: Any) -> LoopContext:
-    """What a template calls `loop`."""
-    return Loop(iterable, undefined) if type(iterable) is Rest else LoopContext(iterable, undefined, *recursion)
+def _is_json(value: Any) -> bool:
+    if type(value) in (dict, list):
+        return all(map(_is_json, value.values() if type(value) is dict else value))
+    return type(value) in VALUES

@@ -56,11 +56,11 @@ def common(one: str, other: str) -> int:
 def runs_of(text: Text) -> list[Run]:
     """The runs of a render, neighbours of one place in one."""
     runs: list[Run] = []
-    start = 0
+    start = before = 0
+    held: Place = None
     for end, place in text._runs:
-        if runs and runs[-1].place == place:
-            runs[-1] = Run(runs[-1].start, end, place)
-        else:
-            runs.append(Run(start, end, place))
-        start = end
-    return runs
+        if before and place is not held and not (type(place) is type(held) and place == held):
+            runs.append(Run(start, before, held))
+            start = before
+        before, held = end, place
+    return [*runs, Run(start, before, held)] if before else runs

@@ -1,197 +1,184 @@
-"""Many prefixes of one conversation, told one after the other: where one goes as the last one went, nothing is run.
+"""Many prefixes of one conversation, told in stages: what one told as another would, is told once.
 
 A template walks over the messages in a loop, and what it writes of one of them seldom depends on how many follow. So
-each outermost loop keeps a record of how it last went: what it had written after each step, what it had set in
-namespaces, and the bounds (`watched`) within which numbers may change before anything asked up to there is answered
-otherwise. A longer conversation takes the loop up after the last step within bounds. Whatever else the loop can see,
-its view, has to be the same. Where a template does what cannot be followed, it fails here, and is run as it is.
+whatever a stage or a step told is kept, with the bounds within which the numbers that it asked about may change. Where
+a template does what cannot be followed, or refuses, the prefix is told as it is, in one piece.
 """
 
-import operator
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.compiler import Frame
-from jinja2.runtime import Context, LoopContext, Macro
+from renderers.tracing.environment import REFUSALS
+from renderers.tracing.records import State, Step, Strange
+from renderers.tracing.runs import common
+from renderers.tracing.searches import Search
+from renderers.tracing.settings import Conversation, Setting
+from renderers.tracing.stages import TELLING, pieces
+from renderers.tracing.twin import Compiled
+from renderers.tracing.walks import Walk
+from renderers.tracing.watched import Cell
 
-from renderers.tracing.asked import GIVEN, variables
-from renderers.tracing.environment import HARMLESS, REFUSALS, PlainEnvironment, PlainGenerator, plain_tojson
-from renderers.tracing.pure import names, pure_macros
-from renderers.tracing.records import VALUES, Loop, Rest, Strange, Telling, View, loop
-from renderers.tracing.watched import Cell, Messages, Number, length
-
-TELLING = "the telling"
-"""Under this key a context holds its `Telling`: no template can spell it."""
-REST = "0rest"
-"""The variable of what is left of a loop: no template can spell it."""
-FRAMES = frozenset({"_loop_vars", "_block_vars"})
-"""What jinja passes on to functions that ask for a context."""
+NONE: Mapping[str, Any] = {}
 
 
-class SharedGenerator(PlainGenerator):
-    """Writes the Python of a template whose outermost loops can be taken up."""
+@dataclass(slots=True, eq=False)
+class Told:
+    """A prefix as told, beside the text of the whole conversation."""
 
-    loops = depth = 0
+    whole: str
+    same: int = 0
+    """How far the two agree."""
+    base: int = 0
+    """Where the stage begins in which they part."""
+    rest: list[str] = field(default_factory=list)
+    """What was told from there on."""
 
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 (jinja's names)
-        self.flags = self.environment.flags = variables(node)  # type: ignore[attr-defined]
-        pure = self.environment.pure = pure_macros(node)  # type: ignore[attr-defined]
-        impure = (macro for macro in node.find_all(nodes.Macro) if macro.name not in pure)
-        self.in_macros = {name for macro in impure for name in names(macro)}
-        super().visit_Template(node, frame)
+    def add(self, text: str) -> None:
+        if self.rest:
+            self.rest.append(text)
+        elif self.whole.startswith(text, self.same):
+            self.same += len(text)
+        else:
+            self.base, self.rest = self.same, [text]
+            self.same += common(text, self.whole[self.same : self.same + len(text)])
 
-    def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802
-        noted = node.ctx == "load" and node.name in self.flags and node.name not in GIVEN
-        self.write(f"(environment.ask(context, {node.name!r}) or " if noted else "")
-        super().visit_Name(node, frame)
-        self.write(")" if noted else "")
+    def walk(self, walk: Walk) -> None:
+        """Adds what a loop told."""
+        if self.rest:
+            self.rest += [step.text for step in walk.steps]
+        elif walk.parted is None:
+            self.same += walk.last.written
+        else:
+            steps = walk.steps
+            self.base = self.same + (steps[walk.parted - 1].written if walk.parted else 0)
+            self.same, self.rest = walk.same, [step.text for step in steps[walk.parted :]]
 
-    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802
-        if not (self.depth or frame.buffer or node.recursive or node.test or node.else_):
-            self._resume(node, frame)
-        self.depth += 1
-        super().visit_For(node, frame)
-        self.depth -= 1
+    @property
+    def size(self) -> int:
+        return self.base + sum(map(len, self.rest)) if self.rest else self.same
 
-    def _resume(self, node: nodes.For, frame: Frame) -> None:
-        seen = {name for part in node.body for name in names(part)} | self.in_macros
-        refs = [frame.symbols.find_ref(name) or f"resolve({name!r})" for name in sorted(seen)]
-        rest = frame.symbols.declare_parameter(REST)
-        self.loops += 1
-        self.writeline(f"{rest}, text = environment.resume(context, {self.loops}, ", node)
-        self.visit(node.iter, frame)
-        self.write(f", ({', '.join(refs)},))")
-        self.writeline("yield text")
-        node.iter = nodes.Name(REST, "load", lineno=node.lineno, environment=self.environment)
-        extended = nodes.Name("loop", "load", lineno=node.lineno, environment=self.environment)
-        node.body.insert(0, nodes.ExprStmt(extended, lineno=node.lineno, environment=self.environment))
+    @property
+    def text(self) -> str:
+        return self.whole[: self.base] + self.left if self.rest else self.whole[: self.same]
 
+    @property
+    def left(self) -> str:
+        """What was told from the stage on in which they part."""
+        self.rest = ["".join(self.rest)] if self.rest else []
+        return self.rest[0] if self.rest else ""
 
-class SharedEnvironment(PlainEnvironment):
-    """One template, for many prefixes."""
-
-    flags: frozenset[str] = frozenset()
-    """The variables that it asks for."""
-    pure: frozenset[str] = frozenset()
-    """Its macros that tell the same of the same."""
-
-    code_generator_class = SharedGenerator
-    harmless = HARMLESS | {Loop: HARMLESS[LoopContext]}
-    loops = frozenset({Loop, LoopContext})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.filters |= {"length": length, "count": length, "tojson": _tojson}
-
-    def from_string(self, source: Any, *args: Any, **kwargs: Any) -> jinja2.Template:
-        template = super().from_string(source, *args, **kwargs)
-        template.root_render_func.__globals__["LoopContext"] = loop
-        return template
-
-    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """A pure macro tells the same of the same: it is asked once for all prefixes."""
-        if type(obj) is not Macro or obj.name not in self.pure or kwargs.keys() - FRAMES or not all(map(_fixed, args)):
-            return super().call(context, obj, *args, **kwargs)
-        known, asked = context.parent[TELLING].spelled, (obj.name, *map(_identity, args))
-        if asked not in known:
-            known[asked] = args, super().call(context, obj, *args, **kwargs)
-        return known[asked][1]
-
-    def ask(self, context: Context, flag: str) -> None:
-        """The template looks at a flag."""
-        telling = context.parent[TELLING]
-        if flag not in telling.asked:
-            telling.asked |= {flag}
-
-    def resume(self, context: Context, site: int, iterable: Any, values: Sequence[Any]) -> tuple[Any, str]:
-        """What is left of a loop, and what it wrote before; the whole of it, where it cannot be followed."""
-        telling = context.parent[TELLING]
-        records = telling.of_tools if iterable is context.parent.get("tools") else telling.records
-        if records is None:
-            return iterable, ""
-        if isinstance(iterable, Messages):
-            items, count = iterable._seen, iterable._count
-        elif isinstance(iterable, (list, tuple)) and not (len(iterable) > 1 and iterable[0] is telling.last):
-            items, count = list(iterable), Number(Cell(len(iterable)))
-        else:  # a walk back from the last message, say: the next prefix starts it elsewhere
-            return iterable, ""
-        try:
-            cells = [telling.sofar] if count._cell is telling.sofar else [telling.sofar, count._cell]
-            rest = Rest(telling, records, site, items, count, View(values, cells))
-        except Strange:
-            return iterable, ""
-        return (rest, rest.text) if rest.worth else (items, "")
-
-
-def _fixed(value: Any) -> bool:
-    """Whether a value stays what it is, as JSON does that no template can change."""
-    kind = type(value)
-    return kind in VALUES or kind is dict or (kind is list and all(type(item) is dict for item in value))
-
-
-def _identity(value: Any) -> Hashable:
-    return (type(value), value) if type(value) in VALUES else id(value)
-
-
-@jinja2.pass_context
-def _tojson(context: Context, value: Any, *args: Any, **kwargs: Any) -> str:
-    """JSON, spelled once for all prefixes: tools are in each of them."""
-    if type(value) not in (dict, list):
-        return plain_tojson(value, *args, **kwargs)
-    known, asked = context.parent[TELLING].spelled, (id(value), args, *kwargs.items())
-    if asked not in known:
-        known[asked] = value, plain_tojson(value, *args, **kwargs)  # held, so that no other can take its identity
-    return known[asked][1]
+    def ending(self, size: int) -> tuple[str, int]:
+        """The end of the text, from some characters before they part, and where that begins."""
+        begin = max((self.base if self.rest else self.same) - size, 0)
+        return (self.whole[begin : self.base] + self.left if self.rest else self.whole[begin : self.same]), begin
 
 
 class Prefixes:
-    """The prefixes of one conversation. Each longer than the one before: what is shared is told once."""
+    """The prefixes of one conversation, of which `whole` is the text, with the generation prompt or not.
 
-    def __init__(self, plain: jinja2.Template, shared: jinja2.Template, messages: Sequence[Mapping[str, Any]]):
-        self.plain, self.shared, self.messages = plain, shared, list(messages)
-        self.records: dict[Hashable, Rest] = {}
-        self.of_tools: dict[Hashable, Rest] = {}
-        self.spelled: dict[Hashable, tuple[Any, str]] = {}
-        self.telling: Telling | None = None
-        """The last one, if it could be followed so far."""
+    given: all that the template is given beside messages, with the generation prompt or not, under a switch.
+    """
 
-    def asked(self, flags: Collection[str]) -> bool:
-        """Whether what was told last may have looked at any of these flags."""
-        known = self.shared.environment.flags  # type: ignore[attr-defined]
-        return self.telling is None or not (known.issuperset(flags) and self.telling.asked.isdisjoint(flags))
+    def __init__(
+        self,
+        ways: Compiled,
+        messages: Sequence[Mapping[str, Any]],
+        whole: str,
+        given: Callable[[bool, Mapping[str, Any]], Mapping[str, Any]],
+        generating: bool = False,
+    ):
+        self.plain, self.shared, self.given = ways.plain, ways.shared, given
+        fixed = {id(message): message for message in messages}
+        searches = [Search() for _ in range(ways.shared.searches)]
+        self.of = Conversation(ways.shared, list(messages), whole, Cell(len(messages)), Cell(0), fixed, searches)
+        self.settings: dict[int, tuple[Setting, Any]] = {}
+        """With the switch, so that no other can take its identity."""
+        self.others: dict[bool, dict[str, Any]] = {}
+        """What is given beside other messages, with the generation prompt or not."""
+        self.watched: list[frozenset[str]] | None = None
+        """The flags that were looked at for the prefix that was told last; None: nobody knows."""
+        self.staged = bool(ways.shared.stages)
+        told = self.staged and self.tell(len(messages), generating)
+        self.staged = bool(self.staged and told and not told.rest and told.same == len(whole))
 
-    def alike(self, count: int) -> tuple[float, float]:
-        """Numbers of messages of which all that was told last, up to its end or refusal, would be told the same."""
-        return (count, count) if self.telling is None or self.telling.looped else self.telling.sofar.bounds
+    def asks(self, flags: Collection[str], watched: Sequence[frozenset[str]] | None) -> bool:
+        """Whether a telling that was `watched` may have looked at any of these flags."""
+        if watched is None or not self.shared.flags.issuperset(flags):
+            return True
+        return not all(asked.isdisjoint(flags) for asked in watched)
 
-    def generate(self, given: Mapping[str, Any]) -> Iterator[str]:
-        """The text of what is given, piece by piece: a prefix as `messages`, and all else that the template reads."""
-        part = given["messages"]
-        follows = len(part) <= len(self.messages) and all(map(operator.is_, part, self.messages))
-        records, last = self.records if follows else None, part[-1] if part else None
-        telling = Telling(Cell(len(part)), records, self.of_tools, last, self.spelled)
-        self.telling = telling if follows else None
-        told = {**given, "messages": Messages(self.messages, telling.sofar) if follows else part, TELLING: telling}
+    def alone(self, messages: Sequence[Mapping[str, Any]], prompt: bool) -> str | None:
+        """The text of other messages; None: refused."""
         try:
-            for piece in pieces(self.shared, told):
-                telling.pieces.append(piece)
-                telling.written += len(piece)
-                yield piece
+            if prompt not in self.others:
+                self.others[prompt] = {**self.shared.globals, **self.given(prompt, NONE), TELLING: self.of}
+            self.others[prompt]["messages"] = messages
+            return "".join(pieces(self.shared.whole, self.others[prompt]))
+        except REFUSALS:
+            return None
+
+    def tell(self, count: int, prompt: bool, switch: Mapping[str, Any] = NONE, stop: int = 0) -> Told | None:
+        """The first so many messages, with the generation prompt or not, under a switch; None: refused.
+
+        It may end where it parts from the whole text, if that is before the character `stop`.
+        """
+        self.watched = None
+        if not self.staged:
+            return self._plainly(count, prompt, switch)[0]
+        self.of.until(count)
+        self.watched = []
+        try:
+            return self._follow(self._setting(switch), prompt, self.watched, stop)
+        except Strange:
+            self.staged, self.watched = False, None
+            return self._plainly(count, prompt, switch)[0]
         except REFUSALS as error:
-            yield self._plain(given, error)[telling.written :]
+            self.watched = None
+            told, other = self._plainly(count, prompt, switch)
+            if (type(other), str(other)) == (type(error), str(error)):
+                self._setting(switch).refuse()
+            return told
 
-    def _plain(self, given: Mapping[str, Any], error: Exception) -> str:
-        """The plain template, where the shared one refused; if it refuses alike, all that was watched holds."""
-        watched, self.telling = self.telling, None
+    def _setting(self, switch: Mapping[str, Any]) -> Setting:
+        if id(switch) not in self.settings:
+            self.settings[id(switch)] = Setting(self.of, lambda prompt: self.given(prompt, switch)), switch
+        return self.settings[id(switch)][0]
+
+    def _follow(self, setting: Setting, prompt: bool, watched: list[frozenset[str]], stop: int) -> Told | None:
+        told, state = Told(self.of.whole), setting.enter(prompt)
+        while True:
+            if state.site is None:
+                known = state.known() or setting.run(state)
+                if known.refused:
+                    return None
+                told.add(known.text)
+                asked, after, sources = known.asked, known.after, known.sources
+            else:
+                step = self._loop(setting, state, told, stop)
+                asked = step.asked
+                after, sources = (None, ()) if told.rest and told.same < stop else setting.leave(state, step)
+            watched.append(asked)
+            if after is None or (told.rest and told.same < stop):
+                return told
+            state = after.enter(sources)
+
+    def _loop(self, setting: Setting, state: State, told: Told, stop: int) -> Step:
+        """The last step of a loop, which is told."""
+        step = None if told.rest else state.arrived(told.same)
+        if step:
+            told.same += step.written
+            return step
+        walk = Walk(setting, state, -1 if told.rest else told.same, stop)
+        walk.go()
+        told.walk(walk)
+        return walk.last
+
+    def _plainly(self, count: int, prompt: bool, switch: Mapping[str, Any]) -> tuple[Told | None, Exception | None]:
+        told = Told(self.of.whole)
         try:
-            return "".join(pieces(self.plain, given))
-        except REFUSALS as other:
-            self.telling = watched if (type(other), str(other)) == (type(error), str(error)) else None
-            raise
-
-
-def pieces(template: jinja2.Template, given: Mapping[str, Any]) -> Iterator[str]:
-    """A render, piece by piece. What it raises comes as it was raised: jinja would look for the line, which is dear."""
-    return template.root_render_func(template.new_context({**template.environment.globals, **given}, shared=True))
+            given = {**self.given(prompt, switch), "messages": self.of.messages[:count]}
+            told.add("".join(pieces(self.plain, {**self.plain.environment.globals, **given})))
+        except REFUSALS as error:
+            return None, error
+        return told, None

@@ -17,7 +17,7 @@ from jinja2.filters import make_attrgetter
 from renderers.tracing.asked import variables
 from renderers.tracing.environment import PlainEnvironment, PlainGenerator
 from renderers.tracing.places import WALK, Walk
-from renderers.tracing.shared import SharedEnvironment
+from renderers.tracing.stages import SharedEnvironment
 from renderers.tracing.strings import Text, add, cat, join, own, whole
 from renderers.tracing.values import Dict, place_of, said, tojson
 
@@ -210,7 +210,7 @@ class Compiled:
 
     plain: jinja2.Template
     traced: jinja2.Template
-    shared: jinja2.Template
+    shared: SharedEnvironment
     """For many prefixes of one conversation."""
     variables: frozenset[str]
     """What the template asks for and does not set."""
@@ -221,5 +221,5 @@ def compiled(source: str) -> Compiled:
     """The template, compiled once a process. Raises jinja2.TemplateSyntaxError."""
     environment = PlainEnvironment()
     asked = variables(environment.parse(source))
-    plain, traced, shared = (e.from_string(source) for e in (environment, TracedEnvironment(), SharedEnvironment()))
-    return Compiled(plain, traced, shared, asked)
+    plain, traced = (e.from_string(source) for e in (environment, TracedEnvironment()))
+    return Compiled(plain, traced, SharedEnvironment(source), asked)

@@ -59,7 +59,12 @@ class Number:
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        return Number(self._cell, self._more - other) if type(other) is int else self._exact - other
+        if type(other) is Behind and other._sofar is self._cell:
+            return Number(other._at, self._more + 1)
+        if type(other) is Number and other._cell is self._cell:
+            return self._more - other._more
+        rest: Any = other
+        return Number(self._cell, self._more - rest) if type(rest) is int else self._exact - rest
 
     def __lt__(self, other: Any) -> bool:
         return self._cell.below(other - self._more) if type(other) is int else self._exact < other
@@ -98,6 +103,15 @@ for _name in ("mul", "floordiv", "truediv", "mod", "pow", "sub"):
     if _name != "sub":
         setattr(Number, f"__{_name}__", _asked_exactly(getattr(operator, _name)))
     setattr(Number, f"__r{_name}__", _asked_exactly(getattr(operator, _name), swapped=True))
+
+
+class Behind:
+    """How many messages follow one. It can be taken from how many there are: that is where the one is."""
+
+    __slots__ = ("_at", "_sofar")
+
+    def __init__(self, sofar: Cell, at: Cell):
+        self._sofar, self._at = sofar, at
 
 
 class Messages:

@@ -22,7 +22,7 @@ from renderers.tracing.environment import REFUSALS
 from renderers.tracing.owners import segments
 from renderers.tracing.places import WALK, Walk
 from renderers.tracing.runs import Tokens, common, runs_of
-from renderers.tracing.shared import Prefixes, pieces
+from renderers.tracing.shared import Prefixes
 from renderers.tracing.strings import Text, own
 from renderers.tracing.turns import Prover
 from renderers.tracing.twin import compiled
@@ -110,25 +110,18 @@ class TracedTemplate:
         if not messages:
             raise TemplateError(f"{self.name}: no messages: a conversation has at least one")
         flags = dict(flags or {})
-        traced = self.trace_hub(messages, tools, flags=flags, generating=generating)
-        told, text = self._edited(messages), str.__str__(traced)
-        asked = {"strftime_now": self._strftime, **flags}
-        prefixes = Prefixes(self.compiled.plain, self.compiled.shared, told)
+        told = self._edited(messages)
+        traced = self._traced(messages, told, tools, flags, generating)
+        text, asked = str.__str__(traced), {"strftime_now": self._strftime, **flags}
 
-        def plain(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
-            with refusing(self.name):
-                yield from pieces(self.compiled.plain, self._given(part, tools, prompt, {**asked, **switch}))
+        def given(prompt: bool, switch: Mapping[str, Any]) -> dict[str, Any]:
+            return self._given((), tools, prompt, {**asked, **switch})
 
-        def shared(part: Sequence[HubMessage], prompt: bool, switch: Mapping[str, Any]) -> Iterator[str]:
-            with refusing(self.name):
-                yield from prefixes.generate(self._given(part, tools, prompt, {**asked, **switch}))
-
-        if text != "".join(plain(told, generating, {})):
+        prefixes = Prefixes(self.compiled, told, text, given, generating)
+        if not prefixes.staged and text != self.text_hub(messages, tools, flags=flags, generating=generating):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
-        runs, switches = runs_of(traced), self._switches(flags)
-        turns = Prover(text, runs, told, shared, self.tokens, switches, generating, prefixes).turns()
-        if text != "".join(shared(told, generating, {})):
-            turns = Prover(text, runs, told, plain, self.tokens, switches, generating).turns()
+        runs = runs_of(traced)
+        turns = Prover(text, runs, told, prefixes, self.tokens, self._switches(flags), generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
         return Stream(segments(text, runs, turns, told, wrapper=self.wrapper), proofs)
 
@@ -141,12 +134,22 @@ class TracedTemplate:
         generating: bool = False,
     ) -> Text:
         """The text, with the place of each character."""
+        return self._traced(messages, self._edited(messages), tools, flags or {}, generating)
+
+    def _traced(
+        self,
+        messages: Sequence[HubMessage],
+        edited: Sequence[HubMessage],
+        tools: Sequence[Mapping[str, Any]] | None,
+        flags: Mapping[str, Any],
+        generating: bool,
+    ) -> Text:
         walking = WALK.set(Walk(self._known(tools)))
         try:
             with refusing(self.name):
-                told = [*map(_placed, messages, self._edited(messages), count())]
+                told = [*map(_placed, messages, edited, count())]
                 offered = None if tools is None else wrap(tools, ("tools",))
-                placed = {flag: wrap(value, ("flags", flag)) for flag, value in (flags or {}).items()}
+                placed = {flag: wrap(value, ("flags", flag)) for flag, value in flags.items()}
                 given = self._given(told, offered, generating, {"strftime_now": self._placed_day, **placed})
                 made = self.compiled.traced.render(given)
         finally:

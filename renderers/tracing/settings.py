@@ -1,0 +1,185 @@
+"""One setting of what a template is given beside messages, and the states that the template is in on its way.
+
+Only one prefix is told at a time: its numbers lie in the cells of a state when that is entered, and variables and
+namespaces are put back to what they were there when something has to be run.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2.runtime import Context
+from jinja2.utils import missing
+
+from renderers.tracing.environment import REFUSALS
+from renderers.tracing.records import Exit, Known, Run, State, Step, Strange, View, bind, bounds_of
+from renderers.tracing.searches import Search
+from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
+from renderers.tracing.watched import Cell, Messages
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """What all tellings of a conversation share."""
+
+    template: SharedEnvironment
+    messages: list[Mapping[str, Any]]
+    whole: str
+    """Its text."""
+    sofar: Cell
+    """How many messages are told."""
+    prompting: Cell
+    """Whether the generation prompt is."""
+    fixed: dict[int, Any]
+    """What stays what it is."""
+    searches: list[Search]
+    tails: dict[int, list[Any]] = field(default_factory=dict)
+    """The messages without the first few."""
+    runs: dict[Hashable, dict[int, list[Run]]] = field(default_factory=dict)
+    """How each loop went, by all that it could see, and by where it began."""
+    exact: set[Hashable] = field(default_factory=set)
+    """Loops that ask so much that no step is told as of the whole conversation."""
+    spelled: dict[Hashable, tuple[Any, str]] = field(default_factory=dict)
+    """What was spelled as JSON, or by a macro, by what it was made of, which is held."""
+    asked: set[str] = field(default_factory=set)
+    """The flags that the template looks at."""
+
+    @property
+    def base(self) -> tuple[Cell, ...]:
+        """The numbers that any state knows."""
+        return self.sofar, self.prompting, *(search.last for search in self.searches)
+
+    def until(self, count: int) -> None:
+        """So many messages are told."""
+        self.sofar.value = count
+        for search in self.searches:
+            search.look(count)
+
+    def tail(self, skipped: int) -> list[Any]:
+        if skipped not in self.tails:
+            self.tails[skipped] = self.messages[skipped:]
+        return self.tails[skipped]
+
+
+class Setting:
+    """Raises Strange where a template cannot be followed, and what the template does."""
+
+    def __init__(self, of: Conversation, given: Callable[[bool], Mapping[str, Any]]):
+        """given: with the generation prompt or not."""
+        prompts, told = {prompt: given(prompt).get(PROMPT) for prompt in (False, True)}, given(False)
+        if not of.template.late.isdisjoint(told):
+            raise Strange("a name that is given, and set on the way")
+        self.of, self.stages, self.prompts, self.base = of, of.template.stages, prompts, of.base
+        told = {**of.template.globals, **told, "messages": Messages(of.messages, of.sofar), TELLING: of}
+        self.context = of.template.whole.new_context(told, shared=True)
+        self.begin = State(0, {}, self._view())
+        self.states: dict[Hashable, State] = {}
+        self.sights: dict[Hashable, tuple[Hashable, tuple[str, ...], tuple[str, ...]]] = {}
+        self.refusing: tuple[State, Known] | None = None
+        """The stage that refused."""
+
+    def enter(self, prompt: bool) -> State:
+        """Where a telling begins."""
+        self.context.parent[PROMPT], self.of.prompting.value = self.prompts[prompt], int(prompt)
+        return self.begin
+
+    def _view(self) -> View:
+        return View(self.base, self.of.fixed)
+
+    def run(self, state: State) -> Known:
+        """A stage, told."""
+        cells, asked, self.refusing = state.view.cells, self.of.asked, None
+        bind(cells, ())
+        asked.clear()
+        context = self.restored(state)
+        try:
+            text = "".join(self.stages[state.at].run(context))
+        except REFUSALS as error:
+            if not isinstance(error, Strange):
+                self.refusing = state, Known(bounds_of(cells), "", frozenset(asked), None, (), refused=True)
+            raise
+        after, view = self.state(state.at + 1, context.vars) if state.at + 1 < len(self.stages) else (None, None)
+        known = Known(bounds_of(cells), text, frozenset(asked), after, view.sources if view else ())
+        state.keep(known)
+        return known
+
+    def refuse(self) -> None:
+        """The plain template refuses as the stage did that was run last: nobody need ask it again."""
+        if self.refusing:
+            state, known = self.refusing
+            state.keep(known)
+        self.refusing = None
+
+    def restored(self, state: State, changed: Iterable[dict[str, Any]] = ()) -> Context:
+        """The context, as it is in this state; in a loop after some steps."""
+        for space, held in zip(state.view.spaces, state.view.held, strict=True):
+            space.clear()
+            space.update(held)
+        for space, new in zip(state.view.spaces, changed, strict=False):
+            space.update(new)
+        self.context.vars = dict(state.vars)
+        return self.context
+
+    def state(self, at: int, values: Mapping[str, Any]) -> tuple[State, View]:
+        """The state in which a stage begins, and what was seen there."""
+        view, kept, keys = self._view(), dict[str, Any](), list[Hashable]()
+        given, seen, later = self._sights(at, tuple(values))
+        for name in seen:
+            key, kept[name] = view.hold(values[name])
+            keys.append(key)
+        site, cells = (at, given, *keys), tuple(view.cells)
+        for name in later:
+            key, kept[name] = view.hold(values[name])
+            keys.append(key)
+        items = values.get(ITEMS)
+        loops = self.stages[at].loops
+        followed = loops and isinstance(items, (Messages, list))
+        if loops:
+            kept[ITEMS] = items
+            keys.append(view.key(items))
+        found = at, given, seen, later, *keys
+        state = self.states.get(found)
+        if state is None:
+            skipped = items._skipped if isinstance(items, Messages) else None
+            state = self.states[found] = State(at, kept, view)
+            if followed:
+                state.site, state.cells, state.skipped = (skipped, *site), cells, skipped
+                state.runs = self.of.runs.setdefault(state.site, {})
+        return state, view
+
+    def leave(self, state: State, step: Step) -> tuple[State | None, Sequence[Any]]:
+        """Where a loop leads that has come to this step."""
+        changed, known = step.changed, state.exits.get(step.shape)
+        if known is None:
+            known = state.exits[step.shape] = self._exit(state, changed)
+        if changed is known.changed:
+            return known.after, known.sources
+        held = state.view.held
+        return known.after, [
+            source if at is None else changed[at[0]].get(at[1], held[at[0]].get(at[1], source))
+            for source, at in zip(known.sources, known.places, strict=True)
+        ]
+
+    def _exit(self, state: State, changed: tuple[dict[str, Any], ...]) -> Exit:
+        context = self.restored(state, changed)
+        del context.vars[ITEMS]
+        if state.at + 1 == len(self.stages):
+            return Exit(None, (), (), changed)
+        after, view = self.state(state.at + 1, context.vars)
+        spaces = {id(space): at for at, space in enumerate(state.view.spaces) if at < len(changed)}
+        found = [name and (spaces.get(id(view.spaces[name[0]])), name[1]) for name in view.names]
+        places = [None if at is None or at[0] is None else (at[0], at[1]) for at in found]
+        return Exit(after, view.sources, places, changed)
+
+    def _sights(self, at: int, names: tuple[str, ...]) -> tuple[Hashable, tuple[str, ...], tuple[str, ...]]:
+        """What a loop can see of what is given, and which of these variables; and which others matter later."""
+        if (at, names) not in self.sights:
+            stage = self.stages[at]
+            given = [(name, self._given(name)) for name in stage.seen if name not in names]
+            seen, later = (tuple(sorted(known.intersection(names))) for known in (stage.seen, stage.later))
+            self.sights[at, names] = tuple(given), seen, later
+        return self.sights[at, names]
+
+    def _given(self, name: str) -> Hashable:
+        """What is given, but for the prompt: that is watched."""
+        return name == PROMPT or self._view().key(self.context.parent.get(name, missing))

@@ -1,0 +1,257 @@
+"""A template in stages: what stands before its first loop over messages, a step of that, what stands before the next.
+
+Whatever a stage sets for a later one lies in the context (`vars`), for it stands outermost. So a stage can be run from
+any state in which a template may reach it, and its outcome kept. Where stages would not do as the template does in one
+piece, there are none, and every telling is a plain render.
+"""
+
+import operator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jinja2
+from jinja2 import nodes
+from jinja2.compiler import Frame
+from jinja2.runtime import Context, LoopContext, Macro
+
+from renderers.tracing.asked import GIVEN, reads, variables
+from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, plain_tojson
+from renderers.tracing.idle import cut_short
+from renderers.tracing.loops import Loop, loop
+from renderers.tracing.pure import names, pure_macros
+from renderers.tracing.records import VALUES
+from renderers.tracing.searches import Found, mark_searches
+from renderers.tracing.watched import Messages, length
+
+TELLING = "the telling"
+"""Under this key a context holds what notes how it goes: no template can spell it."""
+ITEMS = "0items"
+"""The variable of what a loop goes over: no template can spell it."""
+PROMPT = "add_generation_prompt"
+FRAMES = frozenset({"_loop_vars", "_block_vars"})
+"""What jinja passes on to functions that ask for a context."""
+WHOLE = (nodes.Extends, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport)
+"""What a template has as a whole."""
+
+
+class Stage(NamedTuple):
+    """A part of a template, or a step of one of its loops."""
+
+    run: Callable[[Context], Iterator[str]]
+    loops: bool
+    seen: frozenset[str]
+    """The names that a loop's body can read."""
+    later: frozenset[str]
+    """The other names that this stage or a later one can read."""
+
+
+class SharedGenerator(PlainGenerator):
+    """Notes the flags that a template looks at."""
+
+    def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802 (jinja's names)
+        flags = self.environment.flags  # type: ignore[attr-defined]
+        noted = node.ctx == "load" and (node.name == PROMPT or node.name in flags)
+        self.write(f"(environment.ask(context, {node.name!r}) or " if noted else "")
+        super().visit_Name(node, frame)
+        self.write(")" if noted else "")
+
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
+        """What is ours is called as it is: past the sandbox."""
+        if not isinstance(node.node, nodes.EnvironmentAttribute):
+            return super().visit_Call(node, frame, forward_caller=forward_caller)
+        self.write(f"environment.{node.node.name}(")
+        for argument in node.args:
+            self.visit(argument, frame)
+            self.write(", ")
+        return self.write(")")
+
+    def visit_Test(self, node: nodes.Test, frame: Frame) -> None:  # noqa: N802
+        """Whether there is a generation prompt or not, somebody has said so."""
+        if node.name == "defined" and isinstance(node.node, nodes.Name) and node.node.name == PROMPT:
+            self.write("True")
+        else:
+            super().visit_Test(node, frame)
+
+
+class SharedEnvironment(PlainEnvironment):
+    """One template, for many prefixes."""
+
+    flags: frozenset[str] = frozenset()
+    """The variables that it asks for, beside what every template is given."""
+    pure: frozenset[str] = frozenset()
+    """Its macros that tell the same of the same."""
+    searches: int = 0
+    """How often it searches its messages from the end."""
+    late: frozenset[str] = frozenset()
+    """Names that a stage sets and an earlier one reads: of what is given, none may have such a name."""
+    stages: tuple[Stage, ...] = ()
+    whole: jinja2.Template
+    """The template in one piece."""
+
+    code_generator_class = SharedGenerator
+    harmless = HARMLESS | dict.fromkeys((Loop, Found), HARMLESS[LoopContext])
+    loops = frozenset({Loop, Found, LoopContext})
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.filters |= {"length": length, "count": length, "tojson": _tojson}
+        tree = self.parse(source)
+        self.flags, self.pure = variables(tree) - GIVEN, pure_macros(tree)
+        self.whole = self.from_string(source)
+        if not any(_all(tree, kind) for kind in WHOLE):
+            self._cut(_parts(tree.body))
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super(PlainEnvironment, self)._parse(source, name, filename)
+        self.searches = mark_searches(tree, self)
+        return cut_short(tree)
+
+    def unsearched(self, context: Context, site: int, messages: Any) -> list[Any]:
+        """All messages, where nobody has asked yet which of them a search may find."""
+        search = context.parent[TELLING].searches[site]
+        search.noted = []
+        return messages._whole if isinstance(messages, Messages) and search.hits is None else []
+
+    def note(self, context: Context, site: int, index: int) -> None:
+        """A search may find this message."""
+        context.parent[TELLING].searches[site].noted.append(index)
+
+    def found(self, context: Context, site: int, messages: Any, exact: bool) -> Any:
+        """What a search goes over."""
+        search = context.parent[TELLING].searches[site]
+        if not isinstance(messages, Messages):
+            return messages[::-1]
+        search.known(messages._sofar.value)
+        return Found(search, messages, exact=exact, undefined=self.undefined)
+
+    def first(self, context: Context, site: int, messages: Any) -> Any:
+        """What a search ahead goes over."""
+        return context.parent[TELLING].searches[site].ahead(messages) if isinstance(messages, Messages) else messages
+
+    def _cut(self, parts: list[list[nodes.Node]]) -> None:
+        """Compiles the parts, unless a macro would see what is set after its own."""
+        stored = [_stored(part) for part in parts]
+        after = [frozenset[str]().union(*stored[at + 1 :]) for at in range(len(parts))]
+        macros = [[macro for node in part for macro in _all(node, nodes.Macro)] for part in parts]
+        if any(not reads(part).isdisjoint(names) for part, names in zip(macros, after, strict=True)):
+            return
+        named = [_names(part) for part in parts]
+        self.late = frozenset().union(*(map(operator.and_, named, after)))
+        told = {macro.name: _names([macro]) for part in macros for macro in part if macro.name not in self.pure}
+        if any(_passed_on(node, told.keys()) for part in parts for node in part):
+            told = dict.fromkeys(told, frozenset().union(*told.values()))  # under another name
+            named = [part | told.keys() for part in named]
+        for at, part in enumerate(parts):
+            seen = _closed(named[at], told) if at % 2 else frozenset()
+            later = frozenset().union(*(_closed(names, told) for names in named[at:])) - seen
+            self.stages += (Stage(self._compiled(part), bool(at % 2), seen, later),)
+
+    def _compiled(self, part: list[nodes.Node]) -> Callable[[Context], Iterator[str]]:
+        tree = nodes.Template(part, lineno=1)
+        tree.set_environment(self)
+        template = self.from_string(tree)
+        template.root_render_func.__globals__["LoopContext"] = loop
+        return template.root_render_func
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A pure macro tells the same of the same: it is asked once for all prefixes."""
+        if type(obj) is not Macro or obj.name not in self.pure or kwargs.keys() - FRAMES or not all(map(_fixed, args)):
+            return super().call(context, obj, *args, **kwargs)
+        known, asked = context.parent[TELLING].spelled, (obj.name, *map(_identity, args))
+        if asked not in known:
+            known[asked] = args, super().call(context, obj, *args, **kwargs)
+        return known[asked][1]
+
+    def ask(self, context: Context, flag: str) -> None:
+        """The template looks at a flag, or whether it is to write the generation prompt."""
+        telling = context.parent[TELLING]
+        telling.asked.add(flag)
+        if flag == PROMPT:
+            telling.prompting.bounds = (telling.prompting.value,) * 2
+
+
+def _parts(body: Iterable[nodes.Node]) -> list[list[nodes.Node]]:
+    """What stands around loops, and these, in turn. What a loop goes over is found out in what stands before it."""
+    parts: list[list[nodes.Node]] = [[]]
+    for node in body:
+        if not isinstance(node, nodes.For) or node.recursive or node.test or node.else_ or not _named(node.iter):
+            parts[-1].append(node)
+            continue
+        at = {"lineno": node.lineno}
+        parts[-1].append(nodes.Assign(nodes.Name(ITEMS, "store", **at), node.iter, **at))
+        node.iter = nodes.Name(ITEMS, "load", **at)
+        node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load", **at), **at))
+        parts += [[node], []]
+    return parts
+
+
+def _named(items: nodes.Node) -> bool:
+    """Whether a loop may go over messages from their beginning on."""
+    sliced = isinstance(items, nodes.Getitem) and isinstance(items.arg, nodes.Slice) and items.arg.step is None
+    return sliced or isinstance(items, (nodes.Name, nodes.Add))
+
+
+def _stored(part: Iterable[nodes.Node]) -> frozenset[str]:
+    """The names that statements set for those that follow."""
+    found = set[str]()
+    for node in part:
+        if isinstance(node, nodes.If):
+            found |= _stored([*node.body, *node.elif_, *node.else_])
+        elif isinstance(node, nodes.Macro):
+            found.add(node.name)
+        elif isinstance(node, (nodes.Assign, nodes.AssignBlock)):
+            found |= {name.name for name in _all(node.target, nodes.Name)}
+    return frozenset(found)
+
+
+def _names(part: Iterable[nodes.Node]) -> frozenset[str]:
+    """All that these name, but for what a loop goes over."""
+    return frozenset(name for node in part for name in names(node)) - {ITEMS}
+
+
+def _closed(named: frozenset[str], told: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """These names, and all that macros among them name."""
+    while more := frozenset().union(*(told[name] for name in named & told.keys())) - named:
+        named |= more
+    return named
+
+
+def _passed_on(node: nodes.Node, macros: Collection[str]) -> bool:
+    """Whether a macro is named where it is not called."""
+    called = [call.node for call in _all(node, nodes.Call)]
+    loads = (name for name in _all(node, nodes.Name) if name.ctx == "load" and name.name in macros)
+    return any(all(name is not other for other in called) for name in loads)
+
+
+def _all(node: nodes.Node, kind: Any) -> list[Any]:
+    """The nodes of a kind, this one among them."""
+    return [*([node] if isinstance(node, kind) else []), *node.find_all(kind)]
+
+
+def _fixed(value: Any) -> bool:
+    """Whether a value stays what it is, as JSON does that no template can change."""
+    kind = type(value)
+    return kind in VALUES or kind is dict or (kind is list and all(type(item) is dict for item in value))
+
+
+def _identity(value: Any) -> Hashable:
+    return (type(value), value) if type(value) in VALUES else id(value)
+
+
+@jinja2.pass_context
+def _tojson(context: Context, value: Any, *args: Any, **kwargs: Any) -> str:
+    """JSON, spelled once for all prefixes: tools are in each of them."""
+    if type(value) not in (dict, list):
+        return plain_tojson(value, *args, **kwargs)
+    known, asked = context.parent[TELLING].spelled, (id(value), args, *kwargs.items())
+    if asked not in known:
+        known[asked] = value, plain_tojson(value, *args, **kwargs)  # held, so that no other can take its identity
+    return known[asked][1]
+
+
+def pieces(template: jinja2.Template, given: Mapping[str, Any]) -> Iterator[str]:
+    """A render of all that is given, globals too, piece by piece.
+
+    What it raises comes as it was raised: jinja would look for the line, which is dear.
+    """
+    return template.root_render_func(template.new_context(dict(given), shared=True))

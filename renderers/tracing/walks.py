@@ -1,0 +1,170 @@
+"""One loop of one prefix: taken up where another one would have gone on alike, and told from there on.
+
+Steps are told as of the whole conversation, so that they are good for most prefixes. Where the last ones look ahead,
+they are told again, as of the prefix.
+"""
+
+import operator
+from collections.abc import Sequence
+
+from renderers.tracing.environment import REFUSALS
+from renderers.tracing.loops import Loop
+from renderers.tracing.records import Run, State, Step, Strange, bind, bounds_of, changes, shape
+from renderers.tracing.runs import common
+from renderers.tracing.settings import Setting
+from renderers.tracing.stages import ITEMS
+from renderers.tracing.watched import Cell, Messages, Number
+
+MANY = 5
+"""Ways in which a loop went that are remembered."""
+FEW = 2
+"""Steps that nobody else is likely to take up."""
+BEGIN = Step((), (), (), frozenset(), 0, "")
+"""A loop that has not done anything yet."""
+
+
+class Walk:
+    """start: where the loop begins in the text of the whole conversation; -1: that was left before.
+    stop: it may end in the step in which it parts from that text, if that is before this character."""
+
+    def __init__(self, setting: Setting, state: State, start: int, stop: int):
+        self.setting, self.state, self.of, self.start, self.stop = setting, state, setting.of, start, stop
+        items = state.vars[ITEMS]
+        self.growing = isinstance(items, Messages)
+        self.items: Sequence[object] = self.of.tail(items._skipped) if self.growing else items
+        self.length = items._count if self.growing else Number(Cell(len(items)))
+        self.cells = state.cells if self.growing else (*state.cells, self.length._cell)
+        self.count = max(self.of.sofar.value - items._skipped, 0) if self.growing else len(items)
+        self.runs = state.runs.setdefault(start, [])
+        setting.refusing = None  # if a step refuses, no stage does
+        self.run, self.done = Run(self.items), 0
+        """A run whose first steps hold, and how many."""
+        self.own: list[Step] = []
+        """The steps after these."""
+        self.parted: int | None = None
+        """The step in which it parts from the whole text."""
+        self.same = 0
+        """Where that is."""
+
+    @property
+    def steps(self) -> list[Step]:
+        return [*self.run.steps[: self.done], *self.own]
+
+    @property
+    def last(self) -> Step:
+        """The step that it came to."""
+        return self.own[-1] if self.own else self.run.steps[self.done - 1] if self.done else BEGIN
+
+    def go(self) -> None:
+        """Finds or tells all steps of this prefix."""
+        self._take_up(self.runs)
+        if self._over():
+            return
+        more = self.done < self.count - 1 or self.done == len(self.run.steps)
+        if self.growing and more and (self.state.site, self.start) not in self.of.exact:
+            self._as_of_all()
+        if self._over():
+            return
+        if self.growing and self.count - self.done <= FEW:
+            self._tell(self.own)
+        else:
+            self._extend()
+
+    def _over(self) -> bool:
+        """Whether nobody needs more steps."""
+        if self.parted is not None and self.same < self.stop:
+            return True
+        return self.done == self.count or (self.run.broken and self.done == len(self.run.steps))
+
+    def _take_up(self, runs: Sequence[Run]) -> None:
+        """The run whose first steps hold for this prefix, as many as may be."""
+        self.run, self.done, self.parted = Run(self.items), 0, None
+        for run in runs:
+            limit = self.count
+            if not self.growing:
+                limit = [*map(operator.is_, self.items, run.items), False].index(False)
+            done = run.valid(self.cells, limit)
+            while done and run.steps[done - 1].seen > limit:
+                done -= 1
+            if done > self.done or (done == self.done and len(run.steps) > len(self.run.steps)):
+                self.run, self.done = run, done
+                if done == self.count or (done == self.count - 1 and len(run.steps) > done):
+                    break
+        if self.run.parted is not None and self.run.parted < self.done:
+            self.parted, self.same = self.run.parted, self.run.same
+            self.done = self.parted + 1 if self.same < self.stop else self.done
+
+    def _as_of_all(self) -> None:
+        """Tells its steps as of the whole conversation, and takes those that this prefix tells alike."""
+        sofar, left = self.of.sofar, self.count - self.done
+        told, sofar.value = sofar.value, len(self.of.messages)
+        try:
+            self._extend()
+        except Strange:
+            raise
+        except REFUSALS:
+            pass
+        finally:
+            sofar.value = told
+        self._take_up(self.runs[:1])
+        if self.count - self.done > left // 2 + 1 and self.parted is None:
+            self.of.exact.add((self.state.site, self.start))
+
+    def _extend(self) -> None:
+        """Tells steps for others too: in the run that was taken up, or in another that begins as it does."""
+        if self.run in self.runs:
+            self.runs.remove(self.run)
+        if self.done < len(self.run.steps):
+            self.runs.insert(0, self.run)
+            self.run = self.run.branch(self.done)
+        self.runs.insert(0, self.run)
+        del self.runs[MANY:]
+        run, before = self.run, self.done
+        run.items = self.items
+        try:
+            self._tell(run.steps)
+        finally:
+            self.done = len(run.steps)
+            if self.parted is not None and self.parted >= before:
+                run.parted, run.same = self.parted, self.same
+
+    def _tell(self, steps: list[Step]) -> None:
+        """Tells what is left, and adds it to these steps."""
+        of, last, pieces = self.of, self.last, list[str]()
+        bind(self.cells, last.bounds)
+        of.asked.clear()
+        of.asked.update(last.asked)
+        context = self.setting.restored(self.state, last.changed)
+        left = range(self.done, self.count)
+
+        def over() -> bool:
+            nonlocal last
+            seen = 0 if self.growing else max(last.seen, loop._seen)
+            last = self._step(last, "".join(pieces), seen)
+            pieces.clear()
+            steps.append(last)
+            return self._part(last, left.start + len(steps) - before - 1)
+
+        before = len(steps)
+        context.vars[ITEMS] = loop = Loop(self.items, self.length, left, over, of.template.undefined)
+        for piece in self.setting.stages[self.state.at].run(context):
+            pieces.append(piece)
+        if loop._running:  # it was left in the middle of a step
+            over()
+            self.run.broken = self.run.broken or steps is self.run.steps
+
+    def _step(self, last: Step, text: str, seen: int) -> Step:
+        view = self.state.view
+        changed = changes(view, last.changed) if view.spaces else ()
+        shaped = last.shape if changed is last.changed else shape(changed)
+        asked = last.asked if len(self.of.asked) == len(last.asked) else frozenset(self.of.asked)
+        return Step(bounds_of(self.cells), changed, shaped, asked, last.written + len(text), text, seen)
+
+    def _part(self, step: Step, index: int) -> bool:
+        """Whether a step parts from the whole text where nobody needs the rest; of each it is noted where it does."""
+        if self.parted is None and self.start >= 0:
+            whole, at = self.of.whole, self.start + step.written - len(step.text)
+            if whole.startswith(step.text, at):
+                return False
+            self.parted, self.same = index, at + common(step.text, whole[at : at + len(step.text)])
+        return self.parted is not None and self.same < self.stop
