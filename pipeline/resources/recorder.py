@@ -56,6 +56,8 @@ class Recorder:
         self.unix = socket.socket(socket.AF_UNIX)
         self.unix.bind(str(folder / SOCKET))
         (folder / SOCKET).chmod(0o666)  # the folder is shut for others; in a container another user asks
+        for one in (self.tcp, self.unix):
+            one.listen()  # who asks before the server has begun waits for it, and is not refused
         self.url = f"http://127.0.0.1:{self.tcp.getsockname()[1]}"
         self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.ready: Future[asyncio.AbstractEventLoop] = Future()

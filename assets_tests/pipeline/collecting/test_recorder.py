@@ -1,8 +1,11 @@
 """The recorder's own face: who waits is told so, who has no line gets nothing, and what nobody heard is not lost."""
 
+import time
+
 import httpx
 import msgspec
 import pytest
+import uvicorn
 
 from pipeline.collecting.wire import events, put_together
 from pipeline.resources.boxes import Host, ownerless, scratch, sweep
@@ -45,6 +48,13 @@ def test_an_error_after_waiting_is_told_in_the_stream(ask, api):
 def test_who_wants_no_stream_waits_for_json(ask, api):
     got, line = ask({"text": "Hi.", "delay": 0.5}, api, stream=False)
     assert got.json() == msgspec.json.decode(line.exchanges[0].answer)
+
+
+def test_who_asks_before_the_server_has_begun_waits_for_it(ask, monkeypatch):
+    load = uvicorn.Config.load
+    monkeypatch.setattr(uvicorn.Config, "load", lambda config: (time.sleep(0.3), load(config)))
+    got, _ = ask({"text": "Hi."}, "chat", stream=False)
+    assert got.status_code == 200
 
 
 def test_a_line_is_its_runs_alone_and_ends_with_it(bench, task):
