@@ -300,6 +300,16 @@ def test_a_damaged_partition_says_what_makes_it_anew_and_that_does(store: Store)
         store.manifest("prompts", "b")
 
 
+def test_rows_that_were_tampered_with_are_replaced_by_those_that_are_made_again(store: Store):
+    store.write("prompts", "b", [Prompt(id="a", prompt="x")], code_version="1")
+    place = store.file("prompts", "b", "rows_file")
+    table = pq.ParquetFile(place).read()
+    pq.write_table(table.set_column(table.schema.get_field_index("prompt"), "prompt", [["y"]]), place)
+    assert [row.prompt for row in store.read("prompts", "b", Prompt)] == ["y"]
+    store.write("prompts", "b", [Prompt(id="a", prompt="x")], code_version="1")
+    assert [row.prompt for row in store.read("prompts", "b", Prompt)] == ["x"]
+
+
 def test_columns_of_another_version_are_written_anew(store: Store):
     path = store.place("prompts", "b") / store.write("prompts", "b", [prompt(1)], code_version="v1").rows_file
     pq.write_table(pq.read_table(path).drop_columns(["prompt"]), path)

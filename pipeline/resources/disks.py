@@ -10,6 +10,7 @@ other stores  fsspec has no such condition for them: the one that ends second wi
 """
 
 import fcntl
+import filecmp
 import os
 import shutil
 import tempfile
@@ -37,7 +38,9 @@ class Draft(Protocol):
     work: Path
     """A folder of this machine for new files."""
 
-    def lacks(self, name: str) -> bool: ...
+    def lacks(self, file: str, name: str) -> bool:
+        """Whether the partition does not hold this file of `work` under this name: it may have been damaged there."""
+        ...
 
     def keep(self, file: str, name: str) -> None:
         """Put a file of `work` into the partition, under its name there."""
@@ -100,8 +103,9 @@ class LocalDraft:
     def __init__(self, place: Path, work: Path):
         self.place, self.work = place, work
 
-    def lacks(self, name: str) -> bool:
-        return not (self.place / name).exists()
+    def lacks(self, file: str, name: str) -> bool:
+        there = self.place / name
+        return not there.exists() or not filecmp.cmp(self.work / file, there, shallow=False)
 
     def keep(self, file: str, name: str) -> None:
         LocalDisk().put(self.work / file, self.place / name)
@@ -148,8 +152,13 @@ class ObjectDraft:
             if data and found.name not in self.named and found.stat().st_mtime < old:
                 found.unlink()
 
-    def lacks(self, name: str) -> bool:
-        return name not in self.named  # one that nobody names may be swept while we write
+    def lacks(self, file: str, name: str) -> bool:
+        if name not in self.named:  # one that nobody names may be swept while we write
+            return True
+        try:  # by its size: all of it would have to be fetched
+            return (self.place / name).stat().st_size != (self.work / file).stat().st_size
+        except FileNotFoundError:
+            return True
 
     def keep(self, file: str, name: str) -> None:
         ObjectStore().put(self.work / file, self.place / name)

@@ -83,7 +83,7 @@ class Store:
             if rows_in is not None and rows_in != fresh.sources:
                 gone = f"{rows_in} rows in, {fresh.sources - fresh.rejected} kept, {fresh.rejected} rejected"
                 raise StoreError(f"{asset}/{batch}: {gone}: every row must be kept or rejected; nothing was written")
-            rows_file, rejects_file = fresh.name_files(draft, place)
+            rows_file, rejects_file = fresh.name_files(draft)
             manifest = Manifest(
                 asset=asset,
                 batch=batch,
@@ -255,20 +255,13 @@ class Fresh:
         self.rejects_hash.update(line)
         self.reasons[row.reason] += 1
 
-    def name_files(self, draft: Draft, place: Folder) -> tuple[str, str]:
-        """Give both files the names of what they hold. One that is there already, and whole, is the same: it stays."""
+    def name_files(self, draft: Draft) -> tuple[str, str]:
+        """Give both files the names of what they hold. One that is there already, and whole, stays."""
         rows_file, rejects_file = f"rows-{self.kept.digest}.parquet", f"rejects-{self.rejects_hash.hexdigest()}.jsonl"
-        if draft.lacks(rows_file) or not self._stands(place / rows_file):
-            draft.keep("rows.parquet", rows_file)
-        if draft.lacks(rejects_file):
-            draft.keep("rejects.jsonl", rejects_file)
+        for written, name in (("rows.parquet", rows_file), ("rejects.jsonl", rejects_file)):
+            if draft.lacks(written, name):
+                draft.keep(written, name)
         return rows_file, rejects_file
-
-    def _stands(self, file: Folder) -> bool:
-        try:
-            return open_rows(file).schema_arrow.equals(self.kept.schema)
-        except ArrowInvalid:
-            return False
 
     def __enter__(self) -> None:
         self.kept.__enter__()
