@@ -99,33 +99,40 @@ class RowWriter:
         )
         self.hash, self.rows = sha256() if published else blake2b(digest_size=10), 0
         self.waiting: list[msgspec.Struct] = []
-        self.size = 0
+        self.told = bytearray()
+        """What waits, as it is hashed."""
         self.thread, self.writing = ThreadPoolExecutor(1), list[Future[None]]()
-        """Arrow writes a group while the next is made: it needs no interpreter for that."""
+        """A group is hashed and written while the next is made: that needs no interpreter."""
 
     @property
     def digest(self) -> str:
         return self.hash.hexdigest()
 
     def add(self, row: msgspec.Struct) -> None:
-        told = ENCODER.encode(row)
-        self.hash.update(told)
+        ENCODER.encode_into(row, self.told, -1)
         self.rows += 1
         self.waiting.append(row)
-        self.size += len(told)
-        del told  # of a whole session, that is a copy
-        if self.size >= GROUP_BYTES or len(self.waiting) >= GROUP_ROWS:
+        if len(self.told) >= GROUP_BYTES or len(self.waiting) >= GROUP_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits. Its rows are let go first: of a whole session, they are another copy."""
         if self.waiting:
-            large = self.size > 2 * GROUP_BYTES
-            packed, self.waiting, self.size = self.struct.pack(self.waiting), [], 0
-            self.written()
-            self.writing.append(self.thread.submit(self.parquet.write_batch, pa.RecordBatch.from_struct_array(packed)))
+            told, self.told = self.told, bytearray()
+            large = len(told) > 2 * GROUP_BYTES
             if large:
                 self.written()
+                self.hash.update(told)
+                told = b""
+            packed, self.waiting = self.struct.pack(self.waiting), []
+            self.written()
+            self.writing.append(self.thread.submit(self.write, told, pa.RecordBatch.from_struct_array(packed)))
+            if large:
+                self.written()
+
+    def write(self, told: bytes | bytearray, group: pa.RecordBatch) -> None:
+        self.hash.update(told)
+        self.parquet.write_batch(group)
 
     def written(self) -> None:
         """Waits for the group that is being written. Raises what went wrong with it."""

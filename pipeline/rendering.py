@@ -9,6 +9,7 @@ import gc
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, islice
@@ -25,12 +26,12 @@ from renderers.errors import RendererError, TemplateError
 from renderers.loading import FILES, files_in, read_tokenizer
 from renderers.messages import Message, Request
 from renderers.registry import create_renderer
-from renderers.rendered import Batch, encode
+from renderers.rendered import Batch, encode, woven_of
 from renderers.renderer import Renderer
 from renderers.segments import Origin, Proof, Stream, Verdict
 from renderers.tokenizer import Tokenizer
 
-AT_ONCE, SAID_AT_ONCE = 256, 1 << 21
+AT_ONCE, SAID_AT_ONCE = 128, 1 << 20
 """Rows a call of the tokenizer, and the characters after which it has enough with fewer."""
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -46,7 +47,7 @@ def render(
     several rows of a conversation, the whole first.
     """
     told = ((conversation, _tell(conversation, renderer, history)) for conversation in conversations)
-    yield from chain.from_iterable(_uncollected(list(_render_batch(batch, renderer)) for batch in _batches(told)))
+    yield from chain.from_iterable(_uncollected(_ahead(_batches(told), renderer.tokenizer)))
 
 
 Told = tuple[Conversation, Sequence[Stream] | Reject]
@@ -81,13 +82,56 @@ def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:
     yield batch
 
 
-def _render_batch(batch: Sequence[Told], renderer: Renderer) -> Iterator[RenderedRow | Reject]:
-    pairs = [(c, stream) for c, streams in batch if not isinstance(streams, Reject) for stream in streams]
-    encoded = iter(_encode(pairs, renderer.tokenizer))
-    for conversation, streams in batch:
-        rows = [streams] if isinstance(streams, Reject) else list(islice(encoded, len(streams)))
-        gone = next((row for row in rows if isinstance(row, Reject)), None)
-        yield from [gone] if gone else _rows(conversation, [row for row in rows if isinstance(row, Encoded)])
+def _ahead(batches: Iterable[list[Told]], tokenizer: Tokenizer) -> Iterator[list[RenderedRow | Reject]]:
+    """The rows of each batch. The engine encodes it while the next is told: it needs no interpreter for that."""
+    with ThreadPoolExecutor(1) as thread:
+        before: _Batch | None = None
+        for batch in batches:
+            begun = _Batch(batch, tokenizer)
+            made = list(before.rows()) if before else []
+            before = begun.begin(thread)
+            yield made
+        yield list(before.rows()) if before else []
+
+
+class Encoded(NamedTuple):
+    """A row of a batch."""
+
+    stream: Stream
+    ids: np.ndarray
+    spans: Spans
+
+
+class _Batch:
+    """Conversations that are encoded together."""
+
+    def __init__(self, told: list[Told], tokenizer: Tokenizer):
+        self.told, self.tokenizer = told, tokenizer
+        self.pairs = [(c, stream) for c, streams in told if not isinstance(streams, Reject) for stream in streams]
+        self.woven = self.coming = None
+        with suppress(RendererError):  # `encoded` says of which row
+            self.woven = woven_of([stream for _, stream in self.pairs], tokenizer)
+
+    def begin(self, thread: Executor) -> "_Batch":
+        if self.woven:
+            self.coming = thread.submit(self.woven.encode, self.tokenizer)
+        return self
+
+    def rows(self) -> Iterator[RenderedRow | Reject]:
+        encoded = iter(self.encoded())
+        for conversation, streams in self.told:
+            rows = [streams] if isinstance(streams, Reject) else list(islice(encoded, len(streams)))
+            gone = next((row for row in rows if isinstance(row, Reject)), None)
+            yield from [gone] if gone else _rows(conversation, [row for row in rows if isinstance(row, Encoded)])
+
+    def encoded(self) -> Iterable[Encoded | Reject]:
+        """Of one engine call; where that fails, of a call each, to find the row that cannot be encoded."""
+        try:
+            if self.coming:
+                return _cut(self.coming.result())
+        except RendererError:
+            pass
+        return chain.from_iterable(_encode_alone(*pair, self.tokenizer) for pair in self.pairs)
 
 
 def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Sequence[Stream] | Reject:
@@ -163,22 +207,11 @@ def _assistants(conversation: Conversation, origin: Origin) -> bool:
     return where == "messages" and conversation.messages[int(index)].role == "assistant"
 
 
-class Encoded(NamedTuple):
-    """A row of a batch."""
-
-    stream: Stream
-    ids: np.ndarray
-    spans: Spans
-
-
-def _encode(pairs: Sequence[tuple[Conversation, Stream]], tokenizer: Tokenizer) -> Iterable[Encoded | Reject]:
-    """One engine call; where that fails, a call each, to find the row that cannot be encoded."""
+def _encode_alone(conversation: Conversation, stream: Stream, tokenizer: Tokenizer) -> Iterable[Encoded | Reject]:
     try:
-        return _cut(encode([stream for _, stream in pairs], tokenizer))
+        return _cut(encode([stream], tokenizer))
     except RendererError as error:
-        if len(pairs) == 1:
-            return [_reject(pairs[0][0], "not_encodable", str(error))]
-        return chain.from_iterable(_encode([pair], tokenizer) for pair in pairs)
+        return [_reject(conversation, "not_encodable", str(error))]
 
 
 def _cut(batch: Batch) -> Iterator[Encoded]:

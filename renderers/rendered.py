@@ -135,6 +135,22 @@ class Batch(Sequence[Rendered]):
         return Runs(starts, np.diff(np.append(starts, len(self.ids))), *columns[:, new])
 
 
+@dataclass(frozen=True, slots=True)
+class Woven:
+    """A batch before the engine has it."""
+
+    streams: Sequence[Stream]
+    pieces: Pieces
+    layout: Layout
+
+    def encode(self, tokenizer: Tokenizer) -> Batch:
+        """The batch with its ids: one engine call, which needs no interpreter, and not much beside it."""
+        bounds = sums(self.layout.sizes)
+        ids, places = _encode(self.pieces, bounds, tokenizer)
+        counts = np.diff(np.searchsorted(places, bounds.astype(places.dtype)))
+        return Batch(self.streams, ids, counts, self.layout)
+
+
 def encode(
     streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool = True, special_text: SpecialText = "text"
 ) -> Batch:
@@ -144,16 +160,20 @@ def encode(
     reads control tokens wherever they are spelled: with `seam=False`, upstream's joint ids. "reject" raises
     TokenizerError naming the data that spells one. So does, in every mode, text with a lone surrogate.
     """
+    return woven_of(streams, tokenizer, seam=seam, special_text=special_text).encode(tokenizer)
+
+
+def woven_of(
+    streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool = True, special_text: SpecialText = "text"
+) -> Woven:
+    """As `encode`, which comes in two halves for who has something else to do meanwhile. Raises as it does."""
     if special_text not in get_args(SpecialText):
         raise UnknownFlag(f"special_text={special_text!r}: takes {', '.join(get_args(SpecialText))}")
     try:
         woven = weave(streams, tokenizer, seam=seam) if special_text == "text" else None
-        pieces, layout = woven or _cut(streams, tokenizer, seam=seam, special_text=special_text)
+        return Woven(streams, *(woven or _cut(streams, tokenizer, seam=seam, special_text=special_text)))
     except UnicodeEncodeError:
         raise _not_unicode(streams) from None
-    bounds = sums(layout.sizes)
-    ids, places = _encode(pieces, bounds, tokenizer)
-    return Batch(streams, ids, np.diff(np.searchsorted(places, bounds.astype(places.dtype))), layout)
 
 
 def _cut(

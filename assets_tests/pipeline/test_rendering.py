@@ -264,7 +264,7 @@ def test_a_target_that_makes_no_sense_is_refused(settings: dict, why: str):
         Target(model="example", **settings)
 
 
-def test_rows_come_in_batches_and_no_further_ahead(renderer: Renderer, monkeypatch):
+def test_rows_come_in_batches_and_one_batch_ahead(renderer: Renderer, monkeypatch):
     read = 0
 
     def many() -> Iterator[Conversation]:
@@ -273,10 +273,10 @@ def test_rows_come_in_batches_and_no_further_ahead(renderer: Renderer, monkeypat
             yield conversation(str(read), "x", "y")
 
     rows = render(many(), renderer)
-    assert (next(rows).id, read) == ("1", AT_ONCE)
+    assert (next(rows).id, read) == ("1", 2 * AT_ONCE)
     assert [row.id for row in rows] == [str(n) for n in range(2, 3 * AT_ONCE)]
     monkeypatch.setattr("pipeline.rendering.SAID_AT_ONCE", 20)
-    assert (next(render(many(), renderer)).id, read) == ("1", 10), "long ones are told a few at a time"
+    assert (next(render(many(), renderer)).id, read) == ("1", 20), "long ones are told a few at a time"
 
 
 def test_flags_of_the_target_reach_the_template():
