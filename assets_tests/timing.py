@@ -1,21 +1,24 @@
-"""Cases timed side by side: CPU seconds, the rounds of all cases in turn, shown as ratios to the first."""
+"""Cases timed side by side: the rounds of all cases in turn, shown as ratios to the first."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 Work = Callable[[], object]
+T = TypeVar("T", float, np.ndarray)
 
 
 def interleaved(
-    cases: Mapping[str, Work], rounds: int, *, clock: Callable[[], float] = time.process_time
-) -> dict[str, list[float]]:
-    """CPU seconds of each round, after one that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
+    cases: Mapping[str, Work], rounds: int, *, clock: Callable[[], T] = time.process_time
+) -> dict[str, list[T]]:
+    """What the clock tells of each round, after one that is not counted: seconds, unless told otherwise of the CPU."""
+    times: dict[str, list[T]] = {name: [] for name in cases}
     for counted in range(-1, rounds):
         for name, work in cases.items():
             begin = clock()
@@ -25,12 +28,12 @@ def interleaved(
     return times
 
 
-def show(title: str, times: Mapping[str, list[float]]) -> None:
+def show(title: str, times: Mapping[str, list[float]], *, heading: str = "CPU ms") -> None:
     """Medians, and the ratios of rounds to those of the first case."""
     base = next(iter(times.values()))
     table = Table(title=title, box=box.SIMPLE_HEAD)
-    for heading in ("case", "CPU ms", "ratio", "min … max"):
-        table.add_column(heading, justify="left" if heading == "case" else "right")
+    for name in ("case", heading, "ratio", "min … max"):
+        table.add_column(name, justify="left" if name == "case" else "right")
     for name, seconds in times.items():
         ratios = sorted(mine / theirs for mine, theirs in zip(seconds, base, strict=False))
         spread = f"{ratios[0]:.2f} … {ratios[-1]:.2f}"
