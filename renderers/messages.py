@@ -90,10 +90,12 @@ class Request(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What telling a message hangs on, by its index: found once (`Template.view`)."""
     whole: "Request | None" = None
     """What this is the beginning of."""
+    places: dict[Callable, list[int]] = {}
+    """Where messages are of which something holds: of the whole (`last_where`)."""
 
     def but(self, **changes: Any) -> "Request":
         """This request with some fields changed, and nothing known of it yet."""
-        return msgspec.structs.replace(self, **{"facts": {}, "views": {}, "whole": None, **changes})
+        return msgspec.structs.replace(self, **{"facts": {}, "views": {}, "whole": None, "places": {}, **changes})
 
     def until(self, index: int, *, generating: bool) -> "Request":
         """The messages before this one."""
@@ -169,9 +171,9 @@ def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
 
     def last(turn: Turn) -> int:
         whole = turn.request.whole or turn.request
-        places = whole.facts.get(holds)
+        places = whole.places.get(holds)
         if places is None:
-            places = whole.facts[holds] = [index for index, message in enumerate(whole.messages) if holds(message)]
+            places = whole.places[holds] = [index for index, message in enumerate(whole.messages) if holds(message)]
         at = bisect_left(places, len(turn.messages))
         return places[at - 1] if at else -1
 

@@ -98,6 +98,8 @@ class _Serving:
         self.prompts = teller.prompts(request)
         self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
         """Messages with a view."""
+        self.settled = request.facts if len(request.views) == len(self.watched) else None
+        """All that views have asked for as it is in the whole, where all messages have been told."""
         self.facts: dict[Fact, Hashable] = {}
         """All that views have asked for so far, as it is before the turn that was proved last."""
         self.viewed, self.change = 0, None
@@ -145,6 +147,8 @@ class _Serving:
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
         end = Turn(before)
+        if self.settled == {fact: fact(end) for fact in self.settled or ()}:
+            return None
         known, self.facts = self.facts, {fact: fact(end) for fact in self.facts}
         if known != self.facts:
             self.look_again(known)
