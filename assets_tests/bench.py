@@ -18,9 +18,10 @@ from pipeline.auditing import audit
 from pipeline.collecting import AGENTS
 from pipeline.collecting.agent import World
 from pipeline.converting import FORMATS, convert
+from pipeline.loading import load_renderer
 from pipeline.masking import mask
 from pipeline.records import Conversation, MaskedRow, Prompt, RenderedRow, Trace
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.resources.store import Store
 from pipeline.settings import Collection
 from pipeline.sourcing.files import read_batch

@@ -33,10 +33,11 @@ from transformers import PreTrainedTokenizerFast
 from assets_tests.timing import Work, interleaved, show
 from pipeline.columns import RowWriter
 from pipeline.gathering import read
+from pipeline.loading import load_renderer
 from pipeline.masking import mask
 from pipeline.publishing.shards import Sourced, Tensors, tensors
 from pipeline.records import Conversation, MaskedRow, RenderedRow
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.targets import EXAMPLE, Target
 from renderers.hub import to_hub
 from renderers.messages import Request

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 from pipeline.errors import SettingsError
 from pipeline.leaking import conversations
 from pipeline.links import code_of
+from pipeline.loading import load_renderer
 from pipeline.masking import mask
 from pipeline.mixing.contamination import benchmark_grams
 from pipeline.mixing.mix import Candidate
 from pipeline.mixtures import Mixture, Source
 from pipeline.publishing.publisher import Partitions
 from pipeline.records import Conversation, MaskedRow, Reject, RenderedRow
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.scrubbing import scrub
 from pipeline.staleness import Reason, Stale, chain, code_versions
 from pipeline.targets import Project

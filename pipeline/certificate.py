@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import SettingsError
-from pipeline.rendering import load_tokenizer
+from pipeline.loading import load_tokenizer
 from pipeline.targets import Target
 from renderers.certifying.card import Finding, certify
 from renderers.errors import RendererError

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.fingerprint import behaviour, corpus, key_of
-from pipeline.rendering import load_renderer
+from pipeline.loading import load_renderer
 from pipeline.targets import Target
 from renderers.errors import RendererError
 from renderers.messages import Request

@@ -2,8 +2,8 @@
 
 from pipeline.errors import StoreError
 from pipeline.explaining import Case
+from pipeline.loading import load_renderer
 from pipeline.records import Conversation, MaskedRow, RenderedRow, Trace
-from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
 from pipeline.targets import Project
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
-from pipeline.rendering import load_renderer, tokenizer_files
+from pipeline.loading import load_renderer, tokenizer_files
 from pipeline.targets import SETTINGS, Project, Target
 from renderers.errors import RendererError
 from renderers.hub import from_hub, to_hub

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from pipeline.auditing.page import PAGE
 from pipeline.auditing.summary import SUMMARY, Summary
+from pipeline.loading import load_tokenizer
 from pipeline.masking import runs_of
 from pipeline.records import Manifest, RenderedRow
-from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.staleness import Stale, upstream
 from pipeline.targets import Project

@@ -13,8 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.columns import Folder, open_rows, read_rows
 from pipeline.errors import SettingsError
+from pipeline.loading import load_renderer
 from pipeline.records import Conversation, Reject, RenderedRow, Row
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.targets import SETTINGS, Target
 from renderers.renderer import Renderer
 

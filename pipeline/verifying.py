@@ -9,12 +9,13 @@ from typing import Any
 
 from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.fingerprint import behaviour
+from pipeline.loading import load_renderer
 from pipeline.masking import mask
 from pipeline.publishing.checking import Bad, check, check_files, check_nothing_else
 from pipeline.publishing.index import INDEX, Index, read_index
 from pipeline.publishing.proofs import root
 from pipeline.records import Conversation, MaskedRow, RenderedRow
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.targets import Target
 
 

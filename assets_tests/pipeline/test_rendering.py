@@ -14,8 +14,9 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from pydantic import ValidationError
 
 from pipeline.errors import SettingsError, TokenizerUnavailable
+from pipeline.loading import load_renderer, load_tokenizer
 from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
-from pipeline.rendering import AT_ONCE, load_renderer, load_tokenizer, render
+from pipeline.rendering import AT_ONCE, render
 from pipeline.targets import EXAMPLE, Target
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Part, Request, ToolCall

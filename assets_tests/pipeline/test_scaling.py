@@ -11,8 +11,8 @@ import pytest
 
 from pipeline import scaling
 from pipeline.errors import SettingsError
+from pipeline.loading import load_renderer
 from pipeline.records import Conversation
-from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
 from pipeline.targets import Project
 
@@ -26,7 +26,7 @@ from ray.cluster_utils import Cluster
 
 from pipeline import scaling
 from pipeline.records import Conversation
-from pipeline.rendering import load_renderer
+from pipeline.loading import load_renderer
 from pipeline.resources.store import Store
 from pipeline.targets import load_project
 

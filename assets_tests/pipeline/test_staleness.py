@@ -14,7 +14,7 @@ from pipeline import fingerprint as fingerprints
 from pipeline import links
 from pipeline.errors import StoreError
 from pipeline.fingerprint import Behaviour, behaviour, corpus, fingerprint
-from pipeline.rendering import load_renderer
+from pipeline.loading import load_renderer
 from pipeline.resources.store import Store
 from pipeline.staleness import VERSIONS, code_versions, file_hash, rerenderable, stale, upstream
 from pipeline.targets import EXAMPLE, Project, Target

@@ -14,9 +14,9 @@ from pipeline.auditing import AUDITS, audit, join
 from pipeline.auditing.page import PAGE, write_page
 from pipeline.auditing.picture import glimpse, picture
 from pipeline.auditing.summary import SUMMARY, Summary
+from pipeline.loading import load_tokenizer
 from pipeline.partitions import BATCHES
 from pipeline.records import Conversation, Finding, MaskedRow, RenderedRow
-from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Target
 

@@ -8,10 +8,10 @@ import dagster as dg
 from pipeline.assets.stage import report, save
 from pipeline.comparing.differing import replaced
 from pipeline.comparing.telling import PAGE, markdown, write_page
+from pipeline.loading import load_tokenizer
 from pipeline.masking import mask
 from pipeline.partitions import BATCHES
 from pipeline.records import Manifest, RenderedRow
-from pipeline.rendering import load_tokenizer
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Target
 

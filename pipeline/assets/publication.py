@@ -14,11 +14,11 @@ from pipeline.auditing.picture import picture
 from pipeline.auditing.summary import SUMMARY
 from pipeline.fingerprint import fingerprint
 from pipeline.leaking import places
+from pipeline.loading import load_tokenizer
 from pipeline.partitions import BATCHES
 from pipeline.publishing.publish import Makers, publish
 from pipeline.publishing.publisher import Publisher
 from pipeline.records import Trace
-from pipeline.rendering import load_tokenizer
 from pipeline.resources.salt import salt_of
 from pipeline.resources.store import Store
 from pipeline.scrubbing.raw import scrub_lines

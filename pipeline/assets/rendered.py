@@ -3,8 +3,8 @@
 import dagster as dg
 
 from pipeline.assets.stage import report, save
+from pipeline.loading import load_renderer
 from pipeline.partitions import BATCHES
-from pipeline.rendering import load_renderer
 from pipeline.resources.store import Store
 from pipeline.scaling import ENGINES
 from pipeline.targets import Project, Target

@@ -8,8 +8,8 @@ import msgspec
 from pipeline.comparing.causes import Diff, Tally, compare
 from pipeline.comparing.sides import Partitions, Side, as_it_was, before, is_revision, pairs, present, revision, stored
 from pipeline.errors import SettingsError
+from pipeline.loading import load_tokenizer
 from pipeline.records import Manifest
-from pipeline.rendering import load_tokenizer
 from pipeline.targets import Project
 from renderers.tokenizer import Tokenizer
 

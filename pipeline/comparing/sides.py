@@ -13,9 +13,10 @@ import msgspec
 from pipeline.columns import mismatch, open_rows, read_rows
 from pipeline.comparing.changes import Side
 from pipeline.errors import StoreError
+from pipeline.loading import load_renderer
 from pipeline.masking import mask
 from pipeline.records import Conversation, Manifest, MaskedRow, Reject, RenderedRow, Row
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.targets import Project
 
 R = TypeVar("R", bound=Row)
@@ -28,8 +29,12 @@ import msgspec
 from pipeline.columns import write_rows
 from pipeline.masking import mask
 from pipeline.records import Conversation, MaskedRow, Reject, RenderedRow
-from pipeline.rendering import load_renderer, render
+from pipeline.rendering import render
 from pipeline.targets import load_project
+try:
+    from pipeline.loading import load_renderer
+except ImportError:  # where it was before
+    from pipeline.rendering import load_renderer
 
 folder, name, work = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 target = load_project(folder).targets[name]

@@ -9,9 +9,10 @@ import pytest
 from pipeline.comparing.causes import ENOUGH, MOST, Diff, compare
 from pipeline.comparing.changes import Side
 from pipeline.comparing.sides import pairs
+from pipeline.loading import load_tokenizer
 from pipeline.masking import mask
 from pipeline.records import Conversation, MaskedRow, RenderedRow, RowSpan
-from pipeline.rendering import load_tokenizer, render
+from pipeline.rendering import render
 from pipeline.resources.store import Store
 from pipeline.targets import Target
 from renderers.registry import create_renderer
