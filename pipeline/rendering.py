@@ -27,6 +27,8 @@ from renderers.tokenizer import Tokenizer
 
 AT_ONCE, SAID_AT_ONCE = 128, 1 << 20
 """Rows a call of the tokenizer, and the characters after which it has enough with fewer."""
+LARGE = 1 << 24
+"""Bytes of a batch that is made before more is told: of whole sessions, two at once would be too much."""
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:
         batch.append(one)
         streams = () if isinstance(one[1], Reject) else one[1]
         rows += len(streams) or 1
-        said += sum([len(text) for stream in streams for part in stream.told for text in part.texts])
+        said += sum(map(len, chain.from_iterable([part.texts for stream in streams for part in stream.told])))
         if rows >= AT_ONCE or said >= SAID_AT_ONCE:
             yield batch
             batch, rows, said = [], 0, 0
@@ -84,6 +86,10 @@ def _ahead(batches: Iterable[list[Told]], tokenizer: Tokenizer) -> Iterator[list
             made = list(before.rows()) if before else []
             before = begun.begin(thread)
             yield made
+            if begun.size > LARGE:
+                yield list(begun.rows())
+                before = None
+            del begun, made
         yield list(before.rows()) if before else []
 
 
@@ -104,6 +110,11 @@ class _Batch:
         self.woven = self.coming = None
         with suppress(RendererError):  # `encoded` says of which row
             self.woven = woven_of([stream for _, stream in self.pairs], tokenizer)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self.woven.layout.sizes.sum()) if self.woven else 0
 
     def begin(self, thread: Executor) -> "_Batch":
         if self.woven:

@@ -278,6 +278,8 @@ def test_rows_come_in_batches_and_one_batch_ahead(renderer: Renderer, monkeypatc
     assert [row.id for row in rows] == [str(n) for n in range(2, 3 * AT_ONCE)]
     monkeypatch.setattr("pipeline.rendering.SAID_AT_ONCE", 20)
     assert (next(render(many(), renderer)).id, read) == ("1", 20), "long ones are told a few at a time"
+    monkeypatch.setattr("pipeline.rendering.LARGE", 20)
+    assert (next(render(many(), renderer)).id, read) == ("1", 10), "and of very long ones none ahead"
 
 
 def test_flags_of_the_target_reach_the_template():
