@@ -4,6 +4,7 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ def read(
     if format is not None and format not in FORMATS:
         raise SettingsError(f"format {format!r} is none of {', '.join(FORMATS)}")
     where: Any = {"split": split, "revision": revision, "token": token}
+    if not isinstance(source, (str, Path, Dataset, DatasetDict)) or source == "":
+        cure = (
+            "name a path, a data set of the Hub, or a Dataset: of rows, Dataset.from_list(rows); of a stream, a split"
+        )
+        raise SettingsError(f"{type(source).__name__} {source!r:.60} is no source: {cure}")
     if isinstance(source, (str, Path)):
         source = saved(source) or source
     files = local_files(source, split=split) if isinstance(source, (str, Path)) else None
@@ -98,12 +104,37 @@ def _rows(rows: Iterable[tuple[Place, Any]], format: str | None) -> Iterator[Con
         yield from tell(telling, trace, place, row, str(known or where))
 
 
-def entries_of(source: Sources, limit: int | None) -> tuple[Entries, int | None]:
-    """Every source by name, and how many rows there may be of them all."""
-    if isinstance(source, (str, Path, Dataset, DatasetDict)):
-        return {"source": {"source": source}}, limit
-    if not isinstance(source, Mapping):
+def require_counts(**asked: Any) -> None:
+    """Raises SettingsError for what is no number of rows or tokens."""
+    for name, many in asked.items():
+        if many is not None and (not isinstance(many, Integral) or isinstance(many, bool) or many < 1):
+            raise SettingsError(f"{name}={many!r}: takes a whole number from 1 on, or None")
+
+
+def entries_of(source: Sources, limit: int | None, *, by: str) -> tuple[Entries, int | None]:
+    """Every source by name, and how many rows there may be of them all. `by`: what shares are of, `rows` or `tokens`.
+
+    Raises SettingsError for what makes no mixture: nothing is read before.
+    """
+    entries, limit = _entries(source, limit)
+    if by not in ("rows", "tokens"):
+        raise SettingsError(f"by={by!r}: shares are of rows, or of tokens")
+    if by == "tokens" and limit is not None:
+        raise SettingsError("max_examples of all sources counts rows, and shares are of tokens: give it to each source")
+    if not entries:
+        raise SettingsError("no source is named: give a path, a data set of the Hub, a Dataset, or several of them")
+    require_counts(max_examples=limit)
+    for name, entry in entries.items():
+        require_counts(**{f"source {name}: max_examples": entry.get("max_examples")})
+    shares(entries)
+    return entries, limit
+
+
+def _entries(source: Sources, limit: int | None) -> tuple[Entries, int | None]:
+    if isinstance(source, (list, tuple)):
         return {f"source {number}": {"source": one} for number, one in enumerate(source)}, limit
+    if not isinstance(source, Mapping) or isinstance(source, DatasetDict):
+        return {"source": {"source": source}}, limit
     limit = source.get("max_examples") if limit is None else limit
     listed = {name: one for name, one in source.items() if name != "max_examples"}
     named = {name: one if isinstance(one, Mapping) else {"source": one} for name, one in listed.items()}
@@ -120,12 +151,8 @@ def mixed(
 ) -> tuple[list[RenderedRow], str]:
     """Rows of all sources in their shares, and what these came to; several sources are shuffled together.
 
-    by: what shares are of, `rows` or `tokens`. Raises PipelineError for a source without a row, SettingsError.
+    by: what shares are of, `rows` or `tokens`. Raises PipelineError for a source without a row.
     """
-    if by not in ("rows", "tokens"):
-        raise SettingsError(f"by={by!r}: shares are of rows, or of tokens")
-    if by == "tokens" and limit is not None:
-        raise SettingsError("max_examples of all sources counts rows, and shares are of tokens: give it to each source")
     if empty := [name for name, rows in zip(entries, found, strict=True) if not rows]:
         raise PipelineError(f"{empty[0]}: no row of it is left to learn from; the warnings say why each one left")
     sizes = [[len(row.input_ids) for row in rows] for rows in found]

@@ -13,16 +13,17 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-from datasets import Dataset, DatasetInfo, Features, Json, List, Value
+from datasets import Dataset, DatasetDict, DatasetInfo, Features, Json, List, Value
 
+from pipeline.configs import Config
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.fitting import FITS, pieces
-from pipeline.gathering import Source, Sources, chosen, entries_of, kept, mixed, read
+from pipeline.gathering import Source, Sources, chosen, entries_of, kept, mixed, read, require_counts
 from pipeline.masking import runs_of, turns_too_long
 from pipeline.records import Conversation, Reject, RenderedRow
 from pipeline.rendering import render
-from pipeline.targets import ProjectSettings
 from renderers.chat import AnyTokenizer, adapt
+from renderers.histories import HISTORIES
 from renderers.hub import to_hub
 from renderers.masking import IGNORED, POLICIES, LossPolicy, RunColumns, masked, run_mask
 from renderers.messages import text
@@ -30,9 +31,9 @@ from renderers.preview import Run, to_ansi
 from renderers.registry import create_renderer
 from renderers.segments import Kind
 
-Config = ProjectSettings
+__all__ = ["Config", "TrainingExample", "load_traces", "mask_data", "prepare_data", "preview_sft_example"]
 TrainingExample = Conversation
-T = TypeVar("T", bound="Trainer | Dataset")
+T = TypeVar("T", bound="Trainer | Dataset | DatasetDict")
 SPANS = "tracemill_spans"
 """What each token is and which turns are proved, as one text: no trainer cuts it."""
 IDS = "tracemill_ids"
@@ -73,7 +74,10 @@ def load_traces(
     a row of `converting.FORMATS`, every file is a raw session. `max_examples`: so many, chosen by `seed`.
     parse_arguments: tool arguments as objects, as most chat templates want them, where they are some; without it as the
     text that the model wrote, byte for byte.
+
+    Raises PipelineError where no row is left, SettingsError for a source that cannot be read.
     """
+    require_counts(max_examples=max_examples)
     found = read(source, split=split, revision=revision, token=token, format=format)
     rows = [
         {
@@ -85,6 +89,8 @@ def load_traces(
         }
         for c in chosen(kept(found, strict=False), max_examples, seed)
     ]
+    if not rows:
+        raise PipelineError("no conversation is left; the warning says why each one left")
     return Dataset.from_list(rows, features=ROW)
 
 
@@ -138,8 +144,11 @@ def prepare_data(
     """
     if over_length not in (ways := ("drop", "error", *FITS)):
         raise SettingsError(f"over_length={over_length!r}: takes {', '.join(ways)}")
+    if history not in HISTORIES:
+        raise SettingsError(f"history={history!r}: takes {', '.join(HISTORIES)}")
+    require_counts(max_length=max_length)
+    entries, limit = entries_of(source, max_examples, by=by)
     told = create_renderer(adapt(tokenizer), renderer, today=today, **(chat_template_kwargs or {}))
-    entries, limit = entries_of(source, max_examples)
     found = []
     for entry in entries.values():
         conversations = read(entry["source"], split=split, revision=revision, token=token, format=format)
@@ -193,9 +202,9 @@ def mask_data(
     """Give a trainer's data sets labels: `input_ids` and `labels`, -100 where nothing is learned, and nothing else.
 
     trainer: one with `train_dataset`, `eval_dataset` and `args`, which is changed and returned; or a data set of
-    `prepare_data`. Learned is what is asked for of turns that are proved; the stop with answers and calls. Rows of
-    which nothing is learned leave, and those with more than `max_supervised_tokens` (else the trainer's `max_length`).
-    `tokenizer`, else the trainer's, is for people: with one, the data sets have `preview(index)`.
+    `prepare_data`, or splits of one. Learned is what is asked for of turns that are proved; the stop with answers and
+    calls. Rows of which nothing is learned leave, and those with more than `max_supervised_tokens` (else the trainer's
+    `max_length`). `tokenizer`, else the trainer's, is for people: with one, the data sets have `preview(index)`.
 
     Raises SettingsError for packed rows, for rows without spans, and where the trainer made other ids than
     `prepare_data`; PipelineError where no row is left.
@@ -211,8 +220,14 @@ def mask_data(
         Kind.TOOL_RESULT: train_on_tool_responses,
     }
     policy = LossPolicy("mask_data", frozenset(kind for kind, learned in asked.items() if learned))
+    require_counts(max_supervised_tokens=max_supervised_tokens)
     if isinstance(trainer, Dataset):
         return _shown(_labelled(trainer, policy, max_supervised_tokens), tokenizer)
+    if isinstance(trainer, DatasetDict):
+        every = {name: _labelled(data, policy, max_supervised_tokens) for name, data in trainer.items()}
+        return type(trainer)({name: _shown(data, tokenizer) for name, data in every.items()})
+    if not hasattr(trainer, "args"):
+        raise SettingsError(f"{type(trainer).__name__} is no trainer, and no Dataset of prepare_data(…, tokenize=True)")
     args, tokenizer = trainer.args, tokenizer or getattr(trainer, "processing_class", None)
     if getattr(args, "packing", False):
         raise SettingsError("packing: packed rows have lost where they begin; set packing=False")
@@ -270,6 +285,8 @@ def _reject(row: dict[str, Any], reason: str, detail: str) -> Reject:
 
 def preview_sft_example(dataset: Dataset, tokenizer: AnyTokenizer, index: int = 0) -> str:
     """A row of `mask_data` for a terminal: what is learned is bold and underlined, nothing is invisible."""
+    if "labels" not in dataset.column_names:
+        raise SettingsError("preview_sft_example shows labels, and there are none yet: call mask_data first")
     row, adapted = dataset[index], adapt(tokenizer)
     told = zip(row["input_ids"], row["labels"], strict=True)
     runs = groupby(told, lambda pair: pair[1] != IGNORED)

@@ -46,7 +46,7 @@ def test_shares_are_what_they_say(asked, told):
         ([{"percentage": 80}, {"weight": 1}], "a mixture in percentage and weight: say all shares in one"),
         ([{"weight": 1}, {}], "source 1: it has no weight"),
         ([{"percentage": 0}, {}], "source 0: percentage: 0 is no share"),
-        ([{"percentage": 100}, {}], "percentages add up to 100: nothing of 100 is left for 1"),
+        ([{"percentage": 100}, {}], "percentages add up to 100 of 100: leave something to 1"),
         ([{"proportion": 0.8}, {"proportion": 0.8}], "proportions add up to 1.6"),
     ],
 )

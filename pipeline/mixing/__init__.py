@@ -1,5 +1,6 @@
 """How many rows of each source a mixture takes: shares are kept true, whatever a source cannot fill."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,16 +23,22 @@ def shares(entries: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
         raise SettingsError(f"a mixture in {' and '.join(sorted(kinds))}: say all shares in one of them")
     kind = kinds.pop()
     asked = {name: entry.get(kind) for name, entry in entries.items()}
-    if bad := [name for name, share in asked.items() if share is not None and not share > 0]:
-        raise SettingsError(f"source {bad[0]}: {kind}: {asked[bad[0]]} is no share; leave the source out, or raise it")
+    if bad := [name for name, share in asked.items() if share is not None and not _is_share(share)]:
+        cure = "give a number above 0, or leave the source out"
+        raise SettingsError(f"source {bad[0]}: {kind}: {asked[bad[0]]!r} is no share; {cure}")
     given, open_ = sum(share for share in asked.values() if share), [n for n, share in asked.items() if share is None]
     if open_ and kind == "weight":
         raise SettingsError(f"source {open_[0]}: it has no weight, and the others have: give it one")
     left = WHOLE.get(kind, given) - given
     if left < -1e-9 or (open_ and left <= 0):
-        raise SettingsError(f"{kind}s add up to {given:g}: nothing of {WHOLE[kind]:g} is left for {', '.join(open_)}")
+        cure = f"leave something to {', '.join(open_)}" if open_ else "lower them, or ask in weights"
+        raise SettingsError(f"{kind}s add up to {given:g} of {WHOLE[kind]:g}: {cure}")
     told = [left / len(open_) if share is None else share for share in asked.values()]
     return [share / sum(told) for share in told]
+
+
+def _is_share(share: Any) -> bool:
+    return isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share) and share > 0
 
 
 def counts(available: Sequence[int], wanted: Sequence[float], limit: int | None = None) -> list[int]:
