@@ -1,12 +1,15 @@
 """`tracemill verify`: a dataset, in a folder or on the Hub, made again from its conversations and compared."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, tee
 from pathlib import Path
 from typing import Any
 
+from pipeline.auditing import join
+from pipeline.auditing.summary import Summary
 from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.fingerprint import behaviour
 from pipeline.loading import load_renderer
@@ -14,9 +17,12 @@ from pipeline.masking import mask
 from pipeline.publishing.checking import Bad, check, check_files, check_nothing_else
 from pipeline.publishing.index import INDEX, Index, read_index
 from pipeline.publishing.proofs import root
-from pipeline.records import Conversation, MaskedRow, RenderedRow
+from pipeline.records import Conversation, MaskedRow, RenderedRow, Shard
 from pipeline.rendering import render
 from pipeline.targets import Target
+
+TURNS = ("trained_turns", "proved_turns")
+"""What the verdict of a card is made of."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Verified:
     """Rows that were made again or hashed, by config."""
     bad: Bad | None
     notes: tuple[str, ...] = ()
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    """What was proved again of each target's trained turns."""
 
     @property
     def passed(self) -> bool:
@@ -37,14 +45,29 @@ class Verified:
 
 
 def remade(
-    settings: Mapping[str, Any], conversations: Iterable[Conversation], *, folder: Path = Path(), offline: bool = False
+    settings: Mapping[str, Any],
+    conversations: Iterable[Conversation],
+    *,
+    folder: Path = Path(),
+    offline: bool = False,
+    summary: Summary | None = None,
 ) -> Iterator[MaskedRow]:
-    """The rows that a trainer gets of these conversations. `folder`: where local models are looked for."""
+    """The rows that a trainer gets of these conversations, audited anew where there is a `summary` to count them in.
+
+    `folder`: where local models are looked for.
+    """
     target = Target.model_validate(settings)
     renderer = load_renderer(target, folder=folder, offline=offline)
-    told = render(conversations, renderer, history=target.history)
-    rows = mask((row for row in told if isinstance(row, RenderedRow)), target)
-    return (row for row in rows if isinstance(row, MaskedRow))
+    said, conversations = tee(conversations)
+    told, rendered = tee(row for row in render(said, renderer, history=target.history) if isinstance(row, RenderedRow))
+    rows = (row for row in mask(told, target) if isinstance(row, MaskedRow))
+    if summary is None:
+        yield from rows
+        return
+    for case in join(conversations, rendered, rows, tokenizer=renderer.tokenizer, target=target):
+        summary.add(case, ())
+        if case.masked:
+            yield case.masked
 
 
 def verify(place: str, *, models: Path = Path()) -> Verified:
@@ -61,16 +84,46 @@ def verify(place: str, *, models: Path = Path()) -> Verified:
     except PublicationRefused as error:
         return Verified(place, "", {}, Bad(INDEX, "", str(error)))
 
-    def again(settings: Mapping[str, Any], conversations: Iterable[Conversation]) -> Iterator[MaskedRow]:
-        return remade(settings, conversations, folder=models, offline=True)
+    summaries, sums = defaultdict[str, Summary](Summary), defaultdict[str, Counter[str]](Counter)
+
+    def again(shard: Shard, conversations: Iterable[Conversation]) -> Iterator[MaskedRow]:
+        for row in remade(shard.target, conversations, folder=models, offline=True, summary=summaries[shard.id]):
+            sums[shard.id].update(row.measures())
+            yield row
 
     found = chain(
         check_files(folder, index.files),
         check_nothing_else(folder, (INDEX, *index.paths)),
         check(folder, index.shards, again),
+        (bad for shard in index.shards if shard.target for bad in _claims(shard, sums[shard.id], summaries[shard.id])),
     )
     bad = next(found, None)
-    return Verified(place, whole_root(index), _rows(index), bad, () if bad else tuple(_notes(index, models)))
+    told = {name: summary.verdict for name, summary in _by_config(index, summaries).items()}
+    return Verified(
+        place, whole_root(index), _rows(index), bad, () if bad else tuple(_notes(index, models)), {} if bad else told
+    )
+
+
+def _claims(shard: Shard, sums: Mapping[str, int], summary: Summary) -> Iterator[Bad]:
+    """What the index, and so the card, says of rows that are right, and is not so."""
+    said = {name: n for name, n in shard.measured.items() if name == "tokens" or name.startswith("trained")}
+    said |= {name: shard.summary.get(name) for name in TURNS}
+    found = {**sums, **{name: getattr(summary, name) for name in TURNS}}
+    for name in sorted(said.keys() | found.keys()):
+        if said.get(name) != found.get(name):
+            what = f"{shard.id} is said to have {name} {said.get(name)}, counted again it is {found.get(name)}"
+            yield Bad(INDEX, "", what)
+
+
+def _by_config(index: Index, summaries: Mapping[str, Summary]) -> dict[str, Summary]:
+    """The trained turns of each target, and those that are proved."""
+    every: dict[str, Summary] = {}
+    for shard in index.shards:
+        if shard.target:
+            told = every.setdefault(shard.config, Summary())
+            told.trained_turns += summaries[shard.id].trained_turns
+            told.proved_turns += summaries[shard.id].proved_turns
+    return every
 
 
 def whole_root(index: Index) -> str:

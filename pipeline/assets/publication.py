@@ -1,6 +1,6 @@
 """Publication: the dataset, where its readers are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,15 +10,16 @@ import msgspec
 from pipeline.assets.audits import stored
 from pipeline.assets.stage import report, save
 from pipeline.auditing import join
+from pipeline.auditing.case import Case
 from pipeline.auditing.picture import picture
-from pipeline.auditing.summary import SUMMARY
+from pipeline.auditing.summary import SUMMARY, Summary
 from pipeline.fingerprint import fingerprint
 from pipeline.leaking import places
 from pipeline.loading import load_tokenizer
 from pipeline.partitions import BATCHES
 from pipeline.publishing.publish import Makers, publish
 from pipeline.publishing.publisher import Publisher
-from pipeline.records import Trace
+from pipeline.records import Conversation, MaskedRow, Shard, Trace
 from pipeline.resources.salt import salt_of
 from pipeline.resources.store import Store
 from pipeline.scrubbing.raw import scrub_lines
@@ -53,15 +54,27 @@ def makers_of(project: Project, store: Store, batch: str) -> Makers:
         with trace.files[0].open() as lines:
             return b"".join(scrub_lines(lines, salt=salt_of(project.data), identity=identity))
 
-    def summary(target: str) -> Mapping[str, Any]:
-        return msgspec.json.decode((store.place(f"audits/{target}", batch) / SUMMARY).read_bytes())
+    def summary(target: str, left: Collection[str]) -> Mapping[str, Any]:
+        if not left:
+            return msgspec.json.decode((store.place(f"audits/{target}", batch) / SUMMARY).read_bytes())
+        told = Summary()
+        for case in cases(target):
+            if case.conversation.id not in left:
+                told.add(case, ())
+        return msgspec.to_builtins(told)
 
     def drawn(target: str) -> bytes:
+        return picture(cases(target))
+
+    def cases(target: str) -> Iterator[Case]:
         tokenizer = load_tokenizer(project.targets[target], folder=project.folder)
-        return picture(join(*stored(store, batch, target), tokenizer=tokenizer, target=project.targets[target]))
+        return join(*stored(store, batch, target), tokenizer=tokenizer, target=project.targets[target])
+
+    def again(shard: Shard, conversations: Iterable[Conversation]) -> Iterator[MaskedRow]:
+        return remade(shard.target, conversations, folder=project.folder)
 
     return Makers(
-        again=partial(remade, folder=project.folder),
+        again=again,
         renderers={name: fingerprint(project, name).digest for name in project.targets},
         clean=clean,
         summary=summary,

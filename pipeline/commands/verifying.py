@@ -27,6 +27,8 @@ def verify(
     else:
         rows = ", ".join(f"{count:,} of {config}" for config, count in found.rows.items())
         console.print(f"[bold green]PASS[/] {rows}\nroot {found.root}", highlight=False, soft_wrap=True)
+        for target, verdict in found.verdicts.items():
+            console.print(escape(f"{target}: {verdict}"), highlight=False, soft_wrap=True)
         for note in found.notes:
             console.print(escape(note), highlight=False, soft_wrap=True)
     raise typer.Exit(code=0 if found.passed else 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -30,8 +30,8 @@ from pipeline.publishing.shards import (
 from pipeline.records import Conversation, MaskedRow, Row, Shard
 
 R = TypeVar("R", bound=Row)
-Again = Callable[[Mapping[str, Any], Iterable[Conversation]], Iterator[MaskedRow]]
-"""Settings of a target, conversations -> the rows that a trainer gets."""
+Again = Callable[[Shard, Iterable[Conversation]], Iterator[MaskedRow]]
+"""A shard of a target, conversations -> the rows that a trainer gets."""
 BROKEN = (pa.ArrowException, msgspec.MsgspecError, ValidationError, PublicationRefused, OSError, ValueError, TypeError)
 """What reading says of a file that somebody changed."""
 
@@ -142,7 +142,7 @@ def _digest(path: Path, row: type[Row]) -> str:
 
 def _tensors(folder: Path, path: str, shard: Shard, split: str, again: Again) -> Iterator[Bad]:
     told = folder / shard_path(CONVERSATIONS, shard.batch, split)
-    made = again(shard.target, map(conversation_of, _read(told, Dialog)))
+    made = again(shard, map(conversation_of, _read(told, Dialog)))
     rows = beside(_read(folder / path, Tensors), _read(told, Dialog), "conversation_id")
     for pair, wanted in zip_longest(rows, made):
         if pair is None:

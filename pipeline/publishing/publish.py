@@ -5,7 +5,7 @@ is not what the renderer makes today, stops the publication.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -49,13 +49,13 @@ class Makers:
     """What other rooms make for a publication."""
 
     again: Again
-    """Conversations and the settings of a target -> the rows that a trainer gets."""
+    """Conversations and a shard with the settings of a target -> the rows that a trainer gets."""
     renderers: Mapping[str, str]
     """Target -> a hash of how its renderer behaves."""
     clean: Callable[[Trace], bytes]
     """A session that may be seen."""
-    summary: Callable[[str], Mapping[str, Any]]
-    """Target -> what the audits counted."""
+    summary: Callable[[str, Collection[str]], Mapping[str, Any]]
+    """Target, conversations that are not published -> what the audits counted in the others."""
     picture: Callable[[str], bytes]
     """Target -> a PNG of its masks."""
     places: Callable[[Mapping[str, float]], Mapping[str, Place]]
@@ -114,7 +114,8 @@ def _tensor_shards(
     places: Mapping[str, Place],
 ) -> Iterator[Shard]:
     for name, target in settings.targets.items():
-        masked = untouched(store, f"masked/{name}", batch, MaskedRow)
+        sums = Counter[str]()
+        masked = _counted(untouched(store, f"masked/{name}", batch, MaskedRow), places, sums)
         rows = tensors(masked, _origins(store, batch, places), makers.renderers[name])
         table = write_table(work, rows, Tensors, config=name, batch=batch)
         picture = f"{name}/{batch}.png"
@@ -124,10 +125,12 @@ def _tensor_shards(
             table,
             name,
             [_made(store, asset, batch) for asset in (*BEFORE, f"rendered/{name}", f"masked/{name}")],
+            places,
             more=(picture,),
+            measured=sums,
             target=target.model_dump(mode="json"),
             renderer=makers.renderers[name],
-            summary=dict(makers.summary(name)),
+            summary=dict(makers.summary(name, _left(places))),
         )
 
 
@@ -135,11 +138,15 @@ def _dialog_shard(store: Partitions, batch: str, work: Path, places: Mapping[str
     rows = dialogs(_origins(store, batch, places))
     table = write_table(work, rows, Dialog, config=CONVERSATIONS, batch=batch)
     about, tools = Counter[str](), dict[str, dict[str, Any]]()
+    left = _left(places)
     for conversation in store.read("conversations", batch, Conversation):
+        if conversation.id in left:
+            continue
+        about.update(conversation.measures())
         about.update(_about(conversation))
         tools.update({repr(tool): tool for tool in conversation.tools})
     made = [_made(store, asset, batch) for asset in BEFORE]
-    return _shard(work, table, CONVERSATIONS, made, counted=about, tools=tuple(tools.values()))
+    return _shard(work, table, CONVERSATIONS, made, places, measured=about, tools=tuple(tools.values()))
 
 
 def _about(conversation: Conversation) -> Iterator[str]:
@@ -160,7 +167,21 @@ def _session_shard(store: Partitions, batch: str, work: Path, makers: Makers, pl
     traces = untouched(store, "traces", batch, Trace)
     rows = ((found[trace.id], session(trace, makers.clean(trace))) for trace in traces if trace.id in found)
     table = write_table(work, rows, Session, config=TRACES, batch=batch)
-    return _shard(work, table, TRACES, [_made(store, asset, batch) for asset in BEFORE[:2]])
+    return _shard(work, table, TRACES, [_made(store, asset, batch) for asset in BEFORE[:2]], places)
+
+
+def _left(places: Mapping[str, Place]) -> set[str]:
+    """Conversations that are not published."""
+    return {name for name, place in places.items() if isinstance(place, Reject)}
+
+
+def _counted(rows: Iterable[MaskedRow], places: Mapping[str, Place], sums: Counter[str]) -> Iterator[MaskedRow]:
+    """The same rows; what those measure that are published is added to `sums`."""
+    left = _left(places)
+    for row in rows:
+        if row.conversation_id not in left:
+            sums.update(row.measures())
+        yield row
 
 
 def _shard(
@@ -168,13 +189,14 @@ def _shard(
     table: Table,
     config: str,
     made: list[Manifest],
+    places: Mapping[str, Place],
     *,
     more: Iterable[str] = (),
-    counted: Mapping[str, int] = {},
     **told: Any,
 ) -> Shard:
     """`made`: the partitions on the way to it, in order."""
     batch = made[-1].batch
+    left = Counter(f"publication: {place.reason}" for place in places.values() if isinstance(place, Reject))
     return Shard(
         id=f"{config}/{batch}",
         config=config,
@@ -183,8 +205,7 @@ def _shard(
         root=table.root,
         files={path: sha((work / path).read_bytes()) for path in chain(table.files, more)},
         sources={step.asset: step.data_version.rpartition(".")[2] for step in made},
-        measured={**{name: n for step in made for name, n in step.measures.items()}, **counted},
-        rejects={f"{step.asset}: {reason}": n for step in made for reason, n in step.rejects.items()},
+        rejects={**{f"{step.asset}: {reason}": n for step in made for reason, n in step.rejects.items()}, **left},
         **told,
     )
 

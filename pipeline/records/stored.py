@@ -50,11 +50,11 @@ class Shard(Row, frozen=True, kw_only=True):
     tools: tuple[dict[str, Any], ...] = ()
     """The tool specs that its rows were offered, each once."""
     summary: dict[str, Any] = msgspec.field(default_factory=dict)
-    """What the audits counted."""
+    """What the audits counted in its rows."""
     sources: dict[str, str] = msgspec.field(default_factory=dict)
     """The rows' hash of every partition on the way to it: what code made them is no part of a dataset."""
     measured: dict[str, int] = msgspec.field(default_factory=dict)
-    """What these partitions measure: messages, tokens, trained tokens by kind."""
+    """Sums over its rows: messages, tokens, trained tokens by kind."""
     rejects: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows that left on the way to this shard, by stage and reason."""
 

@@ -23,6 +23,7 @@ from pipeline.publishing.verdict import require_verdict
 from pipeline.records import Conversation, Finding, Ids, MaskedRow, Origin, Reject, RenderedRow, Row, Trace
 from pipeline.resources.store import Store
 from pipeline.targets import Project
+from pipeline.verifying import verify
 from renderers.hub import from_hub
 from renderers.messages import Message, Part, text
 
@@ -238,6 +239,17 @@ def test_splits_are_files_of_their_own_and_nothing_is_in_two(store: Store, made:
     published = apart["train"] | apart["test"]
     assert published | left >= every
     assert not published & left
+    rows = [row for name in split for row in split[name]]
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    trained = sum(label != -100 for row in rows for label in row["labels"])
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert f"| {len(rows)} | {tokens:,} | {trained:,} |" in card.partition("### qwen3\n")[2]
+    assert f"| publication: leak | {len(left)} |" in card
+    told = datasets.load_dataset(str(tmp_path / "set"), "conversations", cache_dir=str(tmp_path / "cache"))
+    assert f"| codex | format | {sum(row['format'] == 'codex' for row in (*told['train'], *told['test']))} |" in card
+    turns = verify(str(tmp_path / "set")).verdicts["qwen3"]
+    assert f"**{turns}.**" in card.partition("### qwen3\n")[2]
+    assert not turns.startswith("72 of 72")
 
 
 def test_what_a_split_may_not_have_is_in_no_config_and_says_why(store: Store, made: Project, tmp_path: Path):

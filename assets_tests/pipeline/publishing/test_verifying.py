@@ -107,6 +107,34 @@ def test_a_row_whose_hashes_were_made_to_fit_is_found_by_rendering_it_again(fold
     assert (bad.file, bad.row) == ("qwen3/train/pi_tasks.parquet", row)
 
 
+CLAIMS = {
+    "proved_turns": lambda shard: replace(shard, summary={**shard.summary, "proved_turns": 41_203}),
+    "trained_turns": lambda shard: replace(shard, summary={**shard.summary, "trained_turns": 41_203}),
+    "tokens": lambda shard: replace(shard, measured={**shard.measured, "tokens": 41_203}),
+    "trained answer": lambda shard: replace(shard, measured={**shard.measured, "trained answer": 41_203}),
+    "trained user": lambda shard: replace(shard, measured={**shard.measured, "trained user": 41_203}),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_verdict_or_a_count_that_rows_do_not_bear_out_is_found_though_every_hash_fits(folder: Path, claim: str):
+    index = read_index((folder / INDEX).read_bytes())
+    shards = tuple(CLAIMS[claim](one) if one.id == "qwen3/pi_tasks" else one for one in index.shards)
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    found = verify(str(folder))
+    assert found.bad is not None
+    assert found.bad.what.startswith(f"qwen3/pi_tasks is said to have {claim} 41203, counted again it is ")
+    assert found.verdicts == {}
+
+
+def test_what_was_proved_is_proved_again_and_told(folder: Path):
+    card = (folder / "README.md").read_text()
+    for target, verdict in verify(str(folder)).verdicts.items():
+        assert f"**{verdict}.**" in card.partition(f"### {target}\n")[2].partition("###")[0]
+    told = CliRunner().invoke(cli.app, ["verify", str(folder)]).output
+    assert "\nqwen3: 72 of 72 trained turns: inference sees this exact prefix\n" in told
+
+
 def test_a_file_that_was_added_or_taken_away_is_found(folder: Path):
     shutil.copyfile(folder / "qwen3/train/pi_tasks.parquet", folder / "qwen3/train/more.parquet")
     assert str(verify(str(folder)).bad) == "qwen3/train/more.parquet: nobody published this file"
