@@ -197,6 +197,18 @@ def test_what_benchmarks_ask_is_found_wherever_it_stands(tmp_path: Path):
     assert (hit.conversation, hit.message, hit.benchmark) == ("leak", 1, "bench.jsonl:1")
 
 
+def test_scripts_without_spaces_are_compared_by_their_characters(tmp_path: Path):
+    question = "下列关于光合作用的叙述中，哪一项是正确的？请选择一个答案。"
+    (tmp_path / "bench.txt").write_text(question, encoding="utf-8")
+    grams = benchmark_grams([tmp_path / "bench.txt"], 13)
+    leaked, clean = said("leak", f"考试：{question}谢谢", "甲"), said("clean", "请解释光合作用。", "好的。")
+    (hit,) = hits([leaked, clean], grams, 13)
+    assert (hit.conversation, hit.message, hit.benchmark) == ("leak", 0, "bench.txt:1")
+    long = "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少" * 2
+    told = [said("a", long, "好"), said("b", long.replace("鸟", "雀", 1), "好"), said("c", "今天天气怎么样", "好")]
+    assert clusters(told, near=0.7) == [0, 0, 2]
+
+
 CALL = {"id": "1", "type": "function", "function": {"name": "ls", "arguments": "{}"}}
 STEP = (
     {"role": "assistant", "content": "", "tool_calls": [CALL]},
@@ -247,11 +259,10 @@ def grading():
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             asked.append(body["messages"][1]["content"])
             grade = "2" if "bad" in asked[-1] else "I give it 9."
+            ends = "length" if "long" in asked[-1] else "stop"
             told = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
             told["usage"] = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
-            told["choices"] = [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": grade}}
-            ]
+            told["choices"] = [{"index": 0, "finish_reason": ends, "message": {"role": "assistant", "content": grade}}]
             sent = json.dumps(told).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
@@ -309,6 +320,14 @@ def test_a_judge_keeps_to_its_dollars(grading, tmp_path, monkeypatch):
     assert 0.0089 < grader.usd < 0.0091
     with pytest.raises(SettingsError, match="nobody tells a price of my-own"):
         ChatJudge(Judge(**{**settings, "model": "my-own"}, max_usd=1), tmp_path)
+
+
+def test_a_judge_that_was_cut_off_has_not_graded_and_is_asked_again(grading, tmp_path, monkeypatch):
+    url, asked = grading
+    monkeypatch.setenv("JUDGE_KEY", "k")
+    grader = ChatJudge(Judge(base_url=url, model="m", key="JUDGE_KEY", max_calls=9), tmp_path)
+    assert [grader.grade("long and bad"), grader.grade("long and bad")] == [None, None]
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pipeline.records import Conversation
 from renderers.messages import Message, text
 
-WORD = re.compile(r"\w+")
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Scripts that put no space between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 
 def told(message: Message) -> str:
@@ -16,7 +20,7 @@ def told(message: Message) -> str:
 
 
 def words(said: str) -> list[str]:
-    """Words in lower case; neither spaces nor signs."""
+    """Words in lower case, neither spaces nor signs; where a script has no spaces, its characters."""
     return WORD.findall(said.lower())
 
 

@@ -53,6 +53,8 @@ class ChatJudge:
         if not self._spend(most):
             return None
         answer = self._ask(asked, said, most)
+        if answer is None:
+            return None
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = remembered.with_name(f"{name}-{threading.get_ident()}")
         fresh.write_text(answer, encoding="utf-8")
@@ -71,8 +73,8 @@ class ChatJudge:
             self.left, self.usd = self.left - 1, self.usd + most
             return True
 
-    def _ask(self, asked: str, said: str, most: float) -> str:
-        """The answer. What it cost less than was set aside is there again."""
+    def _ask(self, asked: str, said: str, most: float) -> str | None:
+        """The answer; None where it was cut off. What it cost less than was set aside is there again."""
         import openai
 
         try:
@@ -87,7 +89,8 @@ class ChatJudge:
             cost = self._cost(Usage(input=told.usage.prompt_tokens, output=told.usage.completion_tokens))
             with self.lock:
                 self.usd += cost - most
-        return told.choices[0].message.content or ""
+        first = told.choices[0]
+        return None if first.finish_reason == "length" else first.message.content or ""
 
 
 def _number(answer: str) -> float | None:
