@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError, SettingsError, TraceError
 from pipeline.mixing import shares
 from pipeline.mixing.choosing import choose
 from pipeline.records import Conversation, LocalFile, Place, Reject, RenderedRow, Trace
+from pipeline.settings import hub_token
 from pipeline.sourcing.rows import hub_sessions, local_files, read_dataset, read_parquet, saved
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ def read(
     """The conversations of a source, in any format; which one is recognised by how a file or a data set begins."""
     if format is not None and format not in FORMATS:
         raise SettingsError(f"format {format!r} is none of {', '.join(FORMATS)}")
-    where: Any = {"split": split, "revision": revision, "token": token}
+    where: Any = {"split": split, "revision": revision, "token": token or hub_token()}
     if not isinstance(source, (str, Path, Dataset, DatasetDict)) or source == "":
         cure = (
             "name a path, a data set of the Hub, or a Dataset: of rows, Dataset.from_list(rows); of a stream, a split"

@@ -1,11 +1,19 @@
 """What everything read from `tracemill.yaml` is, and what `collect` in it may say."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TEICH_HF_TOKEN")
+"""Environment variables that hold the token of the Hub; the first that is set counts."""
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+
+
+def hub_token() -> str | None:
+    """The first of TOKENS; None where the Hub's client may look for itself."""
+    return next(filter(None, map(os.environ.get, TOKENS)), None)
 
 
 class Settings(BaseModel):

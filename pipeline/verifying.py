@@ -19,6 +19,7 @@ from pipeline.publishing.index import INDEX, Index, read_index
 from pipeline.publishing.proofs import root
 from pipeline.records import Conversation, MaskedRow, RenderedRow, Shard
 from pipeline.rendering import render
+from pipeline.settings import hub_token
 from pipeline.targets import Target
 
 TURNS = ("trained_turns", "proved_turns")
@@ -156,7 +157,7 @@ def _folder(place: str) -> Path:
 
     name, _, revision = place.partition("@")
     try:
-        return Path(snapshot_download(name, repo_type="dataset", revision=revision or None))
+        return Path(snapshot_download(name, repo_type="dataset", revision=revision or None, token=hub_token()))
     except (HFValidationError, OSError) as error:
         why = str(error).strip().splitlines()[0]
         raise SettingsError(f"{place} is no folder, and the Hub does not have it for us: {why}") from error

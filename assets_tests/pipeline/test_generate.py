@@ -15,8 +15,9 @@ from pipeline.configs import Config
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.generating import Watched, progress_on
 from pipeline.records import Prompt, Reject, Trace, Usage
-from pipeline.resources.hub import TOKENS, token_of
+from pipeline.resources.hub import token_of
 from pipeline.resources.store import Store
+from pipeline.settings import TOKENS
 from pipeline.sourcing.files import read_batch
 from pipeline.targets import load_project
 from pipeline.training import load_traces

@@ -1,13 +1,10 @@
 """Where the project's dataset goes, with the rights to put it there."""
 
-import os
-
 from pipeline.errors import SettingsError
 from pipeline.publishing.folder import Folder
 from pipeline.publishing.publisher import Publisher
+from pipeline.settings import hub_token
 from pipeline.targets import SETTINGS, Project, Publication
-
-TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TEICH_HF_TOKEN")
 
 
 def publisher_of(project: Project) -> Publisher:
@@ -31,6 +28,6 @@ def publisher_of(project: Project) -> Publisher:
 
 
 def token_of(publication: Publication) -> str | None:
-    """The settings' own, else the first of TOKENS; None where the Hub's client may look for itself."""
+    """The settings' own, else the environment's; None where the Hub's client may look for itself."""
     own = publication.token.get_secret_value() if publication.token else None
-    return next(filter(None, (own, *map(os.environ.get, TOKENS))), None)
+    return own or hub_token()

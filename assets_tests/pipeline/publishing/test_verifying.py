@@ -176,7 +176,8 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path):
 
 
 def test_a_dataset_of_the_hub_is_verified_at_a_revision(hub, publisher, put, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HF_TOKEN", hub.token)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HUGGINGFACE_HUB_TOKEN", hub.token)  # whose client does not know it any more
     put("pi_tasks", publisher())
     first = hub.repos["me/set"].at("main").oid
     assert verify("me/set").passed
