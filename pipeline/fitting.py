@@ -1,7 +1,7 @@
 """What of a row that is too long is kept: stretches of its tokens, each way of fitting a row of `FITS`.
 
 A row is its head (what is told before the first user message: system, tools) and turns (from a user message to the
-next that answers come between). Turns go whole; where a row must end inside one, it ends between words of an answer or
+next that answers come between). Turns go whole; where a row must end inside one, it ends between tokens of an answer or
 a thought, or between the things that a turn is made of: never inside a tool call, a result, or the template's own
 words.
 """

@@ -238,8 +238,10 @@ def parse_settings(path: Path) -> ProjectSettings:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"{path}: {told}") from error
-    if "conversations" in settings.targets:
-        raise SettingsError(f"{path}: targets.conversations: the dataset's messages are called that; name it otherwise")
+    for name in {"conversations", "traces"}.intersection(settings.targets):
+        raise SettingsError(
+            f"{path}: targets.{name}: a config of the dataset is called that already; name it otherwise"
+        )
     for name, target in settings.targets.items():
         if target.policy not in POLICIES:
             raise SettingsError(f"{path}: targets.{name}.policy: {target.policy!r} is none of {', '.join(POLICIES)}")

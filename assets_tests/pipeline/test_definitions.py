@@ -130,6 +130,14 @@ def test_a_setting_that_cannot_be_used_is_said_when_the_graph_loads(project: Pro
     assert SETTINGS in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["conversations", "traces"])
+def test_no_target_is_called_what_the_dataset_calls_something_else(project: Project, name: str):
+    settings = project.folder / SETTINGS
+    settings.write_text(settings.read_text().replace("  qwen3:", f"  {name}:", 1))
+    with pytest.raises(SettingsError, match=f"targets.{name}: a config of the dataset is called that already"):
+        load_project(project.folder)
+
+
 def test_both_batches_of_the_example_are_made(made: Project, store: Store):
     assert stale(made, store) == []
     for asset in upstream(made):

@@ -36,7 +36,7 @@ config `conversations` has the messages, with `tools` and tool call arguments as
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("{address}", "{config}", split="train")
+rows = load_dataset("{address}", "{config}", split="{split}")
 ```
 """
 SESSIONS = """ The config `traces` has
@@ -61,10 +61,12 @@ def card(shards: Sequence[Shard], publication: Publication) -> str:
     address = publication.repo or publication.folder
     conversations = configs.get(CONVERSATIONS, [])
     targets = {name: own for name, own in configs.items() if name not in (CONVERSATIONS, TRACES)}
+    first = next(iter(targets), CONVERSATIONS)
     how = HOW.format(
         name=address.rpartition("/")[2],
         address=address,
-        config=next(iter(targets), CONVERSATIONS),
+        config=first,
+        split=_splits(configs[first])[0],
         rows=sum(_rows(shard) for shard in conversations),
         batches=len(conversations),
         sessions=SESSIONS if TRACES in configs else "",
@@ -214,4 +216,5 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | int]]) -> Iterator
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
-        yield f"| {' | '.join(f'{cell:,}' if isinstance(cell, int) else cell for cell in row)} |"
+        cells = (f"{cell:,}" if isinstance(cell, int) else " ".join(cell.replace("|", "\\|").split()) for cell in row)
+        yield f"| {' | '.join(cells)} |"
