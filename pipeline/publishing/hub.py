@@ -118,9 +118,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _cure(error: BaseException) -> str:
-    if "xet" in str(error) and DECLINED in str(error):
+    declined = DECLINED in str(error)
+    if declined and "xet" in str(error) and "(404" in str(error):
         return "a Hub without Xet wants HF_HUB_DISABLE_XET=1"
-    return "is HF_TOKEN set, with write access?" if _status(error) in (401, 403, 404) else "try again later"
+    refused = declined or _status(error) in (401, 403, 404)
+    return "is HF_TOKEN set, with write access?" if refused else "try again later"
 
 
 def _told(error: BaseException) -> str:

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from assets_tests.pipeline.publishing.connection import Connection
 from assets_tests.pipeline.publishing.repositories import LFS_SUFFIXES, MAIN, WHEN, Blob, PullRequest, Refused, Repo
+from assets_tests.pipeline.publishing.xet import ROUTES, Xet
 
 
-class Handler(Connection):
+class Handler(Xet):
     """Accounts, repositories, files, LFS objects, commits and pull requests."""
 
     # Accounts and repositories
@@ -97,7 +97,8 @@ class Handler(Connection):
     def entry(self, path: str, blob: Blob) -> dict[str, Any]:
         told = {"type": "file", "path": path, "oid": blob.git, "size": len(blob.data)}
         lfs = {"oid": blob.sha256, "size": len(blob.data), "pointerSize": 134}
-        return {**told, **({"lfs": lfs} if blob.lfs else {})}
+        xet = {"xetHash": self.hub.xet_names[blob.sha256]} if blob.sha256 in self.hub.xet_names else {}
+        return {**told, **({"lfs": lfs} if blob.lfs else {}), **xet}
 
     def resolve(self, _: bytes, name: str, revision: str, path: str) -> None:
         commit = self.repo(name).at(revision)
@@ -107,6 +108,9 @@ class Handler(Connection):
         headers = {"ETag": f'"{blob.etag}"', "X-Repo-Commit": commit.oid, "Accept-Ranges": "bytes"}
         if blob.lfs:
             linked = {"X-Linked-Size": str(len(blob.data)), "X-Linked-Etag": f'"{blob.etag}"'}
+            if xet := self.hub.xet_names.get(blob.sha256):
+                route = f"{self.hub.url}/api/datasets/{name}/xet-read-token/{commit.oid}"
+                linked |= {"X-Xet-Hash": xet, "X-Xet-Refresh-Route": route}
             self.answer(b"", status=302, headers={**headers, **linked, "Location": f"{self.hub.cdn}/cdn/{blob.sha256}"})
         else:
             self.ranged(blob.data, headers)
@@ -146,10 +150,6 @@ class Handler(Connection):
             oid = {"oid": held[path].etag} if path in held else {}
             files.append({"path": path, "uploadMode": mode, "shouldIgnore": False, **oid})
         self.json({"files": files})
-
-    def xet(self, _: bytes, name: str) -> None:
-        self.writer(name)
-        raise Refused(404, "Xet is not enabled here")
 
     def lfs_batch(self, body: bytes, name: str) -> None:
         self.writer(name)
@@ -275,7 +275,7 @@ Handler.routes = [
         ("POST", f"/api/datasets/{SET}/paths-info/{REV}", Handler.paths_info),
         ("POST", f"/api/datasets/{SET}/preupload/{REV}", Handler.preupload),
         ("POST", f"/api/datasets/{SET}/commit/{REV}", Handler.commit),
-        ("GET", f"/api/datasets/{SET}/xet-(?:write|read)-token/.*", Handler.xet),
+        ("GET", f"/api/datasets/{SET}/xet-(write|read)-token/.*", Handler.xet_token),
         ("GET", f"/api/datasets/{SET}/discussions", Handler.discussions),
         ("POST", f"/api/datasets/{SET}/discussions/(\\d+)/merge", Handler.merge),
         ("GET", f"/api/datasets/{SET}(?:/revision/{REV})?", Handler.info),
@@ -287,5 +287,6 @@ Handler.routes = [
         ("GET", f"/datasets/{SET}/resolve/{REV}/(.*)", Handler.resolve),
         ("HEAD", r"/cdn/([0-9a-f]{64})", Handler.cdn),
         ("GET", r"/cdn/([0-9a-f]{64})", Handler.cdn),
+        *ROUTES,
     )
 ]

@@ -1,8 +1,8 @@
 """A small Hub: the protocol that huggingface_hub's own client speaks, over real HTTP, kept in memory, with faults.
 
 What a client of datasets needs: repositories, preupload, LFS (basic and in parts), commits that name their parent, pull
-requests, trees, files with ranges and redirects. Xet is declined: its token cannot be had here, and a client that may
-not use it (HF_HUB_DISABLE_XET) sends LFS.
+requests, trees, files with ranges and redirects. Xet is declined but with `xet`: its token cannot be had, and a client
+that may not use it (HF_HUB_DISABLE_XET) sends LFS.
 
     with HubServer(token="hf_…") as hub:   # HF_ENDPOINT=hub.url
         hub.fail("commit", 503, times=2)
@@ -17,6 +17,7 @@ from typing import Self
 
 from assets_tests.pipeline.publishing.protocol import Handler
 from assets_tests.pipeline.publishing.repositories import Repo
+from assets_tests.pipeline.publishing.xet import Term
 
 
 @dataclass
@@ -34,11 +35,16 @@ class Fault:
 class HubServer:
     """The Hub on a port of this machine. `log` has every request as (method, path, status)."""
 
-    def __init__(self, *, token: str = "hf_right", user: str = "me", part: int = 1 << 30):
-        self.token, self.user, self.part = token, user, part
+    def __init__(self, *, token: str = "hf_right", user: str = "me", part: int = 1 << 30, xet: bool = False):
+        self.token, self.user, self.part, self.xet = token, user, part, xet
         self.repos: dict[str, Repo] = {}
         self.lfs: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
+        self.xorbs: dict[str, bytes] = {}
+        self.made_of: dict[str, list[Term]] = {}
+        """What Xet's name of a file stands for."""
+        self.xet_names: dict[str, str] = {}
+        """By sha256."""
         self.received = 0
         """Bytes of files that were sent here."""
         self.log: list[tuple[str, str, int]] = []
