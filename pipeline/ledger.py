@@ -104,10 +104,8 @@ def forecasts(project: Project, store: Partitions) -> list[Forecast]:
         for trace in store.read("traces", batch, Trace):
             if trace.cost_usd is not None:
                 spent.setdefault((trace.agent, trace.model), []).append(trace.cost_usd)
-    return [
-        forecast(batch, [row for row in read_batch(path) if not isinstance(row, Reject)], spent)
-        for batch, path in new.items()
-    ]
+    asked = {batch: read_batch(path, project.settings.collect.defaults()) for batch, path in new.items()}
+    return [forecast(b, [row for row in rows if not isinstance(row, Reject)], spent) for b, rows in asked.items()]
 
 
 def forecast(batch: str, prompts: Sequence[Prompt], spent: Mapping[Who, Sequence[float]]) -> Forecast:

@@ -4,12 +4,14 @@ import json
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.ledger import Entry, entries, forecast, forecasts, total
 from pipeline.records import MaskedRow, Prompt, Trace
 from pipeline.resources.store import Store
+from pipeline.settings import Collection
 from pipeline.targets import Project
 
 BATCHES = ("codex_tasks", "pi_tasks")
@@ -54,6 +56,15 @@ def test_a_forecast_is_the_mean_of_runs_like_it():
     assert (found.cost_usd, found.runs, found.prompts) == (14.0, 3, 3)
     stranger = Prompt(id="s", prompt="x", agent="codex", model="other")
     assert forecast("new", [*tasks, stranger], spent).cost_usd is None
+
+
+def test_a_prompt_that_names_no_agent_is_forecast_as_the_project_runs_it(made: Project, store: Store):
+    rows = [replace(t, agent="codex", model="m", cost_usd=0.5) for t in store.read("traces", "codex_tasks", Trace)]
+    store.write("traces", "codex_tasks", rows, code_version="priced")
+    (made.prompts / "next.jsonl").write_text('{"prompt": "Say a."}\n{"prompt": "Say b."}\n', encoding="utf-8")
+    collect = Collection(agent="codex", model="m")
+    (coming,) = forecasts(Project(made.folder, made.settings.model_copy(update={"collect": collect})), store)
+    assert (coming.prompts, coming.cost_usd, coming.runs) == (2, 1.0, len(rows))
 
 
 def test_a_batch_that_was_not_collected_is_forecast_by_those_that_were(made: Project, store: Store):
