@@ -105,7 +105,7 @@ class Bridger:
         has it; if the last one is the assistant's, it is what the completion says."""
         prompt, completion = tuple(map(int, prompt)), tuple(map(int, completion))
         try:
-            _check(completion, new)
+            _check(prompt, completion, new)
             if messages is None:
                 histories = self.prompts.recalled(prompt, tools)
             else:
@@ -194,8 +194,10 @@ class Bridger:
         return Message("assistant", self.signs.show(said.removesuffix(stop)))
 
 
-def _check(completion: Ids, new: Sequence[Message]) -> None:
+def _check(prompt: Ids, completion: Ids, new: Sequence[Message]) -> None:
     """Refuse what needs no proof."""
+    if min((*prompt, *completion), default=0) < 0:
+        raise Refused(Refusal.UNREADABLE, "an id below 0, as padding is: leave it out")
     if not completion:
         raise Refused(Refusal.EMPTY_COMPLETION)
     if not new:

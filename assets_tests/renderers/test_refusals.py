@@ -61,6 +61,14 @@ def test_nothing_new_is_nothing_to_extend_by(qwen3):
     assert bridged(qwen3, "Hello<|im_end|>").refusal is Refusal.NOTHING_NEW
 
 
+def test_padding_is_refused_and_named(qwen3):
+    (said,) = qwen3.tokenizer.encode_batch(["Hello<|im_end|>"], added=True)
+    prompt = qwen3.render_ids(ASKED, add_generation_prompt=True)
+    for given in (([-1, *prompt], said), (prompt, [*said, -100])):
+        bridge = qwen3.bridge(*given, [MORE])
+        assert (bridge.refusal, bridge.note) == (Refusal.UNREADABLE, "an id below 0, as padding is: leave it out")
+
+
 def test_tools_are_those_of_the_prompt_or_refused(qwen3):
     told = {"asked": ASKED, "offered": TOOLS}
     assert bridged(qwen3, "Hello<|im_end|>", MORE, **told).token_ids
