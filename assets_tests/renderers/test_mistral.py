@@ -69,7 +69,7 @@ def test_arguments_are_written_byte_for_byte(name, call, result):
 @pytest.mark.parametrize("name", ["mistral-nemo", "mistral-small-3.2"])
 @pytest.mark.parametrize("known", [None, "call_1"])
 def test_an_id_of_another_length_is_refused(name, known):
-    with pytest.raises(TemplateError, match=r"message 1: .*nine"):
+    with pytest.raises(TemplateError, match=r"message 1: .*nine characters; number_calls=True"):
         tell(name, USER, CALL.but(tool_calls=(ToolCall("f", "{}", known),)))
     with pytest.raises(TemplateError, match=r"message 2: .*nine"):
         tell(name, USER, CALL, RESULT.but(tool_call_id=known))

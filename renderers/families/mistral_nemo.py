@@ -46,7 +46,8 @@ def check_ids(turn: Turn) -> None:
     for index, message in enumerate(turn.messages):
         ids = [call.id for call in message.tool_calls] + [message.tool_call_id] * (message.role == "tool")
         if any(len(known or "") != 9 for known in ids):
-            raise TemplateError(f"message {index}: the id of a tool call must have nine characters")
+            cure = "number_calls=True gives it such an id"
+            raise TemplateError(f"message {index}: the id of a tool call must have nine characters; {cure}")
 
 
 def known_as(call: ToolCall, number: int) -> str:
