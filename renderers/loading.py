@@ -50,11 +50,14 @@ def adapt(tokenizer: Tokenizer | HubTokenizer) -> Tokenizer:
     """A tokenizer of ours as it is; of transformers', what it is now (it is read once)."""
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
-    return _adapted(tokenizer, getattr(tokenizer, "chat_template", None), len(cast(Any, tokenizer)))
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        cure = "give a folder, a model's name on the Hub, a fast tokenizer of transformers, or a renderers.Tokenizer"
+        raise TokenizerError(f"{type(tokenizer).__module__}.{type(tokenizer).__name__} cannot be used here: {cure}")
+    return _adapted(tokenizer, str(getattr(tokenizer, "chat_template", None)), len(cast(Any, tokenizer)))
 
 
 @lru_cache(maxsize=4)
-def _adapted(tokenizer: HubTokenizer, template: str | None, size: int) -> Tokenizer:
+def _adapted(tokenizer: HubTokenizer, template: str, size: int) -> Tokenizer:
     return Tokenizer.from_hf(tokenizer)
 
 
