@@ -30,15 +30,15 @@ class RendererPool:
 
 
 def create_renderer_pool(
-    tokenizer: AnyTokenizer, renderer: str = "auto", *, size: int = 1, today: date | None = None, **flags: Any
+    model: AnyTokenizer, renderer: str = "auto", *, size: int = 1, today: date | None = None, **flags: Any
 ) -> RendererPool:
-    """So many renderers, as `create_renderer` makes them.
+    """So many renderers, as `create_renderer` makes them. `model`: a name, a folder, or a tokenizer.
 
     The vocabulary is loaded once, and all share it: it never changes.
     """
     if size < 1:
         raise ValueError(f"a pool of {size} renderers: there must be one at least")
-    shared, free = load_tokenizer(tokenizer), SimpleQueue[Renderer]()
+    shared, free = load_tokenizer(model), SimpleQueue[Renderer]()
     for _ in range(size):
         free.put(create_renderer(shared, renderer, today=today, **flags))
     return RendererPool(free, size)

@@ -13,7 +13,7 @@ from renderers.tokenizer import Tokenizer
 
 
 def create_renderer(
-    tokenizer: AnyTokenizer, renderer: str = "auto", *, today: date | None = None, **flags: Any
+    tokenizer_or_model: AnyTokenizer, renderer: str = "auto", *, today: date | None = None, **flags: Any
 ) -> Renderer:
     """A renderer for a tokenizer: ours or one of transformers, a folder that holds one, a model's name on the Hub.
 
@@ -26,7 +26,7 @@ def create_renderer(
 
     Raises UnknownModel where nothing can tell this model a conversation, UnknownFlag for a flag that means nothing.
     """
-    tokenizer = load_tokenizer(tokenizer)
+    tokenizer = load_tokenizer(tokenizer_or_model)
     witness = _witness(tokenizer, renderer, today)
     if isinstance(witness, Family):
         if today is not None and "today" in witness.flags:
