@@ -8,15 +8,13 @@ from datetime import date
 from itertools import chain
 from typing import Any, cast
 
-import msgspec
-
 from renderers.chatting.builtin import ALIASES, TEMPLATES
 from renderers.chatting.template import Template
 from renderers.errors import RendererError, TemplateError, TokenizerError, UnknownModel
-from renderers.hub import from_hub
+from renderers.hub import message_of
 from renderers.loading import adapt
 from renderers.masking import POLICIES, LossPolicy
-from renderers.messages import Message, Request
+from renderers.messages import Message, Request, tools_of
 from renderers.preview import stream_runs, to_ansi
 from renderers.registry import FAMILIES, create_renderer
 from renderers.rendered import encode
@@ -140,7 +138,7 @@ class Chat:
         skills = self.skills if skills is None else skills
         flags = {"skills": list(skills)} if skills else {}
         tools = self.tools if tools is None else tools
-        return Request(tuple(told), tuple(tools or ()), flags, add_generation_prompt)
+        return Request(tuple(told), tools_of(tools), flags, add_generation_prompt)
 
 
 def _message(index: int, message: Message | Mapping[str, Any]) -> Message:
@@ -153,11 +151,7 @@ def _message(index: int, message: Message | Mapping[str, Any]) -> Message:
     if "from" in message:
         role = message["from"]
         message = {"role": SHAREGPT.get(role, role), "content": message.get("value"), **message}
-    try:
-        return from_hub([message])[0]
-    except (msgspec.ValidationError, KeyError) as error:
-        cure = "it takes role, content, reasoning_content, and tool_calls with name and arguments"
-        raise TemplateError(f"message {index}: {error}; {cure}") from error
+    return message_of(index, message)
 
 
 def _named(name: str) -> Template | Family | str:

@@ -5,10 +5,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 
+from renderers.errors import TemplateError
 from renderers.messages import MEDIA, Content, Message, Part, Role, ToolCall, tojson
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
@@ -17,15 +18,32 @@ WEIGHT_FIELDS = ("weight", "train", "trainable", "loss", "loss_mask")
 """What others call whether a message is learned, or how much."""
 
 REASONING, WEIGHTS = frozenset(REASONING_FIELDS), frozenset(WEIGHT_FIELDS)
+TAKEN = f"""a message has a role ({", ".join(get_args(Role))}), content, reasoning_content, tool_call_id, name, \
+a weight, and tool_calls, each a function with name and arguments"""
 
 
-def from_hub(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """OpenAI-style dicts as messages. Raises msgspec.ValidationError naming the field that does not fit."""
-    told = list(messages)
+def from_hub(messages: Iterable[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
+    """OpenAI-style dicts as messages; messages stay as they are. Raises TemplateError as `message_of` does."""
+    told = tuple(messages)
+    if all(isinstance(one, Message) for one in told):
+        return cast(tuple[Message, ...], told)
     try:
         return tuple([of_hub(one) for one in msgspec.convert(told, list[HubMessage])])
-    except msgspec.ValidationError:  # some must be looked into
-        return tuple([msgspec.convert(_hub_fields(raw), Message) for raw in told])
+    except (msgspec.ValidationError, TypeError):  # some must be looked into
+        return tuple([message_of(index, raw) for index, raw in enumerate(told)])
+
+
+def message_of(index: int, raw: Message | Mapping[str, Any]) -> Message:
+    """A dict as a message. Raises TemplateError naming the message and the field that does not fit."""
+    if isinstance(raw, Message):
+        return raw
+    if not isinstance(raw, Mapping):
+        raise TemplateError(f"message {index} is {type(raw).__name__} {str(raw)[:40]!r}, and no mapping: {TAKEN}")
+    try:
+        return msgspec.convert(_hub_fields(raw), Message)
+    except (msgspec.ValidationError, TypeError) as error:  # the latter of what is no JSON
+        cure = f"; {TAKEN}" * ("`" in str(error))  # msgspec's own words name a field and no cure
+        raise TemplateError(f"message {index}: {error}{cure}") from error
 
 
 class HubFunction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -73,8 +91,12 @@ def _hub_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
         fields["content"] = tojson(content) if isinstance(content, dict) else content
     if not REASONING.isdisjoint(raw):
         fields["reasoning"] = next((raw[name] for name in REASONING_FIELDS if raw.get(name) is not None), None)
-    if calls := raw.get("tool_calls"):
-        fields["tool_calls"] = [_hub_call(call) for call in calls]
+    if raw.get("refusal"):
+        raise msgspec.ValidationError("a refusal has no words of its own in any template: write it as content")
+    if (calls := raw.get("tool_calls")) is not None and len(calls):
+        fields["tool_calls"] = [_hub_call(place, call) for place, call in enumerate(calls)]
+    elif call := raw.get("function_call"):  # before there were tools
+        fields["tool_calls"] = [_hub_call(0, call)]
     if not WEIGHTS.isdisjoint(raw):
         fields["weight"] = _hub_weight(raw)
     return fields
@@ -103,8 +125,10 @@ def _hub_part(raw: Any) -> Any:
     return {"type": raw["type"], "source": source if isinstance(source, str) else ""}
 
 
-def _hub_call(raw: Mapping[str, Any]) -> dict[str, Any]:
-    function = raw.get("function", raw)
+def _hub_call(place: int, raw: Any) -> dict[str, Any]:
+    function = raw.get("function", raw) if isinstance(raw, Mapping) else raw
+    if not isinstance(function, Mapping) or not {"name", "arguments"} <= function.keys():
+        raise msgspec.ValidationError(f"tool_calls[{place}] has no name and arguments: {str(raw)[:60]}")
     return {"name": function["name"], "arguments": _spelled(function["arguments"]), "id": raw.get("id")}
 
 

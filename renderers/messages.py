@@ -5,7 +5,7 @@ Frozen structs, decoded and validated from JSON in one step. How the Hub writes 
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import wraps
 from json.encoder import encode_basestring
@@ -204,6 +204,19 @@ def tojson(value: Any) -> str:
         return "".join(_chunks(value, 0)) if _chunks else SPELL.encode(value)
     except RecursionError:  # there may be a circle: this one tells it
         return SPELL.encode(value)
+
+
+def tools_of(given: Iterable[Mapping[str, Any]] | None) -> tuple[Mapping[str, Any], ...]:
+    """Tools as they are offered. Raises TemplateError for what is no list of specs, with the cure."""
+    if isinstance(given, str | bytes | Mapping):
+        cure = "json.loads a text, put a single one in a list"
+        raise TemplateError(f"tools are a list of specs, not a {type(given).__name__}: {cure}")
+    tools = () if given is None else tuple(given)
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, Mapping):
+            cure = "of a function, transformers.utils.get_json_schema makes one"
+            raise TemplateError(f"tools[{index}] is {type(tool).__name__} {str(tool)[:40]!r}, not a mapping: {cure}")
+    return tools
 
 
 def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ is the other: the vendor's own template, run on strings that remember where they
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from renderers.errors import TemplateError, UnknownFlag
 from renderers.histories import HISTORIES
 from renderers.hub import from_hub
 from renderers.media import Media, expanded
-from renderers.messages import Message, Request, Turn
+from renderers.messages import Message, Request, Turn, tools_of
 from renderers.parsing import Listening, Parsed, Parser
 from renderers.proving import lost_fields, prove, seamed, trust
 from renderers.rendered import Batch, Rendered, SpecialText, encode
@@ -115,9 +115,11 @@ class Renderer:
         add_generation_prompt: bool = False,
         trusted: bool = False,
     ) -> Request:
-        """What is asked of the witness. Messages may be OpenAI-style dicts. `trusted`: nothing is proved."""
-        told = messages if messages and isinstance(messages[0], Message) else from_hub(cast(Any, messages))
-        return Request(tuple(cast(Any, told)), tuple(tools or ()), self.flags, add_generation_prompt, trusted=trusted)
+        """What is asked of the witness. Messages may be OpenAI-style dicts. `trusted`: nothing is proved.
+
+        Raises TemplateError for what are no messages, or no tools.
+        """
+        return Request(from_hub(messages), tools_of(tools), self.flags, add_generation_prompt, trusted=trusted)
 
     def stream(self, request: Request) -> Stream:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
@@ -199,7 +201,7 @@ class Renderer:
 
         Whether its prompt has opened a thought, `prompt_ids` tell; without them it is the prompt that follows a user.
         """
-        return self.parse(token_ids, ASKED.but(tools=tuple(tools or ())), prompt_ids=prompt_ids)
+        return self.parse(token_ids, ASKED.but(tools=tools_of(tools)), prompt_ids=prompt_ids)
 
     def get_stop_token_ids(self) -> list[int]:
         """The ids that end a turn."""
@@ -234,7 +236,7 @@ class Renderer:
             previous_prompt_ids,
             previous_completion_ids,
             self.request(new_messages).messages,
-            tools=None if tools is None else tuple(tools),
+            tools=None if tools is None else tools_of(tools),
             messages=None if messages is None else self.request(messages).messages,
         )
 

@@ -218,7 +218,10 @@ def test_a_name_that_nothing_knows_is_refused_and_fetches_nothing(monkeypatch, q
         ({"content": "Q"}, "message 1: Object missing required field `role`"),
         ({"role": "robot", "content": "Q"}, "message 1: Invalid enum value 'robot'"),
         ({"role": "user", "content": 3}, r"message 1: Expected `str \| array`, got `int`"),
-        (assistant("", tool_calls=[{"function": {"name": "f"}}]), "message 1: 'arguments'; it takes role, content"),
+        (
+            assistant("", tool_calls=[{"function": {"name": "f"}}]),
+            r"message 1: tool_calls\[0\] has no name and arguments",
+        ),
     ],
 )
 def test_a_message_that_is_none_is_refused_by_its_number(message, why):

@@ -1,8 +1,10 @@
 """Messages in and out of the Hub's dict shape."""
 
-import msgspec
+from datetime import date
+
 import pytest
 
+from renderers import TemplateError
 from renderers.hub import from_hub, to_hub
 from renderers.messages import Message, Part, ToolCall
 
@@ -40,13 +42,13 @@ def test_a_weight_is_found_under_each_of_its_names(field, said, weight):
 
 def test_names_of_a_weight_may_say_the_same_and_no_two_things():
     assert read(train=False, loss_mask=0, weight=0.0).weight == 0
-    with pytest.raises(msgspec.ValidationError, match=r"weight=1, train=False: which of them"):
+    with pytest.raises(TemplateError, match=r"message 0: .* weight=1, train=False: which of them"):
         read(train=False, weight=1)
 
 
 @pytest.mark.parametrize("said", [-1, float("inf"), float("nan"), "yes", [1, 0]])
 def test_what_is_no_weight_is_refused_under_its_own_name(said):
-    with pytest.raises(msgspec.ValidationError, match="loss_mask="):
+    with pytest.raises(TemplateError, match="loss_mask="):
         read(loss_mask=said)
 
 
@@ -65,10 +67,39 @@ def test_absent_content_is_empty_and_a_mapping_is_json():
     assert read(content={"a": True}).content == '{"a": true}'
 
 
-@pytest.mark.parametrize("message", [{"role": "robot"}, {"role": "user", "content": 3}, {"content": "a"}])
-def test_what_is_no_message_is_refused(message):
-    with pytest.raises(msgspec.ValidationError):
-        from_hub([message])
+def call(**fields: object) -> dict[str, object]:
+    return {"role": "assistant", "tool_calls": [fields]}
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ({"role": "robot"}, r"`\$.role`; a message has a role \(system, developer, user, assistant, tool\), content"),
+        ({"role": "user", "content": 3}, r"`\$.content`; a message has a role"),
+        ({"content": "a"}, "field `role`; a message has a role"),
+        ("a", "is str 'a', and no mapping: a message has a role"),
+        (call(id="1"), r"tool_calls\[0\] has no name and arguments: {'id': '1'}"),
+        (call(function={"name": "f"}), r"tool_calls\[0\] has no name and arguments: .*'name': 'f'"),
+        (call(name="f", arguments={"day": date(2025, 1, 1)}), "date is not JSON serializable"),
+        ({"role": "assistant", "content": None, "refusal": "I can't."}, "refusal .* write it as content"),
+    ],
+)
+def test_what_is_no_message_is_refused_by_its_place_and_field(message, told):
+    with pytest.raises(TemplateError, match=f"^message 1.*{told}"):
+        from_hub([{"role": "user", "content": "a"}, message])
+
+
+def test_a_call_from_before_there_were_tools_is_a_call():
+    assert read(function_call={"name": "f", "arguments": "{}"}).tool_calls == (ToolCall("f", "{}"),)
+    asked = {"function_call": {"name": "g", "arguments": "{}"}, "tool_calls": [{"name": "f", "arguments": "{}"}]}
+    assert [known.name for known in read(**asked).tool_calls] == ["f"]
+
+
+def test_messages_stay_as_they_are_among_dicts():
+    assert from_hub([Message("user", "a"), {"role": "assistant", "content": "b"}]) == (
+        Message("user", "a"),
+        Message("assistant", "b"),
+    )
 
 
 def test_an_empty_text_part_still_has_its_text():

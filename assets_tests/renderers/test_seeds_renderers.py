@@ -12,7 +12,17 @@ from typing import Any, Protocol
 import pytest
 
 import renderers
-from renderers import Parsed, Rendered, Renderer, Tokenizer, TokenizerError, build_training_sample, create_renderer
+from renderers import (
+    Chat,
+    Parsed,
+    Rendered,
+    Renderer,
+    TemplateError,
+    Tokenizer,
+    TokenizerError,
+    build_training_sample,
+    create_renderer,
+)
 from renderers.pooling import create_renderer_pool
 
 MESSAGES = [
@@ -128,6 +138,32 @@ def test_a_tokenizer_comes_from_a_folder_from_transformers_or_as_it_is(qwen3_fol
     (tmp_path / "tokenizer_config.json").write_text("{}")
     with pytest.raises(TokenizerError, match="save_pretrained"):
         create_renderer(tmp_path)
+
+
+def test_of_several_templates_of_a_tokenizer_the_default_one_is_told(qwen3_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(qwen3_folder)
+    told = create_renderer(tokenizer).render_ids(MESSAGES)
+    tokenizer.chat_template = {"default": tokenizer.chat_template, "tool_use": "{{ 'no' }}"}
+    renderer = create_renderer(tokenizer)
+    assert (renderer.name, renderer.render_ids(MESSAGES)) == ("qwen3", told)
+
+
+@pytest.mark.parametrize("what", [None, 3, object()])
+def test_what_is_no_tokenizer_is_refused_with_the_cure(what):
+    with pytest.raises(TokenizerError, match="cannot be used here: give a folder, a model's name on the Hub"):
+        create_renderer(what)
+
+
+@pytest.mark.parametrize("tools", ['[{"name": "f"}]', {"name": "f"}, [None], ["f"], [print]])
+def test_what_are_no_tools_is_refused_with_the_cure(example, tools):
+    renderer = create_renderer(example, "qwen3")
+    for told in (lambda: renderer.render(MESSAGES, tools), lambda: Chat("qwen3", MESSAGES, tools).prompt()):
+        with pytest.raises(
+            TemplateError, match=r"^tools(\[0\] is .*: of a function, .*get_json_schema| are a list of)"
+        ):
+            told()
 
 
 def test_a_name_that_nobody_knows_is_refused_with_the_cure(monkeypatch):
