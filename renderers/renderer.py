@@ -247,9 +247,11 @@ class Renderer:
         new_messages: Sequence[Message] | Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        messages: Sequence[Message] | Sequence[Mapping[str, Any]] | None = None,
     ) -> list[int] | None:
         """The ids of `bridge`; None where it is refused, and the whole conversation has to be rendered."""
-        return self.bridge(previous_prompt_ids, previous_completion_ids, new_messages, tools=tools).token_ids
+        told = self.bridge(previous_prompt_ids, previous_completion_ids, new_messages, tools=tools, messages=messages)
+        return told.token_ids
 
     @property
     def is_prefix_stable(self) -> bool:

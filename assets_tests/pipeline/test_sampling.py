@@ -44,6 +44,7 @@ class Engine(ThreadingHTTPServer):
         self.failures: list[tuple[int, dict[str, str]]] = []
         self.change: Callable[[Any], Any] = lambda answer: answer
         self.context: int | None = None
+        self.models: Any = None
         self.dawdle = 0.0
 
     @property
@@ -56,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = {} if self.server.context is None else {"max_model_len": self.server.context}
-        self.say(200, {"data": [{"id": MODEL, **known}]})
+        models = {"data": [{"id": MODEL, **known}]} if self.server.models is None else self.server.models
+        self.say(200 if self.path == "/v1/models" else 404, models)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -70,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         self.say(200, self.server.change(tell(self.server.script.pop(0))))
 
     def say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        told = json.dumps(body).encode()
+        told = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)
@@ -217,11 +219,42 @@ def test_logprobs_are_as_many_as_ids_and_mean_something(server, engine, change):
         server.generate([1], Sampling())
 
 
-@pytest.mark.parametrize("answer", [{}, [], {"choices": []}, {"choices": [{}]}, {"meta_info": None}, "no", None])
+@pytest.mark.parametrize(
+    "answer", [{}, [], {"choices": []}, {"choices": [{}]}, {"meta_info": None}, "no", None, b"", b"<html>busy</html>"]
+)
 def test_what_is_no_answer_is_an_error(server, engine, answer):
     engine.script, engine.change = [[5]], lambda _: answer
-    with pytest.raises(SamplingError):
+    with pytest.raises(SamplingError, match=f"^{re.escape(engine.url)}/|one completion was asked for"):
         server.generate([1], Sampling())
+
+
+def test_what_has_not_finished_is_an_error(server, engine):
+    def unfinished(answer: dict) -> dict:
+        answer.get("meta_info", {})["finish_reason"] = {"type": None}
+        for choice in answer.get("choices", ()):
+            choice["finish_reason"] = None
+        return answer
+
+    engine.script, engine.change = [[5]], unfinished
+    with pytest.raises(SamplingError, match="it has not finished"):
+        server.generate([1], Sampling())
+
+
+@pytest.mark.parametrize("models", [b"<html>", [], {}, {"data": None}, {"data": ["m"]}, {"error": {"message": "no"}}])
+def test_what_is_no_list_of_models_is_an_error_with_its_cure(server, engine, models):
+    engine.models, engine.script = models, [[5]]
+    with pytest.raises(SamplingError, match=f"^{re.escape(engine.url)}/v1/models: .*`context=` spares"):
+        server.generate([1], Sampling())
+    assert Server(engine.url, MODEL, dialect="completions", context=9).generate([1], Sampling()).token_ids == (5,)
+
+
+@pytest.mark.parametrize("root", ["/", "/v1", "/v1/"])
+def test_the_root_may_be_told_as_openai_clients_have_it(engine, dialect, root):
+    engine.context, engine.script = 4, [[5]]
+    server = Server(engine.url + root, MODEL, dialect=dialect, retries=0)
+    with pytest.raises(OverlongPrompt):
+        server.generate([1, 2, 3, 4], Sampling())
+    assert server.generate([1], Sampling()).token_ids == (5,)
 
 
 def test_text_alone_is_no_answer(engine):
@@ -265,6 +298,17 @@ def test_a_step_that_cannot_be_bridged_is_rendered_and_says_so(server, engine, t
     told = [*GREET, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "And?"}]
     assert last.prompt_ids == renderer.render_ids(told, add_generation_prompt=True)
     assert not last.bridged
+
+
+def test_a_conversation_that_ids_do_not_show_is_bridged_too(engine, official):
+    """DeepSeek V3.2 tells developers in the words of users: from the ids alone, nobody knows who spoke."""
+    renderer = create_renderer(official("deepseek-v3.2"), "deepseek-v3.2")
+    said = [{"role": "developer", "content": "Be brief."}, *GREET]
+    stop = ids_of(renderer.tokenizer, "A cat.<｜end▁of▁sentence｜>")
+    engine.script, answers = [stop, stop], iter([[{"role": "user", "content": "And?"}], []])
+    first, last = converse(renderer, Server(engine.url, MODEL), said, lambda parsed: next(answers), tools=TOOLS)
+    assert renderer.bridge_to_next_turn(first.prompt_ids, stop, [{"role": "user", "content": "And?"}]) is None
+    assert last.bridged
 
 
 def test_the_example_for_servers_runs(engine, dialect, tokenizer):

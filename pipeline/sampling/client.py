@@ -15,12 +15,16 @@ from pipeline.errors import OverlongPrompt, SamplingError
 from pipeline.sampling import DIALECTS
 from pipeline.sampling.generation import Generation, Sampling
 
+MISSHAPEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading an answer of another shape raises, or one that is no JSON."""
+
 
 class Server:
     """A `Sampler`. Threads may share it.
 
-    url: the root of the server, as http://localhost:8000. dialect: a row of `DIALECTS`. context: tokens of prompt and
-    completion together; by default the server is asked, once. timeout: seconds for one attempt; retries: attempts more.
+    url: the root of the server, as http://localhost:8000, with or without `/v1`. dialect: a row of `DIALECTS`. context:
+    tokens of prompt and completion together; by default the server is asked, once. timeout: seconds for one attempt;
+    retries: attempts more.
     """
 
     def __init__(
@@ -37,7 +41,8 @@ class Server:
         if dialect not in DIALECTS:
             raise SamplingError(f"no dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
         self.model, self.dialect, self._context = model, DIALECTS[dialect], context
-        self.http = openai.OpenAI(base_url=url, api_key=api_key, timeout=timeout, max_retries=retries)
+        self.root = url.rstrip("/").removesuffix("/v1")
+        self.http = openai.OpenAI(base_url=self.root, api_key=api_key, timeout=timeout, max_retries=retries)
 
     def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> Generation:
         """What the model writes after these ids, as far as the context reaches.
@@ -50,11 +55,15 @@ class Server:
             if room < 1:
                 raise OverlongPrompt(f"a prompt of {len(prompt_ids)} tokens leaves no room in {self.context}")
             asked = replace(sampling, max_tokens=min(sampling.max_tokens, room))
-        answer = self._post(self.dialect.path, self.dialect.ask(self.model, prompt_ids, asked))
+        path = self.dialect.path
         try:
+            answer: Any = self.http.post(path, body=self.dialect.ask(self.model, prompt_ids, asked), cast_to=object)
             return self.dialect.read(answer)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise SamplingError(f"{self.dialect.path}: no such answer was expected: {error!r}") from error
+        except openai.OpenAIError as error:
+            raise SamplingError(f"{self.root}{path}: {error}") from error
+        except MISSHAPEN as error:
+            cure = f"is this the server for it? there are dialects: {', '.join(DIALECTS)}"
+            raise SamplingError(f"{self.root}{path}: no answer of this dialect ({error!r}); {cure}") from error
 
     @cached_property
     def context(self) -> int | None:
@@ -63,15 +72,9 @@ class Server:
             return self._context
         try:
             models: Any = self.http.get("/v1/models", cast_to=object)
+            told = [row.get("max_model_len") for row in models["data"] if row.get("id") == self.model]
+            return None if told in ([], [None]) else int(told[0])
         except openai.NotFoundError:
             return None
-        except openai.OpenAIError as error:
-            raise SamplingError(f"{self.http.base_url}v1/models: {error}") from error
-        told = [row.get("max_model_len") for row in models.get("data", ()) if row.get("id") == self.model]
-        return told[0] if told else None
-
-    def _post(self, path: str, body: Any) -> Any:
-        try:
-            return self.http.post(path, body=body, cast_to=object)
-        except openai.OpenAIError as error:
-            raise SamplingError(f"{self.http.base_url}{path.lstrip('/')}: {error}") from error
+        except (openai.OpenAIError, *MISSHAPEN) as error:
+            raise SamplingError(f"{self.root}/v1/models: {error!r}; `context=` spares this question") from error

@@ -100,5 +100,7 @@ def _check_spelled(tokens: Sequence[str], ids: Sequence[int]) -> None:
         raise SamplingError("the logprobs are of other ids than those that were sampled")
 
 
-def _made(ids: Sequence[int], logprobs: Sequence[float], finish: str) -> Generation:
+def _made(ids: Sequence[int], logprobs: Sequence[float], finish: Any) -> Generation:
+    if not isinstance(finish, str):
+        raise TypeError(f"finish_reason is {finish!r}: it has not finished")
     return Generation(tuple(ids), tuple(map(float, logprobs)), str(finish))

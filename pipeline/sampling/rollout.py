@@ -50,7 +50,8 @@ def converse(
         new = list(renderer.request(answer(parsed)).messages)
         if not new:
             return
-        told += [parsed.message, *new]
-        extended = renderer.bridge_to_next_turn(ids, generation.token_ids, new, tools=tools)
+        told.append(parsed.message)
+        extended = renderer.bridge_to_next_turn(ids, generation.token_ids, new, tools=tools or (), messages=told)
+        told += new
         bridged = extended is not None
         ids = extended if extended is not None else renderer.render_ids(told, tools, add_generation_prompt=True)
