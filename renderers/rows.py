@@ -1,10 +1,11 @@
 """What a trainer reads of a rendered conversation: a row of arrays, and rows as one padded table."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from renderers.errors import UnknownFlag
 from renderers.masking import IGNORED, LossPolicy, labels
 from renderers.rendered import Rendered
 
@@ -17,6 +18,8 @@ PADDING = {"input_ids": 0, "labels": IGNORED, "action_mask": 0, "attention_mask"
 
 def row_of(rendered: Rendered, policy: LossPolicy, *, max_length: int | None = None) -> Row:
     """A conversation as a row, (tokens,); what is longer than `max_length` is cut off at its end."""
+    if max_length is not None and max_length < 1:
+        raise UnknownFlag(f"max_length={max_length}: takes a number of tokens from 1, or None for all of them")
     ids, learned = rendered.ids[:max_length], labels(rendered, policy)[:max_length]
     return {
         "input_ids": ids.astype(np.int64),
@@ -28,6 +31,8 @@ def row_of(rendered: Rendered, policy: LossPolicy, *, max_length: int | None = N
 
 def table_of(rows: Sequence[Row], *, side: Side = "right", padding: int = 0) -> Row:
     """Rows as one table, (rows, longest): `side` is filled up, ids with the token `padding`."""
+    if side not in get_args(Side):
+        raise UnknownFlag(f"padding_side={side!r}: takes {', '.join(get_args(Side))}")
     longest = max((len(row["input_ids"]) for row in rows), default=0)
     filling = PADDING | {"input_ids": padding}
     return {name: _padded([row[name] for row in rows], longest, filling[name], side) for name in PADDING}

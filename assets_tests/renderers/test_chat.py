@@ -285,6 +285,15 @@ def test_a_batch_is_the_rows_of_its_chats_in_one_call_of_the_engine(qwen3, monke
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"), [({"max_length": 0}, "from 1"), ({"max_length": -1}, "from 1"), ({"padding_side": "up"}, "left")]
+)
+def test_a_length_that_is_none_and_a_side_that_is_none_are_refused(qwen3, asked, told):
+    (name,) = asked
+    with pytest.raises(UnknownFlag, match=f"^{name}=.*{told}"):
+        tokenize_conversations([TWO_TURNS], qwen3, "qwen3", **asked)
+
+
 def test_a_comparison_is_of_text_ids_and_export_and_leaves_the_tokenizer_alone(hub):
     before = hub.chat_template
     same = compare_hf_template(hub, "qwen3", CYCLE, [TOOL], add_generation_prompt=True)
