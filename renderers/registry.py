@@ -1,5 +1,6 @@
 """The choice of a witness for a tokenizer."""
 
+import copyreg
 import hashlib
 import warnings
 from datetime import date
@@ -36,6 +37,27 @@ def create_renderer(
         known = ", ".join(witness.flags) or "none"
         raise UnknownFlag(f"{witness.name}: its chat template has no flag {unknown[0]!r}; it has: {known}")
     return Renderer(witness, tokenizer, flags)
+
+
+def _again(tokenizer: Tokenizer, renderer: str, flags: dict[str, Any]) -> Renderer:
+    return create_renderer(tokenizer, renderer, **flags)
+
+
+def _sent(renderer: Renderer) -> Any:
+    """How a renderer goes to another process: its tokenizer and its name, of which it is made again there.
+
+    Only the words of a template of one's own can be sent: pickle says so of its closures.
+    """
+    witness, tokenizer, flags = renderer.witness, renderer.tokenizer, dict(renderer.flags)
+    if FAMILIES.get(witness.name) is witness and tokenizer is not None:
+        return _again, (tokenizer, witness.name, flags)
+    own: Any = witness
+    if witness.name == "traced" and own.source == tokenizer.chat_template and not own.bare and own.switches is None:
+        return _again, (tokenizer, "traced", {"today": own.today, **flags})
+    return object.__reduce_ex__(renderer, 4)
+
+
+copyreg.pickle(Renderer, _sent)
 
 
 def fingerprint(chat_template: str) -> str:

@@ -1,5 +1,9 @@
 """Which witness a tokenizer gets, and what is refused with its cure."""
 
+import copy
+import pickle
+from datetime import date
+
 import pytest
 
 import renderers
@@ -106,3 +110,34 @@ def test_a_row_is_found_by_its_own_name():
 def test_public_names_are_there_and_sorted():
     assert all(hasattr(renderers, name) for name in renderers.__all__)
     assert len(set(renderers.__all__)) == len(renderers.__all__)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("qwen3", {"enable_thinking": False}),
+        ("traced", {"enable_thinking": False}),
+        ("smollm3", {"today": date(2025, 7, 1)}),
+    ],
+)
+def test_a_renderer_goes_to_other_processes_as_it_is(load, name, flags):
+    """And whatever it was used for before, as with `spawn`, Ray or `datasets.map(num_proc=…)`."""
+    here = create_renderer(load("qwen3"), name, **flags)
+    prompt = here.render_ids(ASKED.messages, add_generation_prompt=True)
+    said = here.tokenizer.encode_batch(["Yes.<|im_end|>"], added=True)[0]
+    bridged = here.bridge(prompt, said, ASKED.messages, messages=ASKED.messages)
+    for there in (pickle.loads(pickle.dumps(here)), copy.deepcopy(here)):
+        assert (there.name, there.flags) == (here.name, here.flags)
+        assert there.render_ids(ASKED.messages, add_generation_prompt=True) == prompt
+        assert there.bridge(prompt, said, ASKED.messages, messages=ASKED.messages) == bridged
+        if name != "traced":
+            assert there.parse_response(said) == here.parse_response(said)
+
+
+def test_a_template_of_ones_own_stays_in_its_process(example):
+    own = renderers.get_template("phi-4")
+    assert isinstance(own, renderers.Template)
+    renderer = Renderer(own.family, example)
+    assert copy.deepcopy(renderer).stream(ASKED).text == renderer.stream(ASKED).text
+    with pytest.raises((AttributeError, pickle.PicklingError), match="local object"):
+        pickle.dumps(renderer)
