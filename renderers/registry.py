@@ -46,7 +46,7 @@ def _again(tokenizer: Tokenizer, renderer: str, flags: dict[str, Any]) -> Render
 def _sent(renderer: Renderer) -> Any:
     """How a renderer goes to another process: its tokenizer and its name, of which it is made again there.
 
-    Only the words of a template of one's own can be sent: pickle says so of its closures.
+    Of a template of one's own only the `Template` can be sent: pickle refuses the closures of its renderer.
     """
     witness, tokenizer, flags = renderer.witness, renderer.tokenizer, dict(renderer.flags)
     if FAMILIES.get(witness.name) is witness and tokenizer is not None:

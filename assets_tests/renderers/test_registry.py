@@ -134,10 +134,12 @@ def test_a_renderer_goes_to_other_processes_as_it_is(load, name, flags):
             assert there.parse_response(said) == here.parse_response(said)
 
 
-def test_a_template_of_ones_own_stays_in_its_process(example):
+def test_of_a_template_of_ones_own_the_words_go_to_other_processes(example):
     own = renderers.get_template("phi-4")
     assert isinstance(own, renderers.Template)
-    renderer = Renderer(own.family, example)
+    renderer, there = Renderer(own.family, example), pickle.loads(pickle.dumps(own))
+    assert there == own
+    assert there.family.tell(ASKED).text == renderer.stream(ASKED).text
     assert copy.deepcopy(renderer).stream(ASKED).text == renderer.stream(ASKED).text
     with pytest.raises((AttributeError, pickle.PicklingError), match="local object"):
         pickle.dumps(renderer)

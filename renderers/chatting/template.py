@@ -1,7 +1,8 @@
 """A template of one's own, in strings with places: `Template`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 from renderers.chatting.declaring import declared
 from renderers.chatting.exporting import exported
@@ -18,6 +19,10 @@ class Template(Wording):
 
     def __post_init__(self) -> None:
         self.family  # noqa: B018 (what is wrong is said here, and not when the first conversation is told)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The words alone, for other processes: there they are declared again."""
+        return {given.name: getattr(self, given.name) for given in fields(self)}
 
     @cached_property
     def family(self) -> Family:
