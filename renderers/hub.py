@@ -18,6 +18,8 @@ WEIGHT_FIELDS = ("weight", "train", "trainable", "loss", "loss_mask")
 """What others call whether a message is learned, or how much."""
 
 REASONING, WEIGHTS = frozenset(REASONING_FIELDS), frozenset(WEIGHT_FIELDS)
+NO_JSON = (TypeError, ValueError, RecursionError)
+"""What spelling an object raises that is no JSON, or holds itself, or is too deep."""
 TAKEN = f"""a message has a role ({", ".join(get_args(Role))}), content, reasoning_content, tool_call_id, name, \
 a weight, and tool_calls, each a function with name and arguments"""
 
@@ -29,7 +31,7 @@ def from_hub(messages: Iterable[Message | Mapping[str, Any]]) -> tuple[Message, 
         return cast(tuple[Message, ...], told)
     try:
         return tuple([of_hub(one) for one in msgspec.convert(told, list[HubMessage])])
-    except (msgspec.ValidationError, TypeError):  # some must be looked into
+    except (msgspec.ValidationError, *NO_JSON):  # some must be looked into
         return tuple([message_of(index, raw) for index, raw in enumerate(told)])
 
 
@@ -41,7 +43,7 @@ def message_of(index: int, raw: Message | Mapping[str, Any]) -> Message:
         raise TemplateError(f"message {index} is {type(raw).__name__} {str(raw)[:40]!r}, and no mapping: {TAKEN}")
     try:
         return msgspec.convert(_hub_fields(raw), Message)
-    except (msgspec.ValidationError, TypeError) as error:  # the latter of what is no JSON
+    except (msgspec.ValidationError, *NO_JSON) as error:
         cure = f"; {TAKEN}" * ("`" in str(error))  # msgspec's own words name a field and no cure
         raise TemplateError(f"message {index}: {error}{cure}") from error
 

@@ -123,7 +123,10 @@ class Renderer:
 
     def stream(self, request: Request) -> Stream:
         """The segments of a conversation, with their proofs. The request's own flags come before the renderer's."""
-        told = self.witness.tell(self._asked(request))
+        try:
+            told = self.witness.tell(self._asked(request))
+        except RecursionError as error:
+            raise TemplateError("tools or arguments are nested too deep to be told") from error
         messages = request.messages
         weights = {index: m.weight for index, m in enumerate(messages) if m.weight is not None}
         asked = next((index for index in range(len(messages) - 1, -1, -1) if messages[index].role == "user"), -1)

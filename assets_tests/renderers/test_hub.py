@@ -1,10 +1,11 @@
 """Messages in and out of the Hub's dict shape."""
 
 from datetime import date
+from typing import cast
 
 import pytest
 
-from renderers import TemplateError
+from renderers import FAMILIES, Renderer, TemplateError, Tokenizer
 from renderers.hub import from_hub, to_hub
 from renderers.messages import Message, Part, ToolCall
 
@@ -87,6 +88,24 @@ def call(**fields: object) -> dict[str, object]:
 def test_what_is_no_message_is_refused_by_its_place_and_field(message, told):
     with pytest.raises(TemplateError, match=f"^message 1.*{told}"):
         from_hub([{"role": "user", "content": "a"}, message])
+
+
+def test_what_is_too_deep_or_holds_itself_is_refused():
+    inside: list = []
+    for _ in range(5000):
+        inside = [inside]
+    circle: dict = {}
+    circle["a"] = circle
+    for arguments in ({"a": inside}, circle):
+        with pytest.raises(TemplateError, match=r"^message 0: (maximum recursion|Circular)"):
+            from_hub([call(name="f", arguments=arguments)])
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string", "enum": inside}}}}
+    for family in ("qwen3", "qwen3.5", "kimi-k2.5", "nemotron-3-nano", "gpt-oss"):
+        renderer = Renderer(
+            FAMILIES[family], cast(Tokenizer, None), {"today": date(2025, 7, 1)} if "oss" in family else {}
+        )
+        with pytest.raises(TemplateError, match="nested too deep"):
+            renderer.stream(renderer.request([{"role": "user", "content": "a"}], [tool]))
 
 
 def test_a_call_from_before_there_were_tools_is_a_call():
