@@ -101,7 +101,7 @@ class RowWriter:
         self.waiting: list[msgspec.Struct] = []
         self.told = bytearray()
         """What waits, as it is hashed."""
-        self.thread, self.writing = ThreadPoolExecutor(1), list[Future[None]]()
+        self.threads, self.writing = ThreadPoolExecutor(2), list[Future[None]]()
         """A group is hashed and written while the next is made: that needs no interpreter."""
 
     @property
@@ -126,13 +126,13 @@ class RowWriter:
                 told = b""
             packed, self.waiting = self.struct.pack(self.waiting), []
             self.written()
-            self.writing.append(self.thread.submit(self.write, told, pa.RecordBatch.from_struct_array(packed)))
+            group = pa.RecordBatch.from_struct_array(packed)
+            self.writing = [
+                self.threads.submit(self.hash.update, told),
+                self.threads.submit(self.parquet.write_batch, group),
+            ]
             if large:
                 self.written()
-
-    def write(self, told: bytes | bytearray, group: pa.RecordBatch) -> None:
-        self.hash.update(told)
-        self.parquet.write_batch(group)
 
     def written(self) -> None:
         """Waits for the group that is being written. Raises what went wrong with it."""
@@ -143,7 +143,7 @@ class RowWriter:
         return self
 
     def __exit__(self, failed: object, *_: object) -> None:
-        with self.parquet, self.thread:
+        with self.parquet, self.threads:
             if not failed:
                 self.flush()
                 self.written()
