@@ -33,6 +33,10 @@ DECLINED = "HTTP status client error"
 KIND = "dataset"
 
 
+class Overtaken(RuntimeError):
+    """Another pull request came first."""
+
+
 class Hub:
     """A dataset repository. `create_pr`: batches are gathered in one open pull request, for people to merge."""
 
@@ -62,7 +66,8 @@ class Hub:
 
     def _swap(self, name: str, change: Callable[[bytes | None], Change], title: str) -> None:
         self.api.create_repo(self.repo, repo_type=KIND, private=self.private, exist_ok=True)
-        ref = self._pull_request() if self.create_pr else None
+        pull = min(self._pull_requests(), default=None) if self.create_pr else None
+        ref = None if pull is None else f"refs/pr/{pull}"
         info = self.api.dataset_info(self.repo, revision=ref)
         base, there = str(info.sha), {file.rfilename for file in info.siblings or ()}
         if self.gated and info.gated != self.gated:
@@ -72,7 +77,7 @@ class Hub:
             *(CommitOperationAdd(path, content) for path, content in wanted.put.items()),
             *(CommitOperationDelete(path) for path in sorted(wanted.gone & there)),
         ]
-        self.api.create_commit(
+        made = self.api.create_commit(
             self.repo,
             operations,
             commit_message=title,
@@ -81,13 +86,23 @@ class Hub:
             parent_commit=base,
             create_pr=self.create_pr and ref is None,
         )
+        if made.pr_num is not None:
+            self._give_way(made.pr_num)
 
-    def _pull_request(self) -> str | None:
-        """The open pull request of ours, if there is one."""
+    def _give_way(self, own: int) -> None:
+        """Two pull requests opened at once would never merge together: the later one is closed. Raises Overtaken."""
+        first = min(self._pull_requests(), default=own)
+        if first < own:
+            why = f"#{first} was opened at the same time: this batch goes there."
+            self.api.change_discussion_status(self.repo, own, new_status="closed", comment=why, repo_type=KIND)
+            raise Overtaken(why)
+
+    def _pull_requests(self) -> list[int]:
+        """The numbers of open pull requests of ours: one, as a rule."""
         found = self.api.get_repo_discussions(
             self.repo, repo_type=KIND, discussion_type="pull_request", discussion_status="open"
         )
-        return next((f"refs/pr/{one.num}" for one in found if one.title.startswith(TITLE)), None)
+        return [one.num for one in found if one.title.startswith(TITLE)]
 
     def _read(self, name: str, commit: str) -> bytes:
         return Path(self.api.hf_hub_download(self.repo, name, repo_type=KIND, revision=commit)).read_bytes()
@@ -100,7 +115,8 @@ def _again(error: Exception) -> bool | float:
     if _status(error) in PASSING and asked and asked.isdigit():
         return min(float(asked), LONGEST)
     return (
-        any(isinstance(one, CUT) and DECLINED not in str(one) for one in _chain(error))
+        isinstance(error, Overtaken)
+        or any(isinstance(one, CUT) and DECLINED not in str(one) for one in _chain(error))
         or _status(error) in OVERTAKEN | PASSING
     )
 

@@ -229,11 +229,14 @@ class Handler(Xet):
 
     def merge(self, _: bytes, name: str, number: str) -> None:
         repo = self.writer(name)
-        pull = repo.pulls[int(number) - 1]
-        pull.status = "merged"
         repo.refs[MAIN] = repo.refs[f"refs/pr/{number}"]
+        self.status(b'{"status": "merged"}', name, number)
+
+    def status(self, body: bytes, name: str, number: str) -> None:
+        pull = self.writer(name).pulls[int(number) - 1]
+        pull.status = json.loads(body)["status"]
         told = {"id": "0", "type": "status-change", "author": {"name": self.hub.user}, "createdAt": WHEN}
-        self.json({"newStatus": {**told, "data": {"status": "merged"}}})
+        self.json({"newStatus": {**told, "data": {"status": pull.status}}})
 
 
 def _put(hub: Any, files: dict[str, Blob], told: dict[str, Any]) -> None:
@@ -278,6 +281,7 @@ Handler.routes = [
         ("GET", f"/api/datasets/{SET}/xet-(write|read)-token/.*", Handler.xet_token),
         ("GET", f"/api/datasets/{SET}/discussions", Handler.discussions),
         ("POST", f"/api/datasets/{SET}/discussions/(\\d+)/merge", Handler.merge),
+        ("POST", f"/api/datasets/{SET}/discussions/(\\d+)/status", Handler.status),
         ("GET", f"/api/datasets/{SET}(?:/revision/{REV})?", Handler.info),
         ("POST", f"/datasets/{SET}\\.git/info/lfs/objects/batch", Handler.lfs_batch),
         ("PUT", r"/lfs/([0-9a-f]{64})(?:/(\d+))?", Handler.lfs_put),

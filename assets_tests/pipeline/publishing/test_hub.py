@@ -195,19 +195,6 @@ def test_two_publishers_at_once_lose_nothing_of_each_other(hub, made: Project, f
     }
 
 
-def test_batches_are_gathered_in_one_pull_request(hub, publisher):
-    HfApi(endpoint=hub.url, token=hub.token).create_repo("me/set", repo_type="dataset")
-    for number in range(3):
-        publisher(create_pr=True).swap("lines.txt", counting, message=str(number))
-    repo = hub.repos["me/set"]
-    assert [pull.title for pull in repo.pulls] == ["Tracemill: publish 0"]
-    assert on_main(hub) == {}
-    HfApi(endpoint=hub.url, token=hub.token).merge_pull_request("me/set", 1, repo_type="dataset")
-    assert on_main(hub)["lines.txt"] == b"0\n1\n2\n"
-    publisher(create_pr=True).swap("lines.txt", counting, message="3")
-    assert [pull.status for pull in repo.pulls] == ["merged", "open"]
-
-
 def test_a_repository_is_as_open_as_the_settings_say(hub, publisher):
     publisher(private=False, gated="manual").swap("lines.txt", counting, message="0")
     publisher(private=False, gated="manual").swap("lines.txt", counting, message="1")
