@@ -93,7 +93,7 @@ class Curation(Settings):
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.85
     """Jaccard similarity of word 5-grams from which conversations are near duplicates."""
     benchmarks: tuple[str, ...] = ()
-    """Files of benchmarks, as globs relative to the project: text, or JSONL of which every text counts."""
+    """Files of benchmarks, globs relative to the project: text, or Parquet, JSON, JSONL, whose every text counts."""
     ngram: Annotated[int, Field(ge=5)] = 13
     """Words in a row that a conversation and a benchmark may not share."""
     quality: Quality = Quality()

@@ -3,14 +3,12 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.mixing.choosing import choose
-from pipeline.mixing.contamination import benchmark_grams, hits
 from pipeline.mixing.duplicates import clusters, duplicates
 from pipeline.mixing.mix import Candidate, mix
 from pipeline.mixing.quality import RULES, unworthy
@@ -180,33 +178,6 @@ def test_near_means_the_similarity_that_is_asked_for():
     told = [said("a", " ".join(LOREM * 3 + ["x"] * 3), "y"), said("b", " ".join(LOREM * 3 + ["z"] * 9), "y")]
     assert clusters(told, near=0.5) == [0, 0]
     assert clusters(told, near=0.95) == [0, 1]
-
-
-def test_what_benchmarks_ask_is_found_wherever_it_stands(tmp_path: Path):
-    question = (
-        "Write a function that returns the n-th prime number, counting from zero, for every n below ten thousand."
-    )
-    file = tmp_path / "bench.jsonl"
-    file.write_text(
-        json.dumps({"q": [question], "a": "yes"}) + "\n" + json.dumps({"short": "one two"}), encoding="utf-8"
-    )
-    grams = benchmark_grams([file], 13)
-    leaked = said("leak", "hello", f"Sure: {question.upper()}!")
-    clean = said("clean", "Write a function.", "yes. one two")
-    (hit,) = hits([leaked, clean], grams, 13)
-    assert (hit.conversation, hit.message, hit.benchmark) == ("leak", 1, "bench.jsonl:1")
-
-
-def test_scripts_without_spaces_are_compared_by_their_characters(tmp_path: Path):
-    question = "下列关于光合作用的叙述中，哪一项是正确的？请选择一个答案。"
-    (tmp_path / "bench.txt").write_text(question, encoding="utf-8")
-    grams = benchmark_grams([tmp_path / "bench.txt"], 13)
-    leaked, clean = said("leak", f"考试：{question}谢谢", "甲"), said("clean", "请解释光合作用。", "好的。")
-    (hit,) = hits([leaked, clean], grams, 13)
-    assert (hit.conversation, hit.message, hit.benchmark) == ("leak", 0, "bench.txt:1")
-    long = "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少" * 2
-    told = [said("a", long, "好"), said("b", long.replace("鸟", "雀", 1), "好"), said("c", "今天天气怎么样", "好")]
-    assert clusters(told, near=0.7) == [0, 0, 2]
 
 
 CALL = {"id": "1", "type": "function", "function": {"name": "ls", "arguments": "{}"}}

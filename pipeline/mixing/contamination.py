@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.errors import SettingsError
 from pipeline.mixing.words import told, words
@@ -18,25 +20,42 @@ class Hit(NamedTuple):
     message: int
     words: str
     benchmark: str
-    """Where it stands there: `file:line`."""
+    """Where it stands there: `file:line`, or the row."""
 
 
 def benchmark_grams(files: Iterable[Path], size: int) -> dict[str, str]:
     """Every run of so many words of these files, and where it stands first. A text of fewer words counts whole.
 
-    Raises SettingsError for a file that cannot be read.
+    Raises SettingsError for a file that cannot be read, or in which there is nothing to look for.
     """
     grams: dict[str, str] = {}
     for file in files:
-        try:
-            lines = file.read_bytes().split(b"\n")
-        except OSError as error:
-            raise SettingsError(f"curate.benchmarks: {file}: {error.strerror}") from error
-        for number, line in enumerate(lines, 1):
-            for said in _texts(line):
-                for gram in _grams(words(said), size):
-                    grams.setdefault(gram, f"{file.name}:{number}")
+        found = [(gram, number) for number, row in _rows(file) for said in row for gram in _grams(words(said), size)]
+        if not found:
+            raise SettingsError(f"curate.benchmarks: {file}: no text of {SHORTEST} words: it would strike nothing")
+        for gram, number in found:
+            grams.setdefault(gram, f"{file.name}:{number}")
     return grams
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Iterable[str]]]:
+    """The texts of each row: of Parquet, of a list in a JSON file, else of each line."""
+    try:
+        if file.suffix == ".parquet":
+            yield from ((number, _strings(row)) for number, row in enumerate(pq.read_table(file).to_pylist(), 1))
+            return
+        data = file.read_bytes()
+    except (OSError, pa.ArrowException) as error:
+        raise SettingsError(f"curate.benchmarks: {file}: {error}") from error
+    if b"\0" in data:
+        raise SettingsError(f"curate.benchmarks: {file}: no text; name text, JSON, JSONL or Parquet, unpacked")
+    whole = _json(data) if file.suffix == ".json" else None
+    if isinstance(whole, list):
+        yield from ((number, _strings(row)) for number, row in enumerate(whole, 1))
+    elif whole is not None:
+        yield 1, _strings(whole)
+    else:
+        yield from ((number, _texts(line)) for number, line in enumerate(data.split(b"\n"), 1))
 
 
 def hits(conversations: Iterable[Conversation], grams: Mapping[str, str], size: int) -> Iterator[Hit]:
@@ -74,12 +93,18 @@ def _windows(said: list[str], size: int) -> Iterator[str]:
     return (" ".join(said[k : k + size]) for k in range(len(said) - size + 1))
 
 
-def _texts(line: bytes) -> Iterator[str]:
-    """The texts of a line: those of a JSON value, else the line."""
+def _json(data: bytes) -> Any:
+    """The value; None for what is no JSON."""
     try:
-        yield from _strings(msgspec.json.decode(line))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        yield line.decode("utf-8", "replace")
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _texts(line: bytes) -> Iterable[str]:
+    """The texts of a line: those of a JSON value, else the line."""
+    value = _json(line)
+    return [line.decode("utf-8", "replace")] if value is None else _strings(value)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -12,8 +12,8 @@ from pipeline.mixing.words import conversation_words
 from pipeline.records import Conversation, Reject
 
 GRAM = 5
-HASHES, BANDS = 128, 32
-"""32 bands of 4 hashes find a pair of similarity 0.7 with 99.98 %, one of 0.85 always."""
+HASHES, BANDS = 128, (32, 64, 128)
+"""The fewest bands are taken that find a pair of the similarity that is asked for with 99 %."""
 SEED = 42
 RANK = {"complete": 0, "unknown": 1, "length": 2}
 
@@ -42,7 +42,7 @@ def clusters(conversations: Sequence[Conversation], *, near: float | None) -> li
     for number, conversation in enumerate(conversations):
         groups.join(number, first.setdefault(_content(conversation), number))
     if near is not None:
-        for number, other in _candidates([n for n in range(len(shingles)) if groups.find(n) == n], shingles):
+        for number, other in _candidates([n for n in range(len(shingles)) if groups.find(n) == n], shingles, near):
             if groups.find(number) != groups.find(other) and similarity(shingles[number], shingles[other]) >= near:
                 groups.join(number, other)
     return [groups.find(number) for number in range(len(shingles))]
@@ -81,9 +81,10 @@ def _shingles(conversation: Conversation) -> frozenset[str]:
     return frozenset(" ".join(said[k : k + GRAM]) for k in range(max(len(said) - GRAM + 1, 1))) if said else frozenset()
 
 
-def _candidates(numbers: Sequence[int], shingles: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+def _candidates(numbers: Sequence[int], shingles: Sequence[frozenset[str]], near: float) -> Iterator[tuple[int, int]]:
     """Pairs that share a band of their hashes."""
-    index = RMinHashLSH(threshold=0.5, num_perm=HASHES, num_bands=BANDS)
+    enough = (bands for bands in BANDS if (1 - near ** (HASHES // bands)) ** bands < 0.01)
+    index = RMinHashLSH(threshold=0.5, num_perm=HASHES, num_bands=next(enough, BANDS[-1]))
     for number in numbers:
         sketch = RMinHash(num_perm=HASHES, seed=SEED)
         sketch.update(sorted(shingles[number]))
