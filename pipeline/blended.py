@@ -75,6 +75,17 @@ def print_mixtures(console: Console, project: Project, names: Sequence[str] | No
             f"rows: {splits}; {told.groups:,} groups; crossing a split: {proof}", highlight=False, soft_wrap=True
         )
         console.print(f"{told.sequences:,} sequences, {told.fill:.1%} filled", highlight=False)
+        if told.hits:
+            first = told.hits[0]
+            console.print(
+                f"{len(told.hits):,} messages share words with benchmarks, the first {first.conversation}, "
+                f"message {first.message}: {first.words!r} of {first.benchmark}",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
+        if told.ungraded:
+            console.print(f"{len(told.ungraded):,} conversations have no grade, and stay", highlight=False)
         if manifest.rejects:
             left = ", ".join(f"{count:,} {reason}" for reason, count in manifest.rejects.items())
             console.print(f"left: {left}", highlight=False)

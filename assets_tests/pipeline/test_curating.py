@@ -1,17 +1,20 @@
 """What leaves before shares are counted: near duplicates at any threshold, and what benchmarks ask."""
 
+import dataclasses
 import json
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from datasets import Dataset
 
-from assets_tests.pipeline.test_mixture import said
+from assets_tests.pipeline.test_mixture import candidate, mixture, said
 from pipeline.errors import SettingsError
 from pipeline.mixing.contamination import benchmark_grams, hits
 from pipeline.mixing.duplicates import clusters
-from pipeline.records import Conversation
+from pipeline.mixing.mix import MixReport, mix
+from pipeline.records import Conversation, Reject
 
 
 @pytest.mark.parametrize("near", [0.2, 0.3, 0.5, 0.7, 0.85])
@@ -79,3 +82,15 @@ def test_scripts_without_spaces_are_compared_by_their_characters(tmp_path: Path)
     long = "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少" * 2
     told = [said("a", long, "好"), said("b", long.replace("鸟", "雀", 1), "好"), said("c", "今天天气怎么样", "好")]
     assert clusters(told, near=0.7) == [0, 0, 2]
+
+
+def test_every_hit_is_listed_and_not_the_first_alone(tmp_path: Path):
+    (tmp_path / "bench.txt").write_text(QUESTION.replace("\n", " "), encoding="utf-8")
+    leaked = candidate("a", "leak")
+    leaked = dataclasses.replace(leaked, conversation=said("leak", QUESTION, "x", QUESTION, "y"))
+    found = {"a": [leaked, candidate("a", "clean")]}
+    made, told = mix(found, mixture({"a": {}}), grams=benchmark_grams([tmp_path / "bench.txt"], 13))
+    assert [(hit.conversation, hit.message) for hit in told.hits] == [("leak", 0), ("leak", 2)]
+    assert [(row.id, row.reason) for row in made if isinstance(row, Reject)] == [("leak", "contaminated")]
+    again = msgspec.json.decode(msgspec.json.encode(told), type=MixReport)
+    assert again.hits == told.hits

@@ -259,15 +259,17 @@ def test_a_judge_is_asked_once_and_never_beyond_its_budget(grading, tmp_path, mo
     )
 
     def gone() -> set[str]:
-        made, _ = mix(found, wanted, grams={}, grader=ChatJudge(judge, tmp_path / "grades"))
+        made, told = mix(found, wanted, grams={}, grader=ChatJudge(judge, tmp_path / "grades"))
+        ungraded.append(len(told.ungraded))
         return {row.id for row in made if isinstance(row, Reject) and row.reason == "misjudged"}
 
-    assert len(asked) == 0
+    ungraded: list[int] = []
     first = gone()
+    assert ungraded == [2]
     assert len(asked) == 3
     assert first < {"bad", "bad2", "bad3"}
     assert gone() == {"bad", "bad2", "bad3"}, "what was graded before is free: the budget reaches the rest"
-    assert len(asked) == 5
+    assert (len(asked), ungraded) == (5, [2, 0])
     monkeypatch.delenv("JUDGE_KEY")
     with pytest.raises(SettingsError, match="JUDGE_KEY is not set"):
         ChatJudge(judge, tmp_path)

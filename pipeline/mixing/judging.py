@@ -17,12 +17,16 @@ class Grader(Protocol):
         ...
 
 
-def misjudged(conversations: Sequence[Conversation], judge: Judge, grader: Grader) -> Iterator[Reject]:
-    """Those whose grade is too low. What has no grade stays."""
+def misjudged(
+    conversations: Sequence[Conversation], judge: Judge, grader: Grader, ungraded: list[str]
+) -> Iterator[Reject]:
+    """Those whose grade is too low. What has no grade stays, and is added to `ungraded`."""
     with ThreadPoolExecutor(judge.at_once) as pool:
         grades = pool.map(grader.grade, (_transcript(one) for one in conversations))
         for conversation, grade in zip(conversations, grades, strict=True):
-            if grade is not None and grade < judge.minimum:
+            if grade is None:
+                ungraded.append(conversation.id)
+            elif grade < judge.minimum:
                 detail = f"{judge.model} gives it {grade:g} of 10, {judge.minimum:g} is asked for"
                 yield Reject(id=conversation.id, stage="mixture", reason="misjudged", detail=detail)
 

@@ -10,7 +10,7 @@ import msgspec
 from pipeline.errors import PipelineError
 from pipeline.mixing import shares
 from pipeline.mixing.choosing import choose
-from pipeline.mixing.contamination import contaminated, hits
+from pipeline.mixing.contamination import Hit, contaminated, hits
 from pipeline.mixing.duplicates import clusters, duplicates
 from pipeline.mixing.judging import Grader, misjudged
 from pipeline.mixing.packing import Packed, Plan, pack, plan
@@ -63,6 +63,10 @@ class MixReport(msgspec.Struct, kw_only=True):
     sequences: int
     fill: float
     """How much of the sequences is tokens; 1 where nothing is packed."""
+    hits: list[Hit] = []
+    """Every message that shares words with a benchmark."""
+    ungraded: list[str] = []
+    """Conversations that the judge gave no grade, and that stay."""
 
 
 def mix(
@@ -79,7 +83,8 @@ def mix(
     found = {name: [one for one in own if isinstance(one, Candidate)] for name, own in sources.items()}
     outside = [one for own in sources.values() for one in own if isinstance(one, Reject)]
     every = list(chain.from_iterable(found.values()))
-    gone = _again(every) | _long(every, mixture) | _curated(every, mixture, grams, grader)
+    found_hits, ungraded = list[Hit](), list[str]()
+    gone = _again(every) | _long(every, mixture) | _curated(every, mixture, grams, grader, found_hits, ungraded)
     fit = {name: [one for one in own if id(one) not in gone] for name, own in found.items()}
     if empty := [name for name, own in fit.items() if not own]:
         raise PipelineError(f"{empty[0]}: no row of it is left: {_reasons([gone[id(one)] for one in found[empty[0]]])}")
@@ -104,6 +109,8 @@ def mix(
         crossings=proof,
         sequences=len(rows),
         fill=sum(len(row.input_ids) for row in rows) / (len(rows) * mixture.pack) if mixture.pack and rows else 1.0,
+        hits=found_hits,
+        ungraded=ungraded,
     )
 
 
@@ -128,9 +135,17 @@ def _long(every: Sequence[Candidate], mixture: Mixture) -> dict[int, Reject]:
 
 
 def _curated(
-    every: Sequence[Candidate], mixture: Mixture, grams: Mapping[str, str], grader: Grader | None
+    every: Sequence[Candidate],
+    mixture: Mixture,
+    grams: Mapping[str, str],
+    grader: Grader | None,
+    found: list[Hit],
+    ungraded: list[str],
 ) -> dict[int, Reject]:
-    """The rows of conversations that are not worth learning, each rule asked of what those before it left."""
+    """The rows of conversations that are not worth learning, each rule asked of what those before it left.
+
+    What is `found` of benchmarks, and what nobody graded, is added to these lists.
+    """
     asked, left = mixture.curate, dict[str, Reject]()
     conversations = {one.conversation.id: one.conversation for one in every}
 
@@ -143,9 +158,10 @@ def _curated(
     if asked.duplicates != "keep":
         near = asked.similarity if asked.duplicates == "near" else None
         strike(duplicates(list(conversations.values()), near=near))
-    strike(contaminated(list(hits(conversations.values(), grams, asked.ngram) if grams else ())))
+    found += hits(conversations.values(), grams, asked.ngram) if grams else ()
+    strike(contaminated(found))
     if asked.judge and grader:
-        strike(misjudged(list(conversations.values()), asked.judge, grader))
+        strike(misjudged(list(conversations.values()), asked.judge, grader, ungraded))
     return {
         id(one): _reject(one, reject.reason, reject.detail)
         for one in every
