@@ -70,7 +70,7 @@ def _outside(name: str, source: Source, target: str, project: Project, salt: byt
 
     wanted = project.targets[target]
     place = source.repo if source.path is None else project.folder / source.path
-    where = {"split": source.split, "revision": source.revision, "token": None}
+    where: Any = {"split": source.split, "config": source.config, "revision": source.revision}
     if isinstance(place, Path) and not place.exists():
         raise SettingsError(f"source {name}: {place} does not exist")
     said: dict[str, Conversation] = {}

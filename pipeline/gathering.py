@@ -33,6 +33,7 @@ def read(
     *,
     format: str | None = None,  # noqa: A002
     split: str = "train",
+    config: str | None = None,
     revision: str | None = None,
     token: str | None = None,
 ) -> Iterator[Conversation | Reject]:
@@ -52,7 +53,7 @@ def read(
         files = hub_sessions(source, **where)
     if files is not None:
         return read_files(files, format=format)
-    rows = read_dataset(str(source) if isinstance(source, Path) else source, **where)
+    rows = read_dataset(str(source) if isinstance(source, Path) else source, config=config, **where)
     return _rows(((Place(name, number), row) for number, (name, row) in enumerate(rows)), format)
 
 

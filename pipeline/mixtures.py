@@ -28,6 +28,8 @@ class Source(Settings):
     """A data set of the Hub, with a column `messages`,"""
     revision: str | None = None
     """at this commit,"""
+    config: str | None = None
+    """of several configs this one,"""
     split: str = "train"
     """this split."""
     weight: Positive | None = None

@@ -61,6 +61,7 @@ def load_traces(
     source: Source,
     *,
     split: str = "train",
+    config: str | None = None,
     revision: str | None = None,
     token: str | None = None,
     format: str | None = None,  # noqa: A002 (what a trace's format is called everywhere)
@@ -71,14 +72,15 @@ def load_traces(
     """Conversations as a data set with `id`, `prompt` (what the user said first), `messages`, `tools` and `metadata`.
 
     source: a JSONL file, a folder of them, a data set of the Hub or in memory, with a column `messages`. With `format`,
-    a row of `converting.FORMATS`, every file is a raw session. `max_examples`: so many, chosen by `seed`.
+    a row of `converting.FORMATS`, every file is a raw session. `config`: of a data set of the Hub that has several.
+    `max_examples`: so many, chosen by `seed`.
     parse_arguments: tool arguments as objects, as most chat templates want them, where they are some; without it as the
     text that the model wrote, byte for byte.
 
     Raises PipelineError where no row is left, SettingsError for a source that cannot be read.
     """
     require_counts(max_examples=max_examples)
-    found = read(source, split=split, revision=revision, token=token, format=format)
+    found = read(source, split=split, config=config, revision=revision, token=token, format=format)
     rows = [
         {
             "id": c.id,
@@ -113,6 +115,7 @@ def prepare_data(
     tokenizer: AnyTokenizer,
     *,
     split: str = "train",
+    config: str | None = None,
     revision: str | None = None,
     token: str | None = None,
     format: str | None = None,  # noqa: A002
@@ -151,7 +154,8 @@ def prepare_data(
     told = create_renderer(adapt(tokenizer), renderer, today=today, **(chat_template_kwargs or {}))
     found = []
     for entry in entries.values():
-        conversations = read(entry["source"], split=split, revision=revision, token=token, format=format)
+        where: Any = {"split": split, "config": config, "revision": revision, "token": token}
+        conversations = read(entry["source"], format=format, **where)
         rendered = render(kept(conversations, strict=strict), told, history=history)
         fitting = (one for row in rendered for one in _fitting(row, max_length, over_length))
         found.append(list(kept(fitting, strict=strict or over_length == "error" or not drop_oversized_examples)))

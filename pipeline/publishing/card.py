@@ -116,6 +116,7 @@ def _head(configs: Mapping[str, Sequence[Shard]], publication: Publication) -> "
         configs=[
             {
                 "config_name": name,
+                **({"default": True} if name == CONVERSATIONS else {}),
                 "data_files": [{"split": split, "path": f"{name}/{split}/*.parquet"} for split in _splits(own)],
             }
             for name, own in configs.items()

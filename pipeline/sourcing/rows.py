@@ -28,13 +28,16 @@ BATCH = 256
 def local_files(source: str | Path, *, split: str) -> list[Path] | None:
     """The file, or the files below the folder that belong to the split, or to none; None where there is neither.
 
-    Raises SettingsError where all splits are others.
+    A file's split is in its name, or is the folder that it lies in, where one beside it is called `train` or as asked
+    for. Raises SettingsError where all splits are others.
     """
     path = Path(source)
     if not path.is_dir():
         return [path] if path.is_file() else None
     files = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
-    named = {file: found[1] for file in files if (found := SHARD.fullmatch(file.name))}
+    splits = {file.parent.parent for file in files if file.parent.name in ("train", split) and file.parent != path}
+    named = {file: file.parent.name for file in files if file.parent.parent in splits}
+    named |= {file: found[1] for file in files if (found := SHARD.fullmatch(file.name))}
     if named and split not in named.values():
         raise SettingsError(f"{path}: no split {split!r}; it has {', '.join(sorted(set(named.values())))}")
     return [file for file in files if named.get(file, split) == split]
@@ -76,14 +79,14 @@ def read_parquet(file: Path) -> Iterator[Fields]:
 
 
 def read_dataset(
-    source: str | Dataset | DatasetDict, *, split: str, revision: str | None, token: str | None
+    source: str | Dataset | DatasetDict, *, split: str, config: str | None, revision: str | None, token: str | None
 ) -> Iterator[tuple[str, Fields]]:
     """Every row of one split as (the data set's name, its fields). What only pads a struct of Arrow's is no field."""
     name = source if isinstance(source, str) else "row"
     data = source
     if isinstance(data, str):
         with _reached(data):
-            data = load_dataset(data, split=split, revision=revision, token=token)
+            data = load_dataset(data, config, split=split, revision=revision, token=token)
     if isinstance(data, DatasetDict):
         if split not in data:
             raise SettingsError(f"{name}: no split {split!r}; it has {', '.join(map(str, data))}")

@@ -7,10 +7,12 @@ from huggingface_hub import HfApi
 
 from assets_tests.pipeline.publishing.server import HubServer
 from pipeline.blending import candidates
+from pipeline.errors import PipelineError
 from pipeline.mixing.mix import Candidate
 from pipeline.mixtures import Mixture
 from pipeline.resources.store import Store
 from pipeline.targets import EXAMPLE, Project
+from pipeline.training import load_traces
 
 SESSION = EXAMPLE / "prompts/sessions/codex_tasks/one_command.jsonl"
 
@@ -44,6 +46,18 @@ def test_rows_of_the_hub_are_those_of_the_pinned_commit(api: HfApi, made: Projec
     (row,) = found(made, store, revision=later)
     assert (row.conversation.messages[-1].content, row.conversation.id[:4]) == ("Later.", "hub/")
     assert row.row.labels.max() > 0
+
+
+def test_a_dataset_of_ours_is_read_by_its_conversations_or_by_the_config_that_is_named(
+    hub, publisher, put, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    put("pi_tasks", publisher())
+    told = load_traces("me/set")
+    assert told.num_rows == 14
+    assert told["id"] == load_traces("me/set", config="conversations")["id"]
+    with pytest.warns(UserWarning, match="no_messages"), pytest.raises(PipelineError, match="no conversation is left"):
+        load_traces("me/set", config="qwen3")
 
 
 def test_raw_sessions_of_the_hub_are_converted(api: HfApi, made: Project, store: Store):

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pipeline.assets.publication import makers_of
 from pipeline.columns import RowWriter
-from pipeline.errors import PublicationRefused
+from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.publishing.card import card
 from pipeline.publishing.folder import Folder
 from pipeline.publishing.publish import publish
@@ -24,6 +24,7 @@ from pipeline.publishing.verdict import require_verdict
 from pipeline.records import Conversation, Finding, Ids, MaskedRow, Origin, Reject, RenderedRow, Row, Shard, Trace
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Publication
+from pipeline.training import load_traces
 from pipeline.verifying import verify
 from renderers.hub import from_hub
 from renderers.messages import Message, Part, text
@@ -251,6 +252,10 @@ def test_splits_are_files_of_their_own_and_nothing_is_in_two(store: Store, made:
     turns = verify(str(tmp_path / "set")).verdicts["qwen3"]
     assert f"**{turns}.**" in card.partition("### qwen3\n")[2]
     assert not turns.startswith("72 of 72")
+    for name in ("train", "test"):
+        assert set(load_traces(tmp_path / "set/conversations", split=name)["id"]) == set(told[name]["id"])
+    with pytest.raises(SettingsError, match="no split 'dev'; it has test, train"):
+        load_traces(tmp_path / "set/conversations", split="dev")
 
 
 def test_what_a_split_may_not_have_is_in_no_config_and_says_why(store: Store, made: Project, tmp_path: Path):
