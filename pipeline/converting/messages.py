@@ -4,9 +4,13 @@
 object; functions may be those of before there were tools (`function_call`, role `function`).
 """
 
+import datetime as dt
+import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from pipeline.converting.rows import Fields, Told, listed, named, plain, specs, spelled
 from pipeline.errors import TraceError
@@ -45,14 +49,36 @@ def tell(row: Fields) -> Iterator[Told]:
     name = column(row)
     if name is None:
         raise TraceError("no_messages", f"it has no `messages`, but {', '.join(map(str, row)) or 'nothing'}")
-    raw = [_of_functions(message) for message in listed(row[name], name)]
+    ours = _of_ours(row)
+    raw = [_of_functions(_whole(message) if ours else message) for message in listed(row[name], name)]
     pointers = pointers_of(name, len(raw))
     if isinstance(row.get("system"), str) and not any(message.get("role") == "system" for message in raw):
         raw, pointers = [{"role": "system", "content": row["system"]}, *raw], ("/system", *pointers)
     metadata = plain(row.get("metadata"))
     tools = specs(row.get("tools") or row.get("functions"))
     flaws = tuple(Flaw(index, CUT) for index, message in enumerate(raw) if message.get("finish_reason") == "length")
-    yield told_of(row, metadata, tools, from_hub(raw), pointers, flaws)
+    told = told_of(row, metadata, tools, from_hub(raw), pointers, flaws)
+    yield msgspec.structs.replace(told, **ours) if ours else told
+
+
+def _of_ours(row: Fields) -> dict[str, Any]:
+    """What else a row says that Tracemill has published: messages that are not to be trained, how it ended, its day."""
+    if not {"conversation_sha", "flaws"} <= row.keys():
+        return {}
+    flaws = msgspec.json.decode(row["flaws"], type=tuple[Flaw, ...])
+    day = row.get("date")
+    day = dt.date.fromisoformat(day[:10]) if isinstance(day, str) else day
+    fields = {
+        "date": day if isinstance(day, dt.date) else None,
+        "status": row.get("status"),
+        "agent_version": row.get("agent_version"),
+    }
+    return {"flaws": flaws, **{name: value for name, value in fields.items() if value is not None}}
+
+
+def _whole(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A published message with the parts that its content was joined of."""
+    return {**message, "content": json.loads(message["parts"])} if message.get("parts") else message
 
 
 def told_of(

@@ -4,10 +4,12 @@ import dataclasses
 import json
 import os
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import datasets
+import msgspec
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
@@ -15,7 +17,9 @@ from msgspec.structs import replace
 
 from pipeline.assets.publication import makers_of
 from pipeline.columns import RowWriter
+from pipeline.converting.messages import tell
 from pipeline.errors import PublicationRefused, SettingsError
+from pipeline.loading import load_tokenizer
 from pipeline.publishing.card import card
 from pipeline.publishing.folder import Folder
 from pipeline.publishing.publish import publish
@@ -24,7 +28,7 @@ from pipeline.publishing.verdict import require_verdict
 from pipeline.records import Conversation, Finding, Ids, MaskedRow, Origin, Reject, RenderedRow, Row, Shard, Trace
 from pipeline.resources.store import Store
 from pipeline.targets import Project, Publication
-from pipeline.training import load_traces
+from pipeline.training import load_traces, mask_data, prepare_data
 from pipeline.verifying import verify
 from renderers.hub import from_hub
 from renderers.messages import Message, Part, text
@@ -63,6 +67,23 @@ def test_conversations_are_published_in_the_shape_of_the_hub(store: Store, folde
         assert got["prompt_id"] == row.prompt_id
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_published_conversations_make_the_published_tensors_again(made: Project, folder: Path, tmp_path, suffix: str):
+    published = load(folder, "qwen3", tmp_path)
+    source = folder / "conversations"
+    if suffix == "jsonl":
+        source = tmp_path / "rows.jsonl"
+        load(folder, "conversations", tmp_path).to_json(source, date_format="iso")
+    target = made.targets["qwen3"]
+    asked = {"renderer": target.renderer, "history": target.history, "max_length": target.max_length}
+    tokenizer = load_tokenizer(target, folder=made.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labelled = mask_data(prepare_data(source, tokenizer, **asked, tokenize=True))
+    assert labelled["input_ids"] == published["input_ids"]
+    assert labelled["labels"] == published["labels"]
+
+
 def test_content_with_a_picture_is_published_as_json_not_dropped():
     picture = (Part("text", "What is it?"), Part("image"))
     row = Conversation(id="c", trace_id="t", prompt_id="p", window=0, messages=(Message("user", picture),), format="pi")
@@ -70,6 +91,8 @@ def test_content_with_a_picture_is_published_as_json_not_dropped():
     assert split == "train"
     assert json.loads(published.messages[0].content) == [{"type": "text", "text": "What is it?"}, {"type": "image"}]
     assert conversation_of(published).messages == row.messages
+    (again,) = tell(json.loads(msgspec.json.encode(published)))
+    assert again.messages == row.messages
 
 
 def test_the_card_tells_configs_counts_and_what_left(store: Store, folder: Path):
