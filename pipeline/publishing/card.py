@@ -21,9 +21,11 @@ CARD, TOOLS = "README.md", "tools.json"
 EMBEDDED = 80_000
 """Characters of tool specs that a card holds; more are a file of their own."""
 WRITTEN = [kind for kind in Kind if kind in SAMPLED]
-TAGS = ("tracemill", "agent-traces", "distillation", "sft")
-VIEWER = "format:agent-traces"
-"""The tag by which the Hub shows sessions as conversations."""
+TAGS = ("tracemill", "distillation", "sft", "conversational")
+AGENTS, VIEWER = "agent-traces", "format:agent-traces"
+"""Tags of what agents did; by the second the Hub shows sessions as conversations."""
+CHATS = frozenset({"chat", "messages", "sharegpt"})
+"""Formats that are no agent's."""
 GATED = "Whoever asks for access is told to whom: name and address are shared with the owners of this dataset."
 HOW = """
 # {name}
@@ -107,8 +109,9 @@ def _head(configs: Mapping[str, Sequence[Shard]], publication: Publication) -> "
 
     found = sorted(_sum(shard.measured for shard in configs.get(CONVERSATIONS, ())))
     made = [name.partition(" ")[2] for name in found if name.startswith(("format ", "model "))]
-    kind = [VIEWER] if TRACES in configs else []
-    tags = [*TAGS, *kind, "conversational", *(name.rpartition("/")[2] for name in made), *publication.tags]
+    told = [AGENTS, VIEWER] if TRACES in configs else [AGENTS]
+    agents = any(name.startswith("format ") and name.removeprefix("format ") not in CHATS for name in found)
+    tags = [*TAGS, *(told if agents else ()), *(name.rpartition("/")[2] for name in made), *publication.tags]
     return DatasetCardData(
         license=publication.license,
         task_categories=["text-generation"],

@@ -20,14 +20,13 @@ from pipeline.columns import RowWriter
 from pipeline.converting.messages import tell
 from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.loading import load_tokenizer
-from pipeline.publishing.card import card
 from pipeline.publishing.folder import Folder
 from pipeline.publishing.publish import publish
 from pipeline.publishing.shards import Sourced, conversation_of, dialogs, split_of
 from pipeline.publishing.verdict import require_verdict
-from pipeline.records import Conversation, Finding, Ids, MaskedRow, Origin, Reject, RenderedRow, Row, Shard, Trace
+from pipeline.records import Conversation, Finding, Ids, MaskedRow, Origin, Reject, RenderedRow, Row, Trace
 from pipeline.resources.store import Store
-from pipeline.targets import Project, Publication
+from pipeline.targets import Project
 from pipeline.training import load_traces, mask_data, prepare_data
 from pipeline.verifying import verify
 from renderers.hub import from_hub
@@ -322,16 +321,3 @@ def written(path: Path, rows: list[Numbers], published: bool) -> bytes:
         for row in rows:
             writer.add(row)
     return path.read_bytes()
-
-
-def test_a_card_loads_a_split_that_there_is_and_keeps_its_tables_whole():
-    measured = {"format pi": 1, "model a|b\nc": 1}
-    base = {"batch": "b", "rows": {"test": 1}, "root": "r", "files": {}}
-    target = {"model": "m", "revision": None, "policy": "p", "history": "last", "max_length": None, "renderer": "auto"}
-    shards = [
-        Shard(id="conversations/b", config="conversations", measured=measured, **base),
-        Shard(id="qwen3/b", config="qwen3", target=target, summary={"proved_turns": 1, "trained_turns": 1}, **base),
-    ]
-    told = card(shards, Publication(repo="me/set"))
-    assert 'load_dataset("me/set", "qwen3", split="test")' in told
-    assert "| a\\|b c | model | 1 |" in told
