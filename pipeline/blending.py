@@ -1,7 +1,9 @@
 """What a mixture is made of: rows of the project's batches, and outside rows that become such on the way."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +122,26 @@ def mixture_version(project: Project, name: str, versions: Mapping[str, str]) ->
     return chain(code, repr(mixture), versions[f"masked/{mixture.target}"])
 
 
-def mixture_inputs(mixture: Mixture, store: Partitions) -> dict[str, str]:
-    """The partitions that a mixture may take rows of -> their data versions."""
+def mixture_inputs(project: Project, mixture: Mixture, store: Partitions) -> dict[str, str]:
+    """The partitions and files that a mixture may take rows or words of -> their data versions, or hashes."""
     asset = f"masked/{mixture.target}"
     made = {batch: store.manifest(asset, batch) for batch in store.batches(asset)}
-    return {f"{asset}/{batch}": manifest.data_version for batch, manifest in made.items() if manifest}
+    places = {path for pattern in mixture.curate.benchmarks for path in project.folder.glob(pattern)}
+    places |= {project.folder / source.path for source in mixture.sources.values() if source.path is not None}
+    return {
+        **{f"{asset}/{batch}": manifest.data_version for batch, manifest in made.items() if manifest},
+        **{f"file {os.path.relpath(place, project.folder)}": _digest(place) for place in places if place.exists()},
+    }
+
+
+def _digest(place: Path) -> str:
+    """Of a file, or of all files below a folder."""
+    told = blake2b(digest_size=10)
+    for path in sorted(place.rglob("*")) if place.is_dir() else (place,):
+        if path.is_file():
+            with path.open("rb") as file:
+                told.update(f"{path.relative_to(place)}\0".encode() + file_digest(file, "blake2b").digest())
+    return told.hexdigest()
 
 
 def stale_mixtures(project: Project, store: Partitions, behind: Collection[Stale] = ()) -> list[Stale]:
@@ -138,7 +155,7 @@ def _why(
     project: Project, name: str, store: Partitions, behind: Collection[Stale], versions: Mapping[str, str]
 ) -> Reason | None:
     mixture, version = project.settings.mixtures[name], mixture_version(project, name, versions)
-    made, inputs = store.manifest(f"mixture/{name}", WHOLE), mixture_inputs(mixture, store)
+    made, inputs = store.manifest(f"mixture/{name}", WHOLE), mixture_inputs(project, mixture, store)
     if made is None:
         return "missing", "missing"
     if made.code_version != version:

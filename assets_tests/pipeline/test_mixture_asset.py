@@ -93,3 +93,24 @@ def test_a_mixture_whose_rows_changed_is_stale(blended: Project):
     place.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, data_version="other.1")))
     (behind,) = stale_mixtures(blended, store)
     assert behind.reason == "upstream: masked/qwen3/codex_tasks changed"
+
+
+def test_a_mixture_is_stale_when_a_file_of_others_or_a_benchmark_is_another(blended: Project):
+    (blended.folder / "bench").mkdir()
+    (blended.folder / "bench/a.txt").write_text("nobody ever says these nine words in a row")
+    settings = yaml.safe_load((blended.folder / SETTINGS).read_text())
+    settings["mixtures"]["main"]["curate"] = {"benchmarks": ["bench/*.txt"]}
+    (blended.folder / SETTINGS).write_text(yaml.safe_dump(settings))
+    project, store = load_project(blended.folder), Store(blended.data)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert definitions_of(project).resolve_job_def("mix").execute_in_process(instance=instance).success
+    assert stale_mixtures(project, store) == []
+    for name in ("extra.jsonl", "bench/a.txt"):
+        path, was = project.folder / name, (project.folder / name).read_text()
+        path.write_text(was + "\n")
+        (behind,) = stale_mixtures(project, store)
+        assert behind.reason == f"upstream: file {name} changed"
+        path.write_text(was)
+    assert stale_mixtures(project, store) == []
+    (project.folder / "bench/b.txt").write_text("more")
+    assert [one.reason for one in stale_mixtures(project, store)] == ["upstream: file bench/b.txt changed"]

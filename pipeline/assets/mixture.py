@@ -29,7 +29,7 @@ def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
     ) -> dg.MaterializeResult:
         """Rows of all sources in their shares: curated, split so that nothing leaks, packed."""
-        inputs = mixture_inputs(mixture, store)
+        inputs = mixture_inputs(project, mixture, store)
         judge = mixture.curate.judge
         grader = ChatJudge(judge, project.notes / ".judge") if judge else None
         found = candidates(project, mixture, store, salt=salt_of(project.data))
