@@ -3,6 +3,7 @@
 It believes nothing but the index: a change of any byte of any file shows.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import zip_longest
@@ -28,6 +29,7 @@ from pipeline.publishing.shards import (
     shard_path,
 )
 from pipeline.records import Conversation, MaskedRow, Row, Shard
+from renderers.messages import tojson
 
 R = TypeVar("R", bound=Row)
 Again = Callable[[Shard, Iterable[Conversation]], Iterator[MaskedRow]]
@@ -100,12 +102,15 @@ def _hashes(row: Tensors) -> dict[str, str]:
 
 def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
     row = KINDS.get(shard.config, Tensors)
-    digests: dict[str, str] = {}
+    digests, offers = dict[str, str](), set[str]()
     for split in shard.rows:
         path = shard_path(shard.config, shard.batch, split)
         try:
             if row is Dialog:
-                yield from (Bad(path, one.id, what) for one in _read(folder / path, row) if (what := _own(one)))
+                for one in _read(folder / path, Dialog):
+                    offers.add(one.tools)
+                    if what := _own(one):
+                        yield Bad(path, one.id, what)
             elif row is Tensors:
                 yield from _tensors(folder, path, shard, split, again)
             digests[split] = _digest(folder / path, row)
@@ -114,6 +119,10 @@ def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
             return
     if root(digests) != shard.root:
         yield Bad(shard.id, "", f"the root of its rows is {root(digests)}, published was {shard.root}")
+    if row is Dialog and {tojson(tool) for told in offers for tool in json.loads(told)} != set(
+        map(tojson, shard.tools)
+    ):
+        yield Bad(shard.id, "", "its conversations were offered other tools than it says")
 
 
 def check_nothing_else(folder: Path, known: Iterable[str]) -> Iterator[Bad]:

@@ -127,6 +127,19 @@ def test_a_verdict_or_a_count_that_rows_do_not_bear_out_is_found_though_every_ha
     assert found.verdicts == {}
 
 
+def test_tools_that_nobody_was_offered_are_found_though_every_hash_fits(folder: Path):
+    index = read_index((folder / INDEX).read_bytes())
+    made_up = ({"type": "function", "function": {"name": "rm", "parameters": {}}},)
+    shards = tuple(
+        replace(one, tools=(*one.tools, *made_up)) if one.id == "conversations/pi_tasks" else one
+        for one in index.shards
+    )
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    bad = verify(str(folder)).bad
+    assert bad is not None
+    assert str(bad) == "conversations/pi_tasks: its conversations were offered other tools than it says"
+
+
 def test_what_was_proved_is_proved_again_and_told(folder: Path):
     card = (folder / "README.md").read_text()
     for target, verdict in verify(str(folder)).verdicts.items():
