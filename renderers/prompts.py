@@ -69,7 +69,7 @@ class Prompts:
         sampled = messages[-1] if messages and messages[-1].role == "assistant" else None
         told, text = messages[:-1] if sampled else messages, self.signs.read(prompt)
         history = History(told, tools or (), self.tell(told, tools or ()), sampled)
-        if not self._offers(history, text):
+        if not self._offers(history, text, known=True):
             if tools is not None:
                 raise Refused(Refusal.TOOLS, "the prompt tells other tools")
             history = History(told, SOME_TOOL, self.tell(told, SOME_TOOL), sampled)
@@ -98,11 +98,13 @@ class Prompts:
             raise Refused(Refusal.TOOLS, "the prompt tells other tools")
         return found
 
-    def _offers(self, history: History, prompt: str) -> bool:
-        """Whether a prompt tells the tools that a history tells; of none, whether it tells none."""
+    def _offers(self, history: History, prompt: str, *, known: bool = False) -> bool:
+        """Whether a prompt tells the tools that a history tells; of none, whether it tells none.
+
+        known: its messages are what the prompt says, and not recalled, tools and all, from turns that hold both.
+        """
         if history.tools:
-            runs = groupby(history.stream.segments, lambda segment: segment.kind is Kind.TOOLS)
-            return all(self.signs.read(self.encoded(run).ids) in prompt for told, run in runs if told)
+            return all(self.signs.read(told.ids) in prompt for told in map(self.encoded, _offered(history, known)))
         with suppress(TemplateError):
             words = self._announced(self.tell(history.messages, SOME_TOOL).segments)
             return words in self.signs.write(history.stream.segments) or words not in prompt
@@ -116,6 +118,16 @@ class Prompts:
 
     def encoded(self, segments: Iterable[Segment]) -> Rendered:
         return encode([Stream(tuple(segments))], self.tokenizer)[0]
+
+
+def _offered(history: History, known: bool) -> Iterator[Sequence[Segment]]:
+    """Each run of tools between its neighbours: the run alone stands where more tools are told, too."""
+    told = history.stream.segments
+    for tools, run in groupby(range(len(told)), lambda place: told[place].kind is Kind.TOOLS):
+        if tools:
+            places = list(run)
+            around = range(max(places[0] - 1, 0), min(places[-1] + 2, len(told)))
+            yield [told[k] for k in around if k in places or known or told[k].literal]
 
 
 def _led(messages: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:

@@ -15,6 +15,9 @@ TOOLS = tuple(
 ASKED = (Message("user", "Hi"),)
 MORE, RESULT = Message("user", "More"), Message("tool", "12")
 CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+DATED = [name for name, family in FAMILIES.items() if "today" in family.flags]
+AMONG_WORDS = ("llama-3.1", "llama-3.2", "gemma-4")
+"""Families that tell tools in a turn that may tell a message, too: from ids alone, nobody knows where they end."""
 OTHER_TOOLS = ({"type": "function", "function": {"name": "g"}},)
 
 
@@ -76,6 +79,20 @@ def test_tools_are_those_of_the_prompt_or_refused(qwen3):
     for other in ((), OTHER_TOOLS, TOOLS[:1]):
         assert bridged(qwen3, "Hello<|im_end|>", MORE, **told, tools=other).refusal is Refusal.TOOLS
     assert bridged(qwen3, "Hello<|im_end|>", MORE, tools=TOOLS).refusal is Refusal.TOOLS
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("asked", [ASKED, (Message("system", "Be kind."), *ASKED)])
+def test_fewer_tools_than_the_prompt_tells_are_other_tools(family, asked, known, vocabulary):
+    renderer = Renderer(FAMILIES[family], vocabulary(family), {"today": date(2025, 7, 1)} if family in DATED else {})
+    told = [renderer.render_ids(asked, tools, add_generation_prompt=True) for tools in (TOOLS, TOOLS[:1])]
+    (said,) = renderer.tokenizer.encode_batch(["Hello"], added=True)
+    said += renderer.get_stop_token_ids()[:1]
+    for offered in (TOOLS[:1], TOOLS[1:]):
+        bridge = renderer.bridge(told[0], said, [MORE], tools=offered, messages=asked if known else None)
+        if known or family not in AMONG_WORDS:
+            assert (bridge.refusal is Refusal.TOOLS) == (told[0] != told[1]), bridge
 
 
 def test_messages_that_the_caller_still_has_are_those_of_the_prompt_or_refused(qwen3):
