@@ -22,12 +22,17 @@ import numpy as np
 
 from renderers.closing import Ending, Refusal, Refused
 from renderers.errors import TemplateError, TokenizerError
+from renderers.media import MultiModalData
 from renderers.messages import Message, Request, ToolCall
 from renderers.parsing import Parsed, Parser
 from renderers.prompts import SOME_TOOL, History, Ids, Prompts, Tools
 from renderers.recalling import PROBES, sign
+from renderers.rendered import Rendered, encode
 from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Tokenizer
+
+Shown = Callable[[Stream, tuple[Message, ...]], Stream]
+"""A stream in which the media of these messages are the tokens that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Bridge:
     """The new messages, through the next generation prompt."""
     refusal: Refusal | None = None
     note: str = ""
+    multi_modal_data: MultiModalData | None = None
+    """Where media of the new messages stand among all ids, and what was made of them; None where there are none."""
 
     @property
     def token_ids(self) -> list[int] | None:
@@ -100,9 +107,11 @@ class Bridger:
         *,
         tools: Tools | None = None,
         messages: tuple[Message, ...] | None = None,
+        shown: Shown = lambda stream, messages: stream,
     ) -> Bridge:
         """The next prompt. tools: None where nobody named them. messages: what the prompt tells, where the caller still
-        has it; if the last one is the assistant's, it is what the completion says."""
+        has it; if the last one is the assistant's, it is what the completion says. shown: makes media the tokens that
+        they are."""
         prompt, completion = tuple(map(int, prompt)), tuple(map(int, completion))
         try:
             _check(prompt, completion, new)
@@ -110,22 +119,27 @@ class Bridger:
                 histories = self.prompts.recalled(prompt, tools)
             else:
                 histories = self.prompts.given(prompt, messages, tools)
-            close, follows = self._agreed(histories, completion, new)
+            close, told = self._agreed(histories, completion, new, shown)
         except Refused as refused:
             return Bridge(refusal=refused.refusal, note=refused.note)
         except (TemplateError, TokenizerError) as error:
             return Bridge(refusal=Refusal.UNTELLABLE, note=str(error))
-        return Bridge(prompt, completion, close, follows)
+        ids, data = told.token_ids, told.multi_modal_data
+        data = data and data.behind(len(prompt) + len(completion))
+        return Bridge(prompt, completion, tuple(ids[:close]), tuple(ids[close:]), multi_modal_data=data)
 
-    def _agreed(self, histories: list[History], completion: Ids, new: tuple[Message, ...]) -> tuple[Ids, Ids]:
-        """The ids that close the turn and those that follow, whatever the history was."""
-        found, refused = set[tuple[Ids, Ids]](), list[Refused]()
+    def _agreed(
+        self, histories: list[History], completion: Ids, new: tuple[Message, ...], shown: Shown
+    ) -> tuple[int, Rendered]:
+        """What closes the turn, so many ids, and what follows, whatever the history was."""
+        found, refused = dict[tuple[int, Ids], Rendered](), list[Refused]()
         for history in histories:
             told = self._sampled(history, completion)
             _check_answers(told, new)
             for sampled in _identified(told, new):
                 try:
-                    found.add(self._extension(history, sampled, completion, new))
+                    close, told = self._extension(history, sampled, completion, new, shown)
+                    found[close, tuple(told.token_ids)] = told
                 except Refused as reason:
                     refused.append(reason)
                 except TemplateError as error:
@@ -134,7 +148,8 @@ class Bridger:
             raise refused[0]
         if refused or len(found) > 1:
             raise Refused(Refusal.UNKNOWN, "what follows depends on what the ids do not show")
-        return found.pop()
+        ((close, _), told) = found.popitem()
+        return close, told
 
     def _sampled(self, history: History, completion: Ids) -> Message:
         """What the completion says."""
@@ -142,18 +157,18 @@ class Bridger:
         return history.sampled or (parsed.message if parsed else self._content(completion))
 
     def _extension(
-        self, history: History, sampled: Message, completion: Ids, new: tuple[Message, ...]
-    ) -> tuple[Ids, Ids]:
-        """The ids that close the turn, and those that follow."""
+        self, history: History, sampled: Message, completion: Ids, new: tuple[Message, ...], shown: Shown
+    ) -> tuple[int, Rendered]:
+        """What closes the turn, so many ids, and what follows."""
         turn, rest = self._told(history, sampled, new)
         if history.tools is SOME_TOOL and any(segment.kind is Kind.TOOLS for segment in rest):
             raise Refused(Refusal.UNKNOWN, "the tools are told again, and nobody named them")
         if self.parser is None and history.sampled is None and new[0].role == "tool":
             self._check_read(history, sampled, new, rest)
         close = self._ending(history, completion, turn).rest()
-        ids = self.prompts.encoded([*close, *rest])
-        size = int(np.searchsorted(ids.owners, len(close)))
-        return tuple(ids.ids[:size].tolist()), tuple(ids.ids[size:].tolist())
+        stream = shown(Stream((*close, *rest)), (*history.messages, sampled, *new))
+        told = encode([stream], self.prompts.tokenizer)[0]
+        return int(np.searchsorted(told.owners, len(close))), told
 
     def _told(
         self, history: History, sampled: Message, new: tuple[Message, ...]

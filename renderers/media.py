@@ -88,6 +88,14 @@ class MultiModalData:
     mm_items: dict[str, list[Any]]
     """What the processor made of each."""
 
+    def behind(self, tokens: int) -> "MultiModalData":
+        """The same with so many tokens before it."""
+        moved = {
+            kind: [PlaceholderRange(place.offset + tokens, place.length) for place in places]
+            for kind, places in self.mm_placeholders.items()
+        }
+        return replace(self, mm_placeholders=moved)
+
 
 def shown(request: Request, media: Mapping[str, Medium]) -> Request:
     """A request whose media have the words of a template for their text.

@@ -5,8 +5,8 @@ is the other: the vendor's own template, run on strings that remember where they
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -152,9 +152,12 @@ class Renderer:
 
     def shown(self, request: Request, media: Media) -> Stream:
         """The segments of a conversation, its media expanded. Raises TemplateError where the witness is traced."""
+        return self._expanded(self.stream(request), request.messages, media)
+
+    def _expanded(self, stream: Stream, messages: Sequence[Message], media: Media) -> Stream:
         if not isinstance(self.witness, Family):
             raise TemplateError(f"{self.name} is traced, and does not know where media stand: name a declared family")
-        return expanded(self.stream(request), request.messages, self.witness.template.media, media)
+        return expanded(stream, messages, self.witness.template.media, media)
 
     def render(
         self,
@@ -229,18 +232,22 @@ class Renderer:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         messages: Sequence[Message] | Sequence[Mapping[str, Any]] | None = None,
+        media: Media | None = None,
     ) -> Bridge:
         """The prompt after a sampled turn and new messages: the ids given, then what the template adds; or why not.
 
         tools: those of the previous prompt; None where nobody named them. messages: what that prompt tells, and maybe
-        what the completion says: without them they are recalled from the ids.
+        what the completion says: without them they are recalled from the ids, which show no media. media: makes those
+        of the new messages the tokens that they are.
         """
+        known = media and replace(media, process=cache(media.process))
         return self._bridger.bridge(
             previous_prompt_ids,
             previous_completion_ids,
             self.request(new_messages).messages,
             tools=None if tools is None else tools_of(tools),
             messages=None if messages is None else self.request(messages).messages,
+            shown=lambda stream, told: stream if known is None else self._expanded(stream, told, known),
         )
 
     def bridge_to_next_turn(

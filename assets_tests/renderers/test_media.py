@@ -13,6 +13,7 @@ from renderers import (
     Message,
     Part,
     PlaceholderRange,
+    Refusal,
     Renderer,
     Request,
     TemplateError,
@@ -35,6 +36,7 @@ SHOWN = (
     Message("assistant", "A cat."),
     Message("user", (IMAGE,)),
 )
+TOOLS = [{"type": "function", "function": {"name": "look", "description": "d", "parameters": {"type": "object"}}}]
 SIZES = {b"cat": 3, b"dog": 5, b"mouse": 1}
 FILES = {"cat.png": b"cat", "dog.png": b"dog"}
 
@@ -182,3 +184,31 @@ def test_a_hubs_medium_keeps_what_it_is_known_by(part, source):
 @pytest.mark.parametrize("held", [object(), {"detail": "low"}, None])
 def test_a_medium_that_is_an_object_has_no_source(held):
     assert from_hub([{"role": "user", "content": [{"type": "image", "image": held}]}])[0].content == (Part("image"),)
+
+
+def test_a_bridge_shows_media_as_the_whole_render_does(renderer):
+    media, made = Media(process=process, sources=FILES), []
+    counting = Media(process=lambda kind, data: made.append(data) or process(kind, data), sources=FILES)
+    prompt = renderer.render(SHOWN[:1], TOOLS, add_generation_prompt=True, media=media)
+    whole = renderer.render(SHOWN[:3], TOOLS, add_generation_prompt=True, media=media)
+    turn = [span for span in whole.spans() if span.message == 1 and span.kind.sampled]
+    sampled = whole.token_ids[len(prompt.ids) : turn[-1].end]
+    told = {"tools": TOOLS, "messages": SHOWN[:2]}
+    bridge = renderer.bridge(prompt.token_ids, sampled, SHOWN[2:3], **told, media=counting)
+    assert bridge.token_ids == whole.token_ids
+    assert made == [b"cat"]
+    data, all_ = bridge.multi_modal_data, whole.multi_modal_data
+    assert data
+    assert all_
+    assert data.mm_placeholders["image"] == all_.mm_placeholders["image"][2:]
+    assert (data.mm_items["image"], data.mm_hashes["image"]) == (
+        all_.mm_items["image"][2:],
+        all_.mm_hashes["image"][2:],
+    )
+    alone = renderer.bridge(prompt.token_ids, sampled, SHOWN[2:3], **told)
+    assert [place.length for place in alone.multi_modal_data.mm_placeholders["image"]] == [1]
+    lost = renderer.bridge(prompt.token_ids, sampled, SHOWN[2:3], **told, media=Media(process=process))
+    assert (lost.refusal, "'cat.png'" in lost.note) == (Refusal.UNTELLABLE, True)
+    plain = renderer.bridge(prompt.token_ids, sampled, [SHOWN[2].but(content="A cat.")], **told, media=media)
+    assert plain.token_ids
+    assert plain.multi_modal_data is None
