@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
@@ -14,13 +15,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import SettingsError
-from pipeline.loading import load_tokenizer
+from pipeline.loading import COMMIT, load_tokenizer
 from pipeline.targets import Target
+from renderers import loading
 from renderers.certifying.card import Finding, certify
 from renderers.errors import RendererError
 from renderers.hub import to_hub
 from renderers.messages import Message, Request, text
 from renderers.registry import create_renderer
+from renderers.tokenizer import Tokenizer
 from renderers.tracing.witness import TracedTemplate
 
 
@@ -31,11 +34,11 @@ class OutOfTime(KeyboardInterrupt):
 def certificate(target: Target, *, limit: float) -> list[Finding]:
     """The findings on a target's chat template.
 
-    limit: seconds of processor time. Raises SettingsError where there is no chat template, or it takes longer.
+    limit: seconds of processor time. A model of the Hub is asked as it is now, if no commit is named.
+    Raises SettingsError where there is no chat template, or it takes longer.
     """
-    tokenizer = load_tokenizer(target)
     try:
-        witness = create_renderer(tokenizer, "traced").witness
+        witness = create_renderer(_tokenizer(target), "traced").witness
         assert isinstance(witness, TracedTemplate), "it was asked for"
         with _at_most(limit), TemporaryDirectory() as scratch:
             set_hypothesis_home_dir(scratch)
@@ -46,6 +49,11 @@ def certificate(target: Target, *, limit: float) -> list[Finding]:
         raise SettingsError(
             f"{target.model}: its chat template took longer than {limit:g} s, and was stopped; `--limit` gives it more"
         ) from error
+
+
+def _tokenizer(target: Target) -> Tokenizer:
+    kept = target.model == "example" or Path(target.model).is_dir() or COMMIT.fullmatch(target.revision or "")
+    return load_tokenizer(target) if kept else loading.load_tokenizer(target.model, revision=target.revision)
 
 
 @contextmanager

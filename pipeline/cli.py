@@ -46,7 +46,7 @@ COMMANDS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     certify: (
         "tracemill certify example",
         "tracemill certify ./my-tokenizer --json",
-        "tracemill certify Qwen/Qwen3-8B --revision COMMIT",
+        "tracemill certify Qwen/Qwen3-8B",
     ),
     verify: ("tracemill verify demo/dataset", "tracemill verify owner/name@main --json"),
     ui: ("tracemill ui -p demo", "tracemill ui --port 3001"),

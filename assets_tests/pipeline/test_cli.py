@@ -200,6 +200,23 @@ def test_a_template_is_certified(tracemill: Run, tmp_path: Path):
     assert not (tmp_path / ".hypothesis").exists()
 
 
+def test_a_template_of_the_hub_is_certified_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kept = tmp_path / "hub" / "models--who--mine"
+    shutil.copytree(EXAMPLE / "tokenizer", kept / "snapshots" / ("a" * 40))
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    env = {**os.environ, "COLUMNS": "80"}
+    command = [sys.executable, "-m", "pipeline.cli", "certify"]
+    told = subprocess.run([*command, "who/mine", "--json"], env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["model"] == "who/mine"
+    told = subprocess.run([*command, "who/else"], env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "name a folder, or an owner/name of the Hub" in " ".join(told.stderr.split())
+
+
 def test_a_template_that_never_ends_is_stopped(tracemill: Run, tmp_path: Path):
     shutil.copytree(EXAMPLE / "tokenizer", tmp_path / "mine")
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"

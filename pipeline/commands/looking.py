@@ -28,7 +28,7 @@ def preview(
 
 def certify(
     model: Annotated[str, typer.Argument(help="A folder that holds a tokenizer, `example`, or a Hub id.")],
-    revision: Annotated[str | None, typer.Option(help="The commit of a Hub id.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A commit or branch of a Hub id.")] = None,
     as_json: JsonOption = False,
     limit: Annotated[float, typer.Option(help="Seconds of processor time that the template may take.")] = 60,
 ) -> None:
