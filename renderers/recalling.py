@@ -89,6 +89,8 @@ class Marks:
     own: str
     """What opens a turn of the model."""
     stops: set[str]
+    ends: set[str]
+    """Those that the model itself writes, in a turn that is proved; history may tell others."""
     calls: set[str]
     """What tool calls begin with."""
     thought: str = ""
@@ -100,6 +102,7 @@ class Marks:
 
     def __init__(self, tell: Tell, signs: Signs):
         self.signs, self.opens, self.closes, self.stops, self.calls = signs, {}, set(), set(), set()
+        self.ends = set()
         prompts, opens, sampled = set[str](), set[str](), list[str]()
         for probe, stream in _told(tell):
             prompts.add(signs.write(_tail(stream.segments, lambda s: s.message is None)))
@@ -108,7 +111,7 @@ class Marks:
                 if message.role == "assistant":
                     opens.add(signs.write(takewhile(lambda s: not s.kind.sampled, own)))
                     sampled.append(signs.write(s for s in own if s.kind.sampled))
-                    self._learn(own)
+                    self._learn(own, proved=index in stream.trainable)
                 elif not all(segment.literal for segment in own):
                     self.opens[signs.write(takewhile(lambda s: s.literal, own))] = message.role
                     self.closes.add(signs.write(_tail(own, lambda s: s.literal)))
@@ -120,9 +123,11 @@ class Marks:
         self.opens = {words: role for words, role in self.opens.items() if SIGN.search(words)}
         self.closes = set(filter(SIGN.search, self.closes))
 
-    def _learn(self, own: Sequence[Segment]) -> None:
+    def _learn(self, own: Sequence[Segment], *, proved: bool) -> None:
         """The stop, the calls and the thought of an assistant message."""
-        self.stops.update(self.signs.write([s]) for s in own if s.kind is Kind.STOP)
+        stops = [self.signs.write([s]) for s in own if s.kind is Kind.STOP]
+        self.stops.update(stops)
+        self.ends.update(stops * proved)
         words = [self.signs.write([s]).strip() for s in own if s.kind is Kind.TOOL_CALL and s.literal]
         self.calls.update(list(filter(None, words))[:1])
         after = [b for a, b in pairwise(own) if not a.literal and a.kind is Kind.REASONING and b.literal]

@@ -210,9 +210,13 @@ class Renderer:
         return self.parse(token_ids, ASKED.but(tools=tools_of(tools)), prompt_ids=prompt_ids)
 
     def get_stop_token_ids(self) -> list[int]:
-        """The ids that end a turn."""
-        eos = (self.tokenizer.special_tokens.get("eos_token", ""),)
-        stops = self._parser.stops if isinstance(self.witness, Family) else eos
+        """The ids that end a turn; of a traced template what it tells behind answers and calls, and the eos_token."""
+        if isinstance(self.witness, Family):
+            stops = self._parser.stops
+        else:
+            told = sorted(self._bridger.prompts.marks.ends)
+            eos = self.tokenizer.special_tokens.get("eos_token", "")
+            stops = dict.fromkeys([*map(self._bridger.signs.show, told), eos])
         return [self.tokenizer.control[stop] for stop in stops if stop in self.tokenizer.control]
 
     def _asked(self, request: Request) -> Request:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from renderers import FAMILIES, Kind, Message, Parsed, Renderer, Request, TemplateError, ToolCall
+from renderers import FAMILIES, Kind, Message, Parsed, Renderer, Request, TemplateError, ToolCall, create_renderer
+from renderers.tracing.witness import TracedTemplate
 
 ASKED = Request((Message("user", "?"),))
 JSON_CALL = '<tool_call>\n{"name": "f", "arguments": %s}\n</tool_call>'
@@ -263,7 +264,7 @@ STOPS = {
     "qwen3": ["<|im_end|>", "<|endoftext|>"],
     "glm-5": ["<|endoftext|>", "<|user|>", "<|observation|>"],
     "gpt-oss": ["<|return|>", "<|call|>"],
-    "llama-3.1": ["<|eot_id|>"],
+    "llama-3.1": ["<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"],
     "mistral-nemo": ["</s>"],
 }
 
@@ -281,7 +282,36 @@ def test_a_turn_may_end_with_any_stop(renderer, family, stops):
         assert not parsed.exact
 
 
-def test_the_stop_of_a_traced_template_is_its_tokenizers(tiny, example):
+TRACED = {
+    "qwen3": {"<|im_end|>"},
+    "glm-5": {"<|endoftext|>", "<|user|>", "<|observation|>"},
+    "gpt-oss": {"<|return|>", "<|call|>"},
+    "llama-3.1": {"<|eot_id|>"},
+    "gemma-4": {"<turn|>", "<|tool_response>", "<eos>"},
+}
+
+
+@pytest.mark.parametrize(("family", "stops"), TRACED.items())
+def test_a_traced_template_is_asked_what_its_turns_end_with(load, family, stops):
+    """Not what ends an answer of gpt-oss in history: a model that stops there never gets past its thought."""
+    tokenizer = load(family)
+    found = create_renderer(tokenizer, "traced", today=date(2025, 7, 1)).get_stop_token_ids()
+    told = set(map(tokenizer.token_text, found)) - {"<|system|>", "<|assistant|>"}  # of GLM: whoever speaks next
+    assert told == stops
+
+
+def test_a_template_whose_eos_token_ends_no_turn_is_stopped_all_the_same(example):
+    """As of many who train a base model on ChatML."""
+    source = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    added = {token: token in example.special for token in example.added}
+    witness = TracedTemplate(source, special_tokens={"eos_token": "<|endoftext|>"}, added=added)
+    assert Renderer(witness, example).get_stop_token_ids()[0] == example.control["<|im_end|>"]
+
+
+def test_a_template_that_tells_nothing_is_stopped_by_the_eos_token(tiny, example):
     class Mute:
         name, flags = "mute", ()
 

@@ -40,6 +40,8 @@ TEMPLATE = Template(
     start=(say("<|begin_of_text|>"),),
     head=never,
     turns={role: turn_of(role) for role in ("system", "developer", "user", "tool")},
-    assistant=Assistant(open=header("assistant"), prepare=prepare, stop="<|eot_id|>"),
+    assistant=Assistant(
+        open=header("assistant"), prepare=prepare, stop="<|eot_id|>", stops=("<|end_of_text|>", "<|eom_id|>")
+    ),
     prompt=header("assistant"),
 )
