@@ -5,7 +5,7 @@ What was told of it holds wherever these are within the `bounds` of what was ask
 """
 
 import operator
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple
@@ -44,6 +44,11 @@ class View:
         self.held: list[dict[str, Any]] = []
         """What namespaces hold, a cell for each number."""
         self.met: dict[int, int] = {}
+
+    @property
+    def values(self) -> list[Any]:
+        """What the namespaces hold now."""
+        return [value for space in self.spaces for value in space.values()]
 
     def key(self, value: Any) -> Hashable:
         kind = type(value)
@@ -144,14 +149,18 @@ class State:
         exactly = next((int(low) for at, low, high in known.bounds if not at and low == high), None)
         (self.wide if exactly is None else self.exact.setdefault(exactly, [])).append(known)
 
-    def arrived(self, start: int) -> "Step | None":
-        """The last step that a loop over messages tells, if it was told alike, and as in the whole conversation."""
-        count = self.cells[0].value - self.skipped if self.skipped is not None else 0
-        if count > 0:
-            for run in self.runs.get(start, ()):
-                if run.parted is None and len(run.steps) >= count and within(self.cells, run.steps[count - 1].bounds):
-                    return run.steps[count - 1]
-        return None
+    def arrived(self, start: int) -> "tuple[Step, int] | None":
+        """The last step of a loop over messages that was told alike, and as in the whole conversation; and how many
+        are left to tell: none, or one."""
+        count, found = self.cells[0].value - self.skipped if self.skipped is not None else 0, None
+        for run in self.runs.get(start, ()) if count > 0 else ():
+            if run.parted is None and len(run.steps) >= count:
+                if within(self.cells, run.steps[count - 1].bounds):
+                    return run.steps[count - 1], 0
+                before = run.steps[count - 2] if count > 1 else BEGIN
+                if not found and within(self.cells, before.bounds):
+                    found = before, 1
+        return found
 
 
 class Known(NamedTuple):
@@ -192,6 +201,10 @@ class Step(NamedTuple):
     """Of this step alone."""
     seen: int = 0
     """How many items were looked at ahead of their steps."""
+
+
+BEGIN = Step((), (), (), frozenset(), 0, "")
+"""A loop that has not done anything yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -246,17 +259,25 @@ def within(cells: Sequence[Cell], bounds: Bounds) -> bool:
     return True
 
 
-def changes(view: View, last: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-    """What is new in the namespaces of a view; the very same as the last, where it is that."""
-    new = tuple(
-        [
-            {name: value for name, value in space.items() if value is not before.get(name, missing)}
-            for space, before in zip(view.spaces, view.held, strict=True)
-        ]
-    )
-    if len(new) == len(last) and all(map(_same, new, last)):
-        return last
-    return tuple([{name: settled(value, view.fixed) for name, value in space.items()} for space in new])
+def stepped(
+    view: View, last: Step, values: list[Any], asked: set[str], text: str, cells: Sequence[Cell] = (), seen: int = 0
+) -> Step:
+    """A step that is done, after the last. values: what the namespaces held before it. cells: those that it asked."""
+    now, changed, shaped = view.values, last.changed, last.shape
+    if len(now) != len(values) or not all(map(operator.is_, now, values)):
+        changed = tuple(
+            [
+                {
+                    name: settled(value, view.fixed)
+                    for name, value in space.items()
+                    if value is not held.get(name, missing)
+                }
+                for space, held in zip(view.spaces, view.held, strict=True)
+            ]
+        )
+        shaped = shape(changed)
+    flags = last.asked if len(asked) == len(last.asked) else frozenset(asked)
+    return Step(bounds_of(cells), changed, shaped, flags, last.written + len(text), text, seen)
 
 
 def shape(changed: tuple[dict[str, Any], ...]) -> Hashable:
@@ -265,10 +286,6 @@ def shape(changed: tuple[dict[str, Any], ...]) -> Hashable:
     if any(kind not in VALUES for _, _, kind, _ in found):
         return id(changed)
     return tuple([(at, name, kind, None if kind is int else value) for at, name, kind, value in found])
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return len(one) == len(other) and all(value is other.get(name, missing) for name, value in one.items())
 
 
 def settled(value: Any, fixed: dict[int, Any]) -> Any:

@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress, count
+from operator import ne
 from typing import NamedTuple
 
 from renderers.tracing.places import Place
 from renderers.tracing.strings import Text
+
+STRETCH = 16
+"""Characters that are compared one by one."""
 
 
 class Run(NamedTuple):
@@ -41,16 +46,18 @@ def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
 
 
 def common(one: str, other: str) -> int:
-    """The length of the common prefix, by bisection: comparing stretches is fast, comparing characters is not."""
+    """The length of the common prefix. Comparing stretches is fast, comparing characters is not."""
     if len(one) > len(other):
         one, other = other, one
     if other.startswith(one):
         return len(one)
-    low, high = 0, len(one) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if other.startswith(one[low:middle], low) else (low, middle - 1)
-    return low
+    low, step = 0, STRETCH
+    while other.startswith(one[low : low + step], low):
+        low, step = low + step, 2 * step
+    while step > STRETCH:
+        step //= 2
+        low += step if other.startswith(one[low : low + step], low) else 0
+    return next(compress(count(low), map(ne, one[low : low + step], other[low : low + step])))
 
 
 def runs_of(text: Text) -> list[Run]:

@@ -12,7 +12,19 @@ from jinja2.runtime import Context
 from jinja2.utils import missing
 
 from renderers.tracing.environment import REFUSALS
-from renderers.tracing.records import Exit, Known, Run, State, Step, Strange, View, bind, bounds_of
+from renderers.tracing.loops import Loop
+from renderers.tracing.records import (
+    Exit,
+    Known,
+    Run,
+    State,
+    Step,
+    Strange,
+    View,
+    bind,
+    bounds_of,
+    stepped,
+)
 from renderers.tracing.searches import Search
 from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
 from renderers.tracing.watched import Cell, Messages
@@ -77,6 +89,7 @@ class Setting:
         self.sights: dict[Hashable, tuple[Hashable, tuple[str, ...], tuple[str, ...]]] = {}
         self.refusing: tuple[State, Known] | None = None
         """The stage that refused."""
+        self.undefined = of.template.undefined
 
     def enter(self, prompt: bool) -> State:
         """Where a telling begins."""
@@ -102,6 +115,25 @@ class Setting:
         known = Known(bounds_of(cells), text, frozenset(asked), after, view.sources if view else ())
         state.keep(known)
         return known
+
+    def last_step(self, state: State, last: Step) -> Step:
+        """The last step of a loop over messages, after the last but one. Nobody else will take it up."""
+        items = state.vars[ITEMS]
+        at = self.of.sofar.value - items._skipped - 1
+        context = self.taken_up(
+            state, last, Loop(self.of.tail(items._skipped), items._count, range(at, at + 1), bool, self.undefined)
+        )
+        values = state.view.values
+        return stepped(state.view, last, values, self.of.asked, "".join(self.stages[state.at].run(context)))
+
+    def taken_up(self, state: State, last: Step, loop: Loop) -> Context:
+        """The context in which a loop goes on after a step."""
+        self.refusing = None  # if a step refuses, no stage does
+        self.of.asked.clear()
+        self.of.asked.update(last.asked)
+        context = self.restored(state, last.changed)
+        context.vars[ITEMS] = loop
+        return context
 
     def refuse(self) -> None:
         """The plain template refuses as the stage did that was run last: nobody need ask it again."""
@@ -156,7 +188,9 @@ class Setting:
             return known.after, known.sources
         held = state.view.held
         return known.after, [
-            source if at is None else changed[at[0]].get(at[1], held[at[0]].get(at[1], source))
+            source
+            if at is None
+            else (changed[at[0]] if changed else held[at[0]]).get(at[1], held[at[0]].get(at[1], source))
             for source, at in zip(known.sources, known.places, strict=True)
         ]
 

@@ -165,9 +165,13 @@ class Prefixes:
 
     def _loop(self, setting: Setting, state: State, told: Told, stop: int) -> Step:
         """The last step of a loop, which is told."""
-        step = None if told.rest else state.arrived(told.same)
-        if step:
+        arrived = None if told.rest else state.arrived(told.same)
+        if arrived:
+            step, left = arrived
             told.same += step.written
+            if left:
+                step = setting.last_step(state, step)
+                told.add(step.text)
             return step
         walk = Walk(setting, state, -1 if told.rest else told.same, stop)
         walk.go()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.loops import Loop
-from renderers.tracing.records import Run, State, Step, Strange, bind, bounds_of, changes, shape
+from renderers.tracing.records import BEGIN, Run, State, Step, Strange, bind, stepped
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Setting
 from renderers.tracing.stages import ITEMS
@@ -19,8 +19,6 @@ MANY = 5
 """Ways in which a loop went that are remembered."""
 FEW = 2
 """Steps that nobody else is likely to take up."""
-BEGIN = Step((), (), (), frozenset(), 0, "")
-"""A loop that has not done anything yet."""
 
 
 class Walk:
@@ -36,7 +34,6 @@ class Walk:
         self.cells = state.cells if self.growing else (*state.cells, self.length._cell)
         self.count = max(self.of.sofar.value - items._skipped, 0) if self.growing else len(items)
         self.runs = state.runs.setdefault(start, [])
-        setting.refusing = None  # if a step refuses, no stage does
         self.run, self.done = Run(self.items), 0
         """A run whose first steps hold, and how many."""
         self.own: list[Step] = []
@@ -130,35 +127,27 @@ class Walk:
 
     def _tell(self, steps: list[Step]) -> None:
         """Tells what is left, and adds it to these steps."""
-        of, last, pieces = self.of, self.last, list[str]()
-        bind(self.cells, last.bounds)
-        of.asked.clear()
-        of.asked.update(last.asked)
-        context = self.setting.restored(self.state, last.changed)
-        left = range(self.done, self.count)
+        of, state, last, pieces = self.of, self.state, self.last, list[str]()
+        view, cells, at = state.view, self.cells, self.done
 
         def over() -> bool:
-            nonlocal last
+            nonlocal last, at, values
             seen = 0 if self.growing else max(last.seen, loop._seen)
-            last = self._step(last, "".join(pieces), seen)
+            last = stepped(view, last, values, of.asked, "".join(pieces), cells, seen)
+            values, at = view.values, at + 1
             pieces.clear()
             steps.append(last)
-            return self._part(last, left.start + len(steps) - before - 1)
+            return self._part(last, at - 1)
 
-        before = len(steps)
-        context.vars[ITEMS] = loop = Loop(self.items, self.length, left, over, of.template.undefined)
-        for piece in self.setting.stages[self.state.at].run(context):
+        loop = Loop(self.items, self.length, range(at, self.count), over, of.template.undefined)
+        context = self.setting.taken_up(state, last, loop)
+        bind(cells, last.bounds)
+        values = view.values
+        for piece in self.setting.stages[state.at].run(context):
             pieces.append(piece)
         if loop._running:  # it was left in the middle of a step
             over()
             self.run.broken = self.run.broken or steps is self.run.steps
-
-    def _step(self, last: Step, text: str, seen: int) -> Step:
-        view = self.state.view
-        changed = changes(view, last.changed) if view.spaces else ()
-        shaped = last.shape if changed is last.changed else shape(changed)
-        asked = last.asked if len(self.of.asked) == len(last.asked) else frozenset(self.of.asked)
-        return Step(bounds_of(self.cells), changed, shaped, asked, last.written + len(text), text, seen)
 
     def _part(self, step: Step, index: int) -> bool:
         """Whether a step parts from the whole text where nobody needs the rest; of each it is noted where it does."""
