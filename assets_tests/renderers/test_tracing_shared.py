@@ -1,6 +1,5 @@
 """Prefixes of one conversation that share what they tell have the text of each prefix told alone."""
 
-import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ from renderers.tracing.environment import REFUSALS
 from renderers.tracing.runs import common
 from renderers.tracing.shared import NONE, Prefixes, Told
 from renderers.tracing.twin import Compiled, compiled
-from renderers.tracing.watched import Cell, Messages, Number
 
 ROLES = ("system", "user", "assistant", "tool", "assistant", "tool", "tool", "assistant", "user", "user", "assistant")
 CONVERSATION = [{"role": role, "content": f"{number}."} for number, role in enumerate(ROLES * 2)]
@@ -23,6 +21,16 @@ SEARCH = (
 FOUND = "{% set ns.on = false %}"
 AFTER = "{{ '>' if loop.index0 > ns.at }}{{ ns.at == loop.index0 }}"
 AHEAD = "{% for o in messages[loop.index:] %}{% if o.role == 'tool' %}{% set f.on = true %}{% endif %}{% endfor %}"
+PLACE = (
+    "{% set ns = namespace(at=-1) %}{% for i in RANGE %}{% if messages[i].role == 'user' %}SET{% endif %}{% endfor %}"
+)
+FROM_END = PLACE.replace("RANGE", "range(messages|length - 1, -1, -1)").replace("SET", "{% set ns.at = i %}{% break %}")
+SPLIT = FROM_END + "{% set old = messages[:ns.at + 1] %}{% set new = messages[ns.at + 1:] %}"
+OLD, NEW = (WALK.replace("in messages", "in " + part).replace("messages", part) for part in ("old", "new"))
+BEFORE = (
+    "{% set here = loop.index0 %}{% set f = namespace(at=-1) %}{% for o in messages %}"
+    "{% if o.role == 'assistant' and loop.index0 < here %}{% set f.at = loop.index0 %}{% endif %}{% endfor %}{{ f.at }}"
+)
 SOURCES = {
     "nothing of the rest": WALK.replace("BODY", ""),
     "last": WALK.replace("BODY", "{{ 'L' if loop.last }}"),
@@ -126,6 +134,47 @@ SOURCES = {
     "a search ahead that reads": WALK.replace(
         "BODY", "{% set f = namespace(on=false) %}" + AHEAD.replace("true", "o.content") + "{{ f.on }}"
     ),
+    "a search in a condition": "{% if messages|length > 3 %}" + SEARCH + "{{ ns.at }}{% endif %}" + WALK,
+    "a place": FROM_END + WALK.replace("BODY", AFTER) + "{{ ns.at }}",
+    "a place in a condition": "{% if messages|length > 3 %}" + FROM_END + "{{ ns.at }}{% endif %}" + WALK,
+    "a place in vain": FROM_END.replace("user", "nobody") + WALK.replace("BODY", AFTER) + "{{ ns.at }}",
+    "a place that reads": FROM_END.replace("= i", "= messages[i].content") + WALK + "{{ ns.at }}",
+    "a place and more": FROM_END.replace("'user'", "'user' and messages|length > 4") + WALK + "{{ ns.at }}",
+    "a place that goes on": FROM_END.replace("{% break %}", "{{ i }}") + WALK,
+    "a place without the first": "{% set messages = messages[2:] %}"
+    + FROM_END
+    + NEW.replace("new", "messages[:ns.at]"),
+    "a place, forwards": PLACE.replace("RANGE", "range(messages|length)").replace("SET", "{% set ns.at = i %}")
+    + WALK.replace("BODY", AFTER),
+    "a place, below": PLACE.replace("RANGE", "range(messages|length)")
+    .replace("'user'", "'user' and i < ns.at + 9")
+    .replace("SET", "{% set ns.at = i %}")
+    + "{{ ns.at }}",
+    "a place of another list": "{% set all = messages %}"
+    "{% set messages = messages|rejectattr('role', 'equalto', 'tool')|list %}"
+    + FROM_END
+    + "{{ ns.at }}{% set messages = all %}"
+    + WALK,
+    "a place in another range": "{% macro range(n, m, k) %}012{% endmacro %}"
+    + FROM_END.replace("[i]", "[i|int]")
+    + WALK,
+    "a place before each": WALK.replace("BODY", BEFORE),
+    "a place before each that moves": WALK.replace("BODY", BEFORE.replace("< here", "< f.at + 4")),
+    "two parts": SPLIT + OLD.replace("BODY", "") + NEW.replace("BODY", ""),
+    "two parts that look": SPLIT
+    + OLD.replace("BODY", "{{ loop.last }}{{ old[loop.index].role }}{{ old[-1].role }}")
+    + NEW.replace("BODY", "{{ loop.revindex }}{{ loop.nextitem.role }}{{ new[0].content }}"),
+    "two parts of numbers": SPLIT
+    + OLD.replace("BODY", AFTER)
+    + "{% for m in new %}{% set ns.at = ns.at + 1 %}{{ ns.at }}"
+    "{% endfor %}{{ 'N' if new }}{{ old == messages }}{{ new[1:]|length }}{{ old[1:]|length }}",
+    "two parts elsewhere": SPLIT.replace("at + 1", "at + 2")
+    + OLD.replace("BODY", "")
+    + NEW.replace("BODY", "{{ loop.last }}"),
+    "what is set and read in a loop": "{% set k = 2 %}"
+    + WALK
+    + "{% for x in [1] %}{{ k if messages|length < 3 }}{% endfor %}"
+    "{% set k = 3 %}{{ k }}",
     "those like the last": "{% set like = messages|selectattr('role', 'equalto', messages[-1].role)|list %}"
     "{% for m in like %}{{ m.content }}{{ loop.last }}{% endfor %}" + WALK,
     "a list that ends elsewhere": "{% for m in messages + [{'role': 'z'}] %}{{ m.role }}"
@@ -237,6 +286,14 @@ def test_a_search_is_run_once_wherever_it_finds_something():
     assert (len(setting.begin.wide), setting.begin.exact) == (1, {})
 
 
+def test_a_place_is_asked_for_once_wherever_it_is():
+    prefixes = shared(SPLIT + OLD.replace("BODY", "") + NEW.replace("BODY", ""))
+    for length in range(2, len(CONVERSATION) + 1):
+        prefixes.tell(length, True)
+    begin = prefixes._setting(NONE).begin
+    assert (len(begin.wide), begin.exact) == (1, {})
+
+
 def test_of_a_conversation_that_is_not_a_prefix_nothing_is_shared():
     prefixes = shared(WALK)
     other = [{"role": "user", "content": "other"}]
@@ -271,62 +328,3 @@ def test_a_refusal_holds_for_all_lengths_that_nothing_asked_about():
     assert [text(prefixes.tell(length, True)) for length in (5, 7, 4)] == [None] * 3
     assert not refused, "the whole conversation was refused before"
     assert (text(prefixes.tell(2, True)) or "").startswith("[system")
-
-
-@pytest.mark.parametrize("value", range(-3, 4))
-@pytest.mark.parametrize("more", [-2, 0, 1])
-@pytest.mark.parametrize(
-    "question",
-    [
-        *(operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne),
-        *(operator.add, operator.sub, operator.mul, operator.mod, operator.floordiv, operator.truediv),
-    ],
-)
-def test_a_number_answers_as_an_int_and_alike_within_its_bounds(question, more, value):
-    for other in (-1, 1, 2.5):
-        for way in (question, lambda one, two: question(two, one)):
-            cell = Cell(value)
-            answer = way(Number(cell, more), other) if value + more or way is question else None
-            if answer is None:
-                continue
-            low, high = cell.bounds
-            assert low <= value <= high
-            if type(answer) is bool:
-                same = [n for n in range(-9, 10) if low <= n <= high]
-                assert {bool(way(n + more, other)) for n in same} == {answer}
-            else:
-                assert answer == way(value + more, other)
-
-
-def test_a_number_is_an_int_to_whoever_asks():
-    number = Number(Cell(3), 1)
-    assert isinstance(number, int)
-    assert (str(number), repr(number), f"{number:02}") == ("4", "4", "04")
-    assert ([0, 1, 2, 3, 9][number], list(range(number)), {4: "x"}[number]) == (9, [0, 1, 2, 3], "x")
-    assert (-number, abs(number), int(number), round(number), 2**number, "ab" * number) == (-4, 4, 4, 4, 16, "ab" * 4)
-
-
-@pytest.mark.parametrize("length", [1, 3, len(CONVERSATION)])
-@pytest.mark.parametrize(
-    "ask",
-    [
-        *(list, len, bool, repr, operator.itemgetter(0), operator.itemgetter(-1), operator.itemgetter(slice(None, -1))),
-        lambda messages: list(messages[1:]),
-        lambda messages: list(messages[1:][1:]),
-        lambda messages: messages[::2],
-        lambda messages: messages + [1],  # noqa: RUF005
-        lambda messages: [1] + messages,  # noqa: RUF005
-        lambda messages: list(reversed(messages)),
-        lambda messages: CONVERSATION[2] in messages,
-        lambda messages: messages == CONVERSATION[:3],
-    ],
-)
-def test_messages_so_far_answer_as_a_list(ask, length):
-    cell = Cell(length)
-    assert ask(Messages(CONVERSATION, cell)) == ask(CONVERSATION[:length])
-    assert cell.bounds[0] <= length <= cell.bounds[1]
-
-
-def test_there_is_no_message_after_the_last():
-    with pytest.raises(IndexError):
-        Messages(CONVERSATION, Cell(2))[2]

@@ -61,7 +61,7 @@ class View:
                 (kind, self.base.index(value._cell), value._more) if value._cell in self.base else (int, value._exact)
             )
         if kind is Messages:
-            return kind, value._skipped
+            return kind, self.key(value._skipped), self.base.index(value._sofar), value._more
         if isinstance(value, FIXED):
             return id(value)
         if kind is Macro:
@@ -118,10 +118,10 @@ class State:
     """What a loop can see, and where it is; of another stage it is None."""
     cells: Sequence[Cell] = ()
     """The numbers that it can see."""
-    skipped: int | None = None
-    """How many messages a loop over messages leaves out; of others it is None."""
-    runs: dict[int, list["Run"]] = field(default_factory=dict)
-    """How a loop went, by where it began."""
+    messages: Messages | None = None
+    """What a loop over messages goes over."""
+    runs: dict[tuple[int, int], list["Run"]] = field(default_factory=dict)
+    """How a loop went, by where it began in the text, and in the conversation."""
     exact: dict[int, list["Known"]] = field(default_factory=dict)
     """What was told of it for this many messages alone."""
     wide: list["Known"] = field(default_factory=list)
@@ -152,8 +152,11 @@ class State:
     def arrived(self, start: int) -> "tuple[Step, int] | None":
         """The last step of a loop over messages that was told alike, and as in the whole conversation; and how many
         are left to tell: none, or one."""
-        count, found = self.cells[0].value - self.skipped if self.skipped is not None else 0, None
-        for run in self.runs.get(start, ()) if count > 0 else ():
+        if self.messages is None:
+            return None
+        found, (begin, end) = None, self.messages._ends
+        count = end - begin
+        for run in self.runs.get((start, begin), ()) if count > 0 else ():
             if run.parted is None and len(run.steps) >= count:
                 if within(self.cells, run.steps[count - 1].bounds):
                     return run.steps[count - 1], 0

@@ -15,10 +15,21 @@ And ahead, for whether there is one to come: where the same is set for each that
     {% for later in messages[loop.index:] %}
         {% if later.role == "assistant" %}{% set ns.found = true %}{% endif %}
     {% endfor %}
+
+And for the last of a kind, by its number alone, in one direction or the other:
+
+    {% for message in messages %}
+        {% if message.role == "user" %}{% set ns.last = loop.index0 %}{% endif %}
+    {% endfor %}
+    {% for index in range(messages|length - 1, -1, -1) %}
+        {% if messages[index].role == "user" %}{% set ns.last = index %}{% break %}{% endif %}
+    {% endfor %}
 """
 
+import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from itertools import count
 from typing import Any
 
@@ -27,7 +38,7 @@ from jinja2.runtime import LoopContext, Undefined
 
 from renderers.tracing.idle import sought
 from renderers.tracing.pure import names
-from renderers.tracing.watched import Behind, Cell, Messages, Number
+from renderers.tracing.watched import Behind, Messages, Number, Place
 
 
 def mark_searches(tree: nodes.Template, environment: Environment) -> int:
@@ -46,6 +57,8 @@ def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.N
     """These statements, with the searches from the end among them rewritten."""
     out = list[nodes.Node]()
     for node in body:
+        if isinstance(node, nodes.If):
+            node.body, node.else_ = _backwards(node.body, sites), _backwards(node.else_, sites)
         alone = _decisive(node) if isinstance(node, nodes.For) else []
         if isinstance(node, nodes.For) and isinstance(node.iter, nodes.Getitem) and alone:
             site, searching, (*_, last) = next(sites), sought(node), node.body
@@ -53,11 +66,11 @@ def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.N
             assert isinstance(last, nodes.If), "or nothing would be decisive"
             others = [part for part in _conjuncts(last.test) if part not in alone]
             reads = any(not names(node.target).isdisjoint(names(part)) for part in (*others, *last.body))
-            out.append(_asking(node, node.iter.node, alone, site))
+            out.append(_asking(node.target, node.iter.node, alone, site))
             node.iter = _own("found", nodes.Const(site), node.iter.node, nodes.Const(reads))
             node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load")))
             node.body.append(nodes.If(nodes.Not(searching), [nodes.Break()], [], []))
-        out.append(node)
+        out.append(_by_number(node, sites))
     return out
 
 
@@ -72,9 +85,9 @@ def _ahead(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.Node]
         alone = _latching(node)
         if isinstance(node, nodes.For) and alone:
             site = next(sites)
-            out.append(_asking(node, node.iter, alone, site))
+            out.append(_asking(node.target, node.iter, alone, site))
             node.iter = _own("first", nodes.Const(site), node.iter)
-        out.append(node)
+        out.append(_by_number(node, sites))
     return out
 
 
@@ -130,21 +143,95 @@ def _conjuncts(test: nodes.Node) -> list[Any]:
     return [*_conjuncts(test.left), test.right] if isinstance(test, nodes.And) else [test]
 
 
-def _asking(loop: nodes.For, messages: nodes.Node, alone: list[nodes.Expr], site: int) -> nodes.For:
+def _asking(item: nodes.Node, messages: nodes.Node, alone: list[nodes.Expr], site: int) -> nodes.For:
     """A loop over all messages that notes those of which the conditions hold, where nobody has asked yet."""
-    assert isinstance(loop.target, nodes.Name), "and has one item"
     test = alone[0]
     for part in alone[1:]:
         test = nodes.And(test, part)
     note = nodes.ExprStmt(_own("note", nodes.Const(site), nodes.Getattr(nodes.Name("loop", "load"), "index0", "load")))
-    target = nodes.Name(loop.target.name, "store")
     everything = _own("unsearched", nodes.Const(site), messages)
-    return nodes.For(target, everything, [nodes.If(test, [note], [], [])], [], None, False)
+    return nodes.For(item, everything, [nodes.If(test, [note], [], [])], [], None, False)
 
 
 def _own(name: str, *args: nodes.Node) -> nodes.Call:
     given: list[Any] = [nodes.ContextReference(), *args]
     return nodes.Call(nodes.EnvironmentAttribute(name), given, [], None, None)
+
+
+AT, ITEM = "0at", "0item"
+"""Where a message is, and the message: no template can spell these."""
+INDEX0, INDEX = (nodes.Getattr(nodes.Name("loop", "load"), name, "load") for name in ("index0", "index"))
+MINUS = nodes.Neg(nodes.Const(1))
+
+
+def _by_number(loop: nodes.Node, sites: Iterator[int]) -> nodes.Node:
+    """A search for the last message of a kind, by its number, as one question."""
+    if not isinstance(loop, nodes.For) or loop.test or loop.else_ or loop.recursive or len(loop.body) != 1:
+        return loop
+    node, target, (messages, backwards) = loop.body[0], loop.target, _numbered(loop.iter)
+    if not (messages and isinstance(node, nodes.If) and isinstance(target, nodes.Name)) or node.elif_ or node.else_:
+        return loop
+    at, item = nodes.Name(AT, "load"), nodes.Name(target.name, "load")
+    known = [(INDEX0, at), (INDEX, nodes.Add(at, nodes.Const(1))), (item, nodes.Name(ITEM, "load"))]
+    if messages is not loop.iter:
+        known = [(nodes.Getitem(messages, item, "load"), nodes.Name(ITEM, "load")), (item, at)]
+    parts, body = ([_replaced(part, known) for part in some] for some in (_conjuncts(node.test), node.body))
+    alone = [part for part in parts if names(part) == {ITEM}]
+    limits = [part for part in parts if names(part) != {ITEM}]
+    told = _breaks(body) if backwards else all(map(_notes, body))
+    if not alone or not told or len(limits) > 1 or not all(map(_is_limit, limits)):
+        return loop
+    site = next(sites)
+    place = _own("place", nodes.Const(site), messages, *(limit.ops[0].expr for limit in limits))
+    search = nodes.For(nodes.Name(AT, "store"), place, body, [], None, False)
+    followed = _own("followed", messages, *([loop.iter.node] if isinstance(loop.iter, nodes.Call) else []))
+    return nodes.If(followed, [_asking(nodes.Name(ITEM, "store"), messages, alone, site), search], [], [loop])
+
+
+def _numbered(items: nodes.Node) -> tuple[Any, bool]:
+    """The variable that a loop goes over, or of which it goes over the numbers, and whether from the end; or None."""
+    if isinstance(items, nodes.Name):
+        return items, False
+    if not isinstance(items, nodes.Call) or not isinstance(items.node, nodes.Name) or items.node.name != "range":
+        return None, False
+    for size in items.find_all(nodes.Filter):
+        for backwards, args in ((False, [size]), (True, [nodes.Sub(size, nodes.Const(1)), MINUS, MINUS])):
+            ranged = items == nodes.Call(items.node, args, [], None, None)
+            if ranged and size == nodes.Filter(size.node, "length", [], [], None, None):
+                return (size.node if isinstance(size.node, nodes.Name) else None), backwards
+    return None, False
+
+
+def _notes(step: nodes.Node) -> bool:
+    """Whether a step sets what depends on nothing but where it is."""
+    return isinstance(step, nodes.Assign) and isinstance(step.target, nodes.NSRef) and names(step.node) <= {AT}
+
+
+def _breaks(body: list[nodes.Node]) -> bool:
+    """Whether these statements are the last that a loop does, and know no more than where it is."""
+    return isinstance(body[-1], nodes.Break) and {"loop", ITEM}.isdisjoint(set[str]().union(*map(names, body)))
+
+
+def _is_limit(part: nodes.Node) -> bool:
+    """Whether this says that a message is before another, which no step changes."""
+    if not isinstance(part, nodes.Compare) or part.expr != nodes.Name(AT, "load") or len(part.ops) != 1:
+        return False
+    (test,) = part.ops
+    return test.op == "lt" and isinstance(test.expr, nodes.Name) and test.expr.name not in ("loop", AT, ITEM)
+
+
+def _replaced(node: Any, others: Sequence[tuple[nodes.Node, nodes.Node]]) -> Any:
+    """A copy, with others for these nodes."""
+    if isinstance(node, list):
+        return [_replaced(part, others) for part in node]
+    if not isinstance(node, nodes.Node):
+        return node
+    other = next((other for known, other in others if node == known), None)
+    if other is None:
+        other = copy(node)
+        for name, value in node.iter_fields():
+            setattr(other, name, _replaced(value, others))
+    return other
 
 
 class Search:
@@ -154,8 +241,8 @@ class Search:
         self.hits: list[int] | None = None
         """The messages of which its conditions hold, in order."""
         self.noted: list[int] = []
-        self.last = Cell(-1)
-        """The last of them that is told; -1 where there is none."""
+        self.last = Place(-1)
+        """The last of them that is told."""
 
     def known(self, sofar: int) -> list[int]:
         """The messages that may be found, now that somebody has asked."""
@@ -168,8 +255,17 @@ class Search:
         """The first of these messages that is found, in a list."""
         sofar = messages._sofar
         hits = self.known(sofar.value)
-        at = bisect_left(hits, messages._skipped)
+        at = bisect_left(hits, messages._begin)
         return [messages._whole[hits[at]]] if at < len(hits) and not sofar.below(hits[at] + 1) else []
+
+    def place(self, messages: Messages, limit: Any) -> list[Any]:
+        """The number of the last of these messages that is found, before a limit if there is one, in a list."""
+        sofar, begin = messages._sofar, messages._begin
+        hits = self.known(sofar.value)
+        if limit is None:
+            return [] if self.last.below(begin) else [Number(self.last, -begin)]
+        before = hits[bisect_left(hits, begin) : bisect_left(hits, begin + operator.index(limit))]
+        return next(([hit - begin] for hit in reversed(before) if not sofar.below(hit + 1)), [])
 
     def look(self, sofar: int) -> None:
         """So many messages are told."""
@@ -189,10 +285,10 @@ class Found(LoopContext):
     def __next__(self) -> tuple[Any, LoopContext]:
         sofar, last = self._of._sofar, self._search.last
         if self._left is None:
-            if last.below(self._of._skipped):
+            if last.below(self._of._begin):
                 raise StopIteration
             at = last.value
-            self._left = reversed([hit for hit in self._search.hits or () if self._of._skipped <= hit < at])
+            self._left = reversed([hit for hit in self._search.hits or () if self._of._begin <= hit < at])
             self.index0: Any = Number(sofar, -1 - last.exact) if self._exact else Behind(sofar, last)
         else:
             _ = last.exact

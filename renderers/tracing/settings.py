@@ -47,7 +47,7 @@ class Conversation:
     searches: list[Search]
     tails: dict[int, list[Any]] = field(default_factory=dict)
     """The messages without the first few."""
-    runs: dict[Hashable, dict[int, list[Run]]] = field(default_factory=dict)
+    runs: dict[Hashable, dict[tuple[int, int], list[Run]]] = field(default_factory=dict)
     """How each loop went, by all that it could see, and by where it began."""
     exact: set[Hashable] = field(default_factory=set)
     """Loops that ask so much that no step is told as of the whole conversation."""
@@ -67,10 +67,11 @@ class Conversation:
         for search in self.searches:
             search.look(count)
 
-    def tail(self, skipped: int) -> list[Any]:
-        if skipped not in self.tails:
-            self.tails[skipped] = self.messages[skipped:]
-        return self.tails[skipped]
+    def tail(self, begin: int) -> list[Any]:
+        """The messages from this one on."""
+        if begin not in self.tails:
+            self.tails[begin] = self.messages[begin:]
+        return self.tails[begin]
 
 
 class Setting:
@@ -119,10 +120,9 @@ class Setting:
     def last_step(self, state: State, last: Step) -> Step:
         """The last step of a loop over messages, after the last but one. Nobody else will take it up."""
         items = state.vars[ITEMS]
-        at = self.of.sofar.value - items._skipped - 1
-        context = self.taken_up(
-            state, last, Loop(self.of.tail(items._skipped), items._count, range(at, at + 1), bool, self.undefined)
-        )
+        begin, end = items._ends
+        left = range(end - begin - 1, end - begin)
+        context = self.taken_up(state, last, Loop(self.of.tail(begin), items._count, left, bool, self.undefined))
         values = state.view.values
         return stepped(state.view, last, values, self.of.asked, "".join(self.stages[state.at].run(context)))
 
@@ -172,10 +172,10 @@ class Setting:
         found = at, given, seen, later, *keys
         state = self.states.get(found)
         if state is None:
-            skipped = items._skipped if isinstance(items, Messages) else None
             state = self.states[found] = State(at, kept, view)
             if followed:
-                state.site, state.cells, state.skipped = (skipped, *site), cells, skipped
+                state.messages = items if isinstance(items, Messages) else None
+                state.site, state.cells = (keys[-1] if state.messages else None, *site), cells
                 state.runs = self.of.runs.setdefault(state.site, {})
         return state, view
 

@@ -119,14 +119,23 @@ class SharedEnvironment(PlainEnvironment):
     def found(self, context: Context, site: int, messages: Any, exact: bool) -> Any:
         """What a search goes over."""
         search = context.parent[TELLING].searches[site]
-        if not isinstance(messages, Messages):
+        if not self.followed(context, messages):
             return messages[::-1]
         search.known(messages._sofar.value)
         return Found(search, messages, exact=exact, undefined=self.undefined)
 
     def first(self, context: Context, site: int, messages: Any) -> Any:
         """What a search ahead goes over."""
-        return context.parent[TELLING].searches[site].ahead(messages) if isinstance(messages, Messages) else messages
+        search = context.parent[TELLING].searches[site]
+        return search.ahead(messages) if self.followed(context, messages) else messages
+
+    def place(self, context: Context, site: int, messages: Any, limit: Any = None) -> list[Any]:
+        """What a search by number goes over."""
+        return context.parent[TELLING].searches[site].place(messages, limit)
+
+    def followed(self, context: Context, messages: Any, call: Any = None) -> bool:
+        """Whether these are the messages as far as they are told, and a call that gives their numbers is no other."""
+        return isinstance(messages, Messages) and messages._plain and call in (None, self.globals["range"])
 
     def _cut(self, parts: list[list[nodes.Node]]) -> None:
         """Compiles the parts, unless a macro would see what is set after its own."""

@@ -29,11 +29,12 @@ class Walk:
         self.setting, self.state, self.of, self.start, self.stop = setting, state, setting.of, start, stop
         items = state.vars[ITEMS]
         self.growing = isinstance(items, Messages)
-        self.items: Sequence[object] = self.of.tail(items._skipped) if self.growing else items
+        begin, end = items._ends if self.growing else (0, len(items))
+        self.items: Sequence[object] = self.of.tail(begin) if self.growing else items
         self.length = items._count if self.growing else Number(Cell(len(items)))
         self.cells = state.cells if self.growing else (*state.cells, self.length._cell)
-        self.count = max(self.of.sofar.value - items._skipped, 0) if self.growing else len(items)
-        self.runs = state.runs.setdefault(start, [])
+        self.count = max(end - begin, 0)
+        self.runs = state.runs.setdefault((start, begin), [])
         self.run, self.done = Run(self.items), 0
         """A run whose first steps hold, and how many."""
         self.own: list[Step] = []
@@ -102,7 +103,7 @@ class Walk:
         except REFUSALS:
             pass
         finally:
-            sofar.value = told
+            self.of.until(told)
         self._take_up(self.runs[:1])
         if self.count - self.done > left // 2 + 1 and self.parted is None:
             self.of.exact.add((self.state.site, self.start))

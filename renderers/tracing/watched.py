@@ -39,6 +39,12 @@ class Cell:
         return self.value
 
 
+class Place(Cell):
+    """Where the last message of some kind is, of those that are told; -1 where there is none."""
+
+    __slots__ = ()
+
+
 class Number:
     """The value of a cell, and something added to it."""
 
@@ -115,42 +121,63 @@ class Behind:
 
 
 class Messages:
-    """The messages of a conversation, as far as it has come; without the first few where a template leaves them out."""
+    """The messages of a conversation, as far as it has come, or as far as a place in it. A template may leave out the
+    first few, or those before a place."""
 
-    __slots__ = ("_skipped", "_sofar", "_whole")
+    __slots__ = ("_more", "_skipped", "_sofar", "_whole")
 
-    def __init__(self, whole: list[Any], sofar: Cell, skipped: int = 0):
-        self._whole, self._sofar, self._skipped = whole, sofar, skipped
+    def __init__(self, whole: list[Any], sofar: Cell, skipped: "int | Number" = 0, more: int = 0):
+        self._whole, self._sofar, self._skipped, self._more = whole, sofar, skipped, more
+
+    @property
+    def _plain(self) -> bool:
+        """Whether they go on as far as the conversation has come, from a message on that stays the same."""
+        return type(self._skipped) is int and type(self._sofar) is Cell
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        """The first of them, and the first that follows them, and nobody is told that these were looked at."""
+        skipped: Any = self._skipped
+        begin = skipped if type(skipped) is int else skipped._cell.value + skipped._more
+        return begin, self._sofar.value + self._more
+
+    @property
+    def _begin(self) -> int:
+        return self._skipped if type(self._skipped) is int else self._skipped._exact  # type: ignore[union-attr]
 
     @property
     def _count(self) -> Number:
-        return Number(self._sofar, -self._skipped)
-
-    @property
-    def _seen(self) -> list[Any]:
-        """All of them, and nobody is told that they were looked at."""
-        return self._whole[self._skipped : self._sofar.value]
+        return Number(self._sofar, self._more - self._begin)
 
     @property
     def _exact(self) -> list[Any]:
         """All of them, and no more."""
-        _ = self._sofar.exact
-        return self._seen
+        return self._whole[self._begin : self._sofar.exact + self._more]
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, slice):
             at = operator.index(key)
-            return self._whole[self._skipped + at] if at >= 0 and self._count > at else self._exact[at]
+            return self._whole[self._begin + at] if at >= 0 and self._count > at else self._exact[at]
+        if key.step is None and self._plain:
+            if key.start is None and self._holds(key.stop):
+                return Messages(self._whole, key.stop._cell, self._skipped, key.stop._more + self._begin)
+            if key.stop is None and self._holds(key.start):
+                begin: Any = key.start
+                return Messages(self._whole, self._sofar, begin + self._begin)
         at = 0 if key.start is None else operator.index(key.start)
         if key.stop is None and key.step is None and at >= 0 and self._count >= at:
-            return Messages(self._whole, self._sofar, self._skipped + at)
+            return Messages(self._whole, self._sofar, self._begin + at, self._more)
         return self._exact[key]
+
+    def _holds(self, end: Any) -> bool:
+        """Whether this is a place among them, or the next one."""
+        return type(end) is Number and type(end._cell) is Place and end._more + self._begin <= 1 and end >= 0
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._exact)
 
     def __len__(self) -> int:
-        return self._sofar.exact - self._skipped
+        return self._count._exact
 
     def __bool__(self) -> bool:
         return self._count > 0
