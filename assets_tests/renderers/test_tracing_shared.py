@@ -31,6 +31,10 @@ BEFORE = (
     "{% set here = loop.index0 %}{% set f = namespace(at=-1) %}{% for o in messages %}"
     "{% if o.role == 'assistant' and loop.index0 < here %}{% set f.at = loop.index0 %}{% endif %}{% endfor %}{{ f.at }}"
 )
+KIND = (
+    "{% set ns = namespace(k=0) %}{% for m in messages %}{% if m.role == 'user' and n != 2 %}[{{ m.content }}"
+    "{{ ns.k }}]{% set ns.k = ns.k + messages[0].content|length %}SET{% endif %}{% endfor %}"
+)
 SOURCES = {
     "nothing of the rest": WALK.replace("BODY", ""),
     "last": WALK.replace("BODY", "{{ 'L' if loop.last }}"),
@@ -175,6 +179,12 @@ SOURCES = {
     + WALK
     + "{% for x in [1] %}{{ k if messages|length < 3 }}{% endfor %}"
     "{% set k = 3 %}{{ k }}",
+    "those of one kind": KIND.replace("SET", "") + "{{ ns.k }}" + WALK,
+    "those of one kind, in part": "{% set messages = messages[3:] %}" + KIND.replace("SET", "") + WALK,
+    "those of one kind, once": KIND.replace("SET", "{% break %}") + "{{ messages|length }}",
+    "those of one kind, for now": KIND.replace("SET", "{% if messages|length < 7 %}{{ m.role }}{% endif %}") + WALK,
+    "those of no kind": KIND.replace("user", "nobody") + WALK,
+    "those of one kind in a list": "{% set messages = messages|reverse|list %}" + KIND,
     "those like the last": "{% set like = messages|selectattr('role', 'equalto', messages[-1].role)|list %}"
     "{% for m in like %}{{ m.content }}{{ loop.last }}{% endfor %}" + WALK,
     "a list that ends elsewhere": "{% for m in messages + [{'role': 'z'}] %}{{ m.role }}"

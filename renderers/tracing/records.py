@@ -48,7 +48,8 @@ class View:
     @property
     def values(self) -> list[Any]:
         """What the namespaces hold now."""
-        return [value for space in self.spaces for value in space.values()]
+        spaces = self.spaces
+        return [*spaces[0].values()] if len(spaces) == 1 else [value for space in spaces for value in space.values()]
 
     def key(self, value: Any) -> Hashable:
         kind = type(value)
@@ -114,6 +115,8 @@ class State:
     """The number of the stage."""
     vars: dict[str, Any]
     view: View
+    numbers: Sequence[Cell] = ()
+    """Those of its cells that no other state has."""
     site: Hashable = None
     """What a loop can see, and where it is; of another stage it is None."""
     cells: Sequence[Cell] = ()
@@ -131,19 +134,18 @@ class State:
 
     def enter(self, sources: Sequence[Any]) -> "State":
         """This state, with these numbers."""
-        if sources:
-            for cell, source in zip(self.view.cells[-len(sources) :], sources, strict=True):
-                cell.value = source if type(source) is int else source._cell.value + source._more
+        for at, source in enumerate(sources):  # `zip` would take longer than all of this
+            self.numbers[at].value = source if type(source) is int else source._cell.value + source._more
         return self
 
     def known(self) -> "Known | None":
         """What was told alike."""
         cells = self.view.cells
-        for told in (self.wide, self.exact.get(cells[0].value, ())):
-            for known in told:
-                if within(cells, known.bounds):
-                    return known
-        return None
+        for known in self.wide:
+            if within(cells, known.bounds):
+                return known
+        exact = self.exact.get(cells[0].value, ()) if self.exact else ()
+        return next((known for known in exact if within(cells, known.bounds)), None)
 
     def keep(self, known: "Known") -> None:
         exactly = next((int(low) for at, low, high in known.bounds if not at and low == high), None)
@@ -156,14 +158,17 @@ class State:
             return None
         found, (begin, end) = None, self.messages._ends
         count = end - begin
-        for run in self.runs.get((start, begin), ()) if count > 0 else ():
+        if count <= 0:
+            return BEGIN, 0
+        runs = self.runs.get((start, begin), ())
+        for run in runs:
             if run.parted is None and len(run.steps) >= count:
                 if within(self.cells, run.steps[count - 1].bounds):
                     return run.steps[count - 1], 0
                 before = run.steps[count - 2] if count > 1 else BEGIN
                 if not found and within(self.cells, before.bounds):
                     found = before, 1
-        return found
+        return found if runs or count > 1 else (BEGIN, 1)
 
 
 class Known(NamedTuple):
@@ -262,33 +267,52 @@ def within(cells: Sequence[Cell], bounds: Bounds) -> bool:
     return True
 
 
-def stepped(
-    view: View, last: Step, values: list[Any], asked: set[str], text: str, cells: Sequence[Cell] = (), seen: int = 0
-) -> Step:
-    """A step that is done, after the last. values: what the namespaces held before it. cells: those that it asked."""
-    now, changed, shaped = view.values, last.changed, last.shape
-    if len(now) != len(values) or not all(map(operator.is_, now, values)):
-        changed = tuple(
-            [
-                {
-                    name: settled(value, view.fixed)
-                    for name, value in space.items()
-                    if value is not held.get(name, missing)
-                }
-                for space, held in zip(view.spaces, view.held, strict=True)
-            ]
-        )
-        shaped = shape(changed)
-    flags = last.asked if len(asked) == len(last.asked) else frozenset(asked)
-    return Step(bounds_of(cells), changed, shaped, flags, last.written + len(text), text, seen)
+class Steps:
+    """How a loop goes on after a step, in namespaces that were put back to what they were then. cells: those to note
+    the bounds of."""
+
+    __slots__ = ("asked", "cells", "known", "last", "values", "view")
+
+    def __init__(self, view: View, cells: Sequence[Cell], asked: set[str], last: Step):
+        self.view, self.cells, self.asked, self.last = view, cells, asked, last
+        self.values, self.known = view.values, [cell.bounds for cell in cells]
+
+    def done(self, text: str, seen: int = 0) -> Step:
+        """Another step is."""
+        bounds, changed, shaped, asked, written, _, _ = self.last
+        now = self.view.values
+        if len(now) != len(self.values) or not all(map(operator.is_, now, self.values)):
+            self.values, changed = now, self._changed()
+            shaped = shape(changed)
+        known = [cell.bounds for cell in self.cells]
+        if known != self.known:
+            self.known, bounds = known, bounds_of(self.cells)
+        if len(asked) != len(self.asked):
+            asked = frozenset(self.asked)
+        self.last = Step(bounds, changed, shaped, asked, written + len(text), text, seen)
+        return self.last
+
+    def _changed(self) -> tuple[dict[str, Any], ...]:
+        changed, fixed = list[dict[str, Any]](), self.view.fixed
+        for at, space in enumerate(self.view.spaces):
+            held, new = self.view.held[at], dict[str, Any]()
+            for name, value in space.items():
+                if value is not held.get(name, missing):
+                    new[name] = value if type(value) in VALUES else settled(value, fixed)
+            changed.append(new)
+        return tuple(changed)
 
 
 def shape(changed: tuple[dict[str, Any], ...]) -> Hashable:
     """The same where only numbers of namespaces differ."""
-    found = [(at, name, type(value), value) for at, space in enumerate(changed) for name, value in space.items()]
-    if any(kind not in VALUES for _, _, kind, _ in found):
-        return id(changed)
-    return tuple([(at, name, kind, None if kind is int else value) for at, name, kind, value in found])
+    found = list[Hashable]()
+    for at, space in enumerate(changed):
+        for name, value in space.items():
+            kind = type(value)
+            if kind not in VALUES:
+                return id(changed)
+            found.append((at, name, kind, None if kind is int else value))
+    return tuple(found)
 
 
 def settled(value: Any, fixed: dict[int, Any]) -> Any:

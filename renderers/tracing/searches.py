@@ -16,6 +16,12 @@ And ahead, for whether there is one to come: where the same is set for each that
         {% if later.role == "assistant" %}{% set ns.found = true %}{% endif %}
     {% endfor %}
 
+A loop that does something for those of a kind alone goes over no others:
+
+    {% for message in messages %}
+        {% if message.role == "system" %} … {% endif %}
+    {% endfor %}
+
 And for the last of a kind, by its number alone, in one direction or the other:
 
     {% for message in messages %}
@@ -30,7 +36,7 @@ import operator
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 from jinja2 import Environment, nodes
@@ -70,8 +76,25 @@ def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.N
             node.iter = _own("found", nodes.Const(site), node.iter.node, nodes.Const(reads))
             node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load")))
             node.body.append(nodes.If(nodes.Not(searching), [nodes.Break()], [], []))
-        out.append(_by_number(node, sites))
+        node = _by_number(node, sites)
+        alone = _choosing(node)
+        if isinstance(node, nodes.For) and alone:
+            site = next(sites)
+            out.append(_asking(node.target, node.iter, alone, site))
+            node.iter = _own("chosen", nodes.Const(site), node.iter)
+        out.append(node)
     return out
+
+
+def _choosing(loop: nodes.Node) -> list[nodes.Expr]:
+    """The conditions of a loop that does nothing for other messages than those of which they hold."""
+    if not isinstance(loop, nodes.For) or loop.test or loop.else_ or loop.recursive or len(loop.body) != 1:
+        return []
+    node = loop.body[0]
+    named = isinstance(loop.iter, nodes.Name) and isinstance(loop.target, nodes.Name)
+    if not named or not isinstance(node, nodes.If) or node.elif_ or node.else_ or "loop" in names(node):
+        return []
+    return [*takewhile(lambda part: names(part) == names(loop.target), _conjuncts(node.test))]
 
 
 def _ahead(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.Node]:
@@ -241,8 +264,10 @@ class Search:
         self.hits: list[int] | None = None
         """The messages of which its conditions hold, in order."""
         self.noted: list[int] = []
+        self.chosen: list[Any] | None = None
+        """The messages of which they hold, where nobody goes over others."""
         self.last = Place(-1)
-        """The last of them that is told."""
+        """The last of them that is told, among all messages or among the chosen ones."""
 
     def known(self, sofar: int) -> list[int]:
         """The messages that may be found, now that somebody has asked."""
@@ -267,11 +292,19 @@ class Search:
         before = hits[bisect_left(hits, begin) : bisect_left(hits, begin + operator.index(limit))]
         return next(([hit - begin] for hit in reversed(before) if not sofar.below(hit + 1)), [])
 
+    def choose(self, messages: Messages) -> Messages:
+        """Those of these messages that are found."""
+        begin = messages._begin
+        if self.chosen is None:
+            self.chosen = [messages._whole[hit] for hit in self.noted]
+        hits = self.known(messages._sofar.value)
+        return Messages(self.chosen, self.last, bisect_left(hits, begin), 1)
+
     def look(self, sofar: int) -> None:
         """So many messages are told."""
         hits = self.hits or ()
         at = bisect_left(hits, sofar)
-        self.last.value = hits[at - 1] if at else -1
+        self.last.value = hits[at - 1] if at and self.chosen is None else at - 1
 
 
 class Found(LoopContext):

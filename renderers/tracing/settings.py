@@ -4,7 +4,7 @@ Only one prefix is told at a time: its numbers lie in the cells of a state when 
 namespaces are put back to what they were there when something has to be run.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +19,11 @@ from renderers.tracing.records import (
     Run,
     State,
     Step,
+    Steps,
     Strange,
     View,
     bind,
     bounds_of,
-    stepped,
 )
 from renderers.tracing.searches import Search
 from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
@@ -45,8 +45,8 @@ class Conversation:
     fixed: dict[int, Any]
     """What stays what it is."""
     searches: list[Search]
-    tails: dict[int, list[Any]] = field(default_factory=dict)
-    """The messages without the first few."""
+    tails: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    """Messages without the first few, by what they are of."""
     runs: dict[Hashable, dict[tuple[int, int], list[Run]]] = field(default_factory=dict)
     """How each loop went, by all that it could see, and by where it began."""
     exact: set[Hashable] = field(default_factory=set)
@@ -67,11 +67,12 @@ class Conversation:
         for search in self.searches:
             search.look(count)
 
-    def tail(self, begin: int) -> list[Any]:
+    def tail(self, whole: list[Any], begin: int) -> list[Any]:
         """The messages from this one on."""
-        if begin not in self.tails:
-            self.tails[begin] = self.messages[begin:]
-        return self.tails[begin]
+        found = self.tails.get((id(whole), begin))
+        if found is None:
+            found = self.tails[id(whole), begin] = whole[begin:]
+        return found
 
 
 class Setting:
@@ -122,9 +123,11 @@ class Setting:
         items = state.vars[ITEMS]
         begin, end = items._ends
         left = range(end - begin - 1, end - begin)
-        context = self.taken_up(state, last, Loop(self.of.tail(begin), items._count, left, bool, self.undefined))
-        values = state.view.values
-        return stepped(state.view, last, values, self.of.asked, "".join(self.stages[state.at].run(context)))
+        context = self.taken_up(
+            state, last, Loop(self.of.tail(items._whole, begin), items._count, left, bool, self.undefined)
+        )
+        steps = Steps(state.view, (), self.of.asked, last)
+        return steps.done("".join(self.stages[state.at].run(context)))
 
     def taken_up(self, state: State, last: Step, loop: Loop) -> Context:
         """The context in which a loop goes on after a step."""
@@ -142,13 +145,13 @@ class Setting:
             state.keep(known)
         self.refusing = None
 
-    def restored(self, state: State, changed: Iterable[dict[str, Any]] = ()) -> Context:
+    def restored(self, state: State, changed: Sequence[dict[str, Any]] = ()) -> Context:
         """The context, as it is in this state; in a loop after some steps."""
-        for space, held in zip(state.view.spaces, state.view.held, strict=True):
+        for at, space in enumerate(state.view.spaces):  # `zip` would take longer than all of this
             space.clear()
-            space.update(held)
-        for space, new in zip(state.view.spaces, changed, strict=False):
-            space.update(new)
+            space.update(state.view.held[at])
+            if at < len(changed):
+                space.update(changed[at])
         self.context.vars = dict(state.vars)
         return self.context
 
@@ -172,7 +175,7 @@ class Setting:
         found = at, given, seen, later, *keys
         state = self.states.get(found)
         if state is None:
-            state = self.states[found] = State(at, kept, view)
+            state = self.states[found] = State(at, kept, view, view.cells[len(self.base) :])
             if followed:
                 state.messages = items if isinstance(items, Messages) else None
                 state.site, state.cells = (keys[-1] if state.messages else None, *site), cells
@@ -184,15 +187,16 @@ class Setting:
         changed, known = step.changed, state.exits.get(step.shape)
         if known is None:
             known = state.exits[step.shape] = self._exit(state, changed)
-        if changed is known.changed:
+        if changed is known.changed or not known.sources:
             return known.after, known.sources
-        held = state.view.held
-        return known.after, [
-            source
-            if at is None
-            else (changed[at[0]] if changed else held[at[0]]).get(at[1], held[at[0]].get(at[1], source))
-            for source, at in zip(known.sources, known.places, strict=True)
-        ]
+        sources = list[Any]()
+        for number, source in enumerate(known.sources):
+            at = known.places[number]
+            if at is not None:
+                held = state.view.held[at[0]].get(at[1], source)
+                source = changed[at[0]].get(at[1], held) if changed else held
+            sources.append(source)
+        return known.after, sources
 
     def _exit(self, state: State, changed: tuple[dict[str, Any], ...]) -> Exit:
         context = self.restored(state, changed)

@@ -6,7 +6,6 @@ a template does what cannot be followed, or refuses, the prefix is told as it is
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from renderers.tracing.environment import REFUSALS
@@ -22,21 +21,22 @@ from renderers.tracing.watched import Cell
 NONE: Mapping[str, Any] = {}
 
 
-@dataclass(slots=True, eq=False)
 class Told:
     """A prefix as told, beside the text of the whole conversation."""
 
-    whole: str
-    same: int = 0
-    """How far the two agree."""
-    base: int = 0
-    """Where the stage begins in which they part."""
-    rest: list[str] = field(default_factory=list)
-    """What was told from there on."""
+    __slots__ = ("base", "rest", "same", "whole")
+
+    def __init__(self, whole: str, same: int = 0):
+        self.whole, self.same = whole, same
+        """The two agree as far as that."""
+        self.base = 0
+        """Where the stage begins in which they part."""
+        self.rest: Sequence[str] = ()
+        """What was told from there on."""
 
     def add(self, text: str) -> None:
         if self.rest:
-            self.rest.append(text)
+            self.rest = [*self.rest, text]
         elif self.whole.startswith(text, self.same):
             self.same += len(text)
         else:
@@ -46,7 +46,7 @@ class Told:
     def walk(self, walk: Walk) -> None:
         """Adds what a loop told."""
         if self.rest:
-            self.rest += [step.text for step in walk.steps]
+            self.rest = [*self.rest, *(step.text for step in walk.steps)]
         elif walk.parted is None:
             self.same += walk.last.written
         else:
@@ -141,19 +141,20 @@ class Prefixes:
             return told
 
     def _setting(self, switch: Mapping[str, Any]) -> Setting:
-        if id(switch) not in self.settings:
-            self.settings[id(switch)] = Setting(self.of, lambda prompt: self.given(prompt, switch)), switch
-        return self.settings[id(switch)][0]
+        known = self.settings.get(id(switch))
+        if not known:
+            known = self.settings[id(switch)] = Setting(self.of, lambda prompt: self.given(prompt, switch)), switch
+        return known[0]
 
     def _follow(self, setting: Setting, prompt: bool, watched: list[frozenset[str]], stop: int) -> Told | None:
         told, state = Told(self.of.whole), setting.enter(prompt)
         while True:
             if state.site is None:
-                known = state.known() or setting.run(state)
-                if known.refused:
+                _, text, asked, after, sources, refused = state.known() or setting.run(state)
+                if refused:
                     return None
-                told.add(known.text)
-                asked, after, sources = known.asked, known.after, known.sources
+                if text:
+                    told.add(text)
             else:
                 step = self._loop(setting, state, told, stop)
                 asked = step.asked
@@ -161,7 +162,7 @@ class Prefixes:
             watched.append(asked)
             if after is None or (told.rest and told.same < stop):
                 return told
-            state = after.enter(sources)
+            state = after.enter(sources) if sources else after
 
     def _loop(self, setting: Setting, state: State, told: Told, stop: int) -> Step:
         """The last step of a loop, which is told."""

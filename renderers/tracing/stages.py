@@ -129,6 +129,11 @@ class SharedEnvironment(PlainEnvironment):
         search = context.parent[TELLING].searches[site]
         return search.ahead(messages) if self.followed(context, messages) else messages
 
+    def chosen(self, context: Context, site: int, messages: Any) -> Any:
+        """What a loop goes over that does nothing for others."""
+        search = context.parent[TELLING].searches[site]
+        return search.choose(messages) if self.followed(context, messages) else messages
+
     def place(self, context: Context, site: int, messages: Any, limit: Any = None) -> list[Any]:
         """What a search by number goes over."""
         return context.parent[TELLING].searches[site].place(messages, limit)
@@ -199,7 +204,8 @@ def _parts(body: Iterable[nodes.Node]) -> list[list[nodes.Node]]:
 def _named(items: nodes.Node) -> bool:
     """Whether a loop may go over messages from their beginning on."""
     sliced = isinstance(items, nodes.Getitem) and isinstance(items.arg, nodes.Slice) and items.arg.step is None
-    return sliced or isinstance(items, (nodes.Name, nodes.Add))
+    chosen = isinstance(items, nodes.Call) and items.node == nodes.EnvironmentAttribute("chosen")
+    return sliced or chosen or isinstance(items, (nodes.Name, nodes.Add))
 
 
 def _stored(part: Iterable[nodes.Node]) -> frozenset[str]:

@@ -5,11 +5,12 @@ they are told again, as of the prefix.
 """
 
 import operator
+from collections import deque
 from collections.abc import Sequence
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.loops import Loop
-from renderers.tracing.records import BEGIN, Run, State, Step, Strange, bind, stepped
+from renderers.tracing.records import BEGIN, Run, State, Step, Steps, Strange, bind
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Setting
 from renderers.tracing.stages import ITEMS
@@ -30,7 +31,7 @@ class Walk:
         items = state.vars[ITEMS]
         self.growing = isinstance(items, Messages)
         begin, end = items._ends if self.growing else (0, len(items))
-        self.items: Sequence[object] = self.of.tail(begin) if self.growing else items
+        self.items: Sequence[object] = self.of.tail(items._whole, begin) if self.growing else items
         self.length = items._count if self.growing else Number(Cell(len(items)))
         self.cells = state.cells if self.growing else (*state.cells, self.length._cell)
         self.count = max(end - begin, 0)
@@ -128,24 +129,19 @@ class Walk:
 
     def _tell(self, steps: list[Step]) -> None:
         """Tells what is left, and adds it to these steps."""
-        of, state, last, pieces = self.of, self.state, self.last, list[str]()
-        view, cells, at = state.view, self.cells, self.done
+        of, last, pieces = self.of, self.last, deque[str]()
 
         def over() -> bool:
-            nonlocal last, at, values
-            seen = 0 if self.growing else max(last.seen, loop._seen)
-            last = stepped(view, last, values, of.asked, "".join(pieces), cells, seen)
-            values, at = view.values, at + 1
+            seen = 0 if self.growing else max(told.last.seen, loop._seen)
+            steps.append(told.done("".join(pieces), seen))
             pieces.clear()
-            steps.append(last)
-            return self._part(last, at - 1)
+            return self._part(told.last, loop.index0)
 
-        loop = Loop(self.items, self.length, range(at, self.count), over, of.template.undefined)
-        context = self.setting.taken_up(state, last, loop)
-        bind(cells, last.bounds)
-        values = view.values
-        for piece in self.setting.stages[state.at].run(context):
-            pieces.append(piece)
+        loop = Loop(self.items, self.length, range(self.done, self.count), over, of.template.undefined)
+        context = self.setting.taken_up(self.state, last, loop)
+        bind(self.cells, last.bounds)
+        told = Steps(self.state.view, self.cells, of.asked, last)
+        pieces.extend(self.setting.stages[self.state.at].run(context))
         if loop._running:  # it was left in the middle of a step
             over()
             self.run.broken = self.run.broken or steps is self.run.steps

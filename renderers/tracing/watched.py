@@ -27,9 +27,11 @@ class Cell:
         """Is the value less than the limit? From now on it has to stay on this side."""
         low, high = self.bounds
         if self.value < limit:
-            self.bounds = low, min(high, limit - 1)
+            if high >= limit:
+                self.bounds = low, limit - 1
             return True
-        self.bounds = max(low, limit), high
+        if low < limit:
+            self.bounds = limit, high
         return False
 
     @property
