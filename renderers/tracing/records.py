@@ -151,24 +151,29 @@ class State:
         exactly = next((int(low) for at, low, high in known.bounds if not at and low == high), None)
         (self.wide if exactly is None else self.exact.setdefault(exactly, [])).append(known)
 
-    def arrived(self, start: int) -> "tuple[Step, int] | None":
-        """The last step of a loop over messages that was told alike, and as in the whole conversation; and how many
-        are left to tell: none, or one."""
+    def arrived(self, start: int, stop: int) -> "tuple[Step, int | None, int] | None":
+        """How a loop over messages goes that others told alike. The last step that was told, as in the whole
+        conversation, and how many are left: none, or one. Or the step that parts from it (None), and where it does,
+        if that is before the character `stop`."""
         if self.messages is None:
             return None
         found, (begin, end) = None, self.messages._ends
         count = end - begin
         if count <= 0:
-            return BEGIN, 0
+            return BEGIN, 0, 0
         runs = self.runs.get((start, begin), ())
         for run in runs:
-            if run.parted is None and len(run.steps) >= count:
-                if within(self.cells, run.steps[count - 1].bounds):
-                    return run.steps[count - 1], 0
-                before = run.steps[count - 2] if count > 1 else BEGIN
+            steps, parted = run.steps, run.parted
+            if parted is not None:
+                if parted < count and run.same < stop and within(self.cells, steps[parted].bounds):
+                    return steps[parted], None, run.same
+            elif len(steps) >= count:
+                if within(self.cells, steps[count - 1].bounds):
+                    return steps[count - 1], 0, 0
+                before = steps[count - 2] if count > 1 else BEGIN
                 if not found and within(self.cells, before.bounds):
-                    found = before, 1
-        return found if runs or count > 1 else (BEGIN, 1)
+                    found = before, 1, 0
+        return found if runs or count > 1 else (BEGIN, 1, 0)
 
 
 class Known(NamedTuple):

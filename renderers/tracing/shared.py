@@ -37,11 +37,15 @@ class Told:
     def add(self, text: str) -> None:
         if self.rest:
             self.rest = [*self.rest, text]
-        elif self.whole.startswith(text, self.same):
+        elif self.whole[self.same : self.same + len(text)] == text:  # `startswith` is slow among other characters
             self.same += len(text)
         else:
             self.base, self.rest = self.same, [text]
             self.same += common(text, self.whole[self.same : self.same + len(text)])
+
+    def part(self, step: Step, same: int) -> None:
+        """Adds what a loop told as far as the step in which it parts from the whole."""
+        self.base, self.same, self.rest = self.same + step.written - len(step.text), same, [step.text]
 
     def walk(self, walk: Walk) -> None:
         """Adds what a loop told."""
@@ -50,9 +54,9 @@ class Told:
         elif walk.parted is None:
             self.same += walk.last.written
         else:
-            steps = walk.steps
-            self.base = self.same + (steps[walk.parted - 1].written if walk.parted else 0)
-            self.same, self.rest = walk.same, [step.text for step in steps[walk.parted :]]
+            first, *rest = walk.steps[walk.parted :]
+            self.part(first, walk.same)
+            self.rest = [first.text, *(step.text for step in rest)]
 
     @property
     def size(self) -> int:
@@ -98,6 +102,8 @@ class Prefixes:
         """What is given beside other messages, with the generation prompt or not."""
         self.watched: list[frozenset[str]] | None = None
         """The flags that were looked at for the prefix that was told last; None: nobody knows."""
+        self.agreed: set[tuple[int, int]] = set()
+        """Texts of stages, which keep them, and where the whole text has them."""
         self.staged = bool(ways.shared.stages)
         told = self.staged and self.tell(len(messages), generating)
         self.staged = bool(self.staged and told and not told.rest and told.same == len(whole))
@@ -153,8 +159,13 @@ class Prefixes:
                 _, text, asked, after, sources, refused = state.known() or setting.run(state)
                 if refused:
                     return None
-                if text:
+                if text and not told.rest and (id(text), told.same) in self.agreed:
+                    told.same += len(text)
+                elif text:
+                    at = told.same
                     told.add(text)
+                    if not told.rest:
+                        self.agreed.add((id(text), at))
             else:
                 step = self._loop(setting, state, told, stop)
                 asked = step.asked
@@ -166,9 +177,12 @@ class Prefixes:
 
     def _loop(self, setting: Setting, state: State, told: Told, stop: int) -> Step:
         """The last step of a loop, which is told."""
-        arrived = None if told.rest else state.arrived(told.same)
+        arrived = None if told.rest else state.arrived(told.same, stop)
         if arrived:
-            step, left = arrived
+            step, left, same = arrived
+            if left is None:
+                told.part(step, same)
+                return step
             told.same += step.written
             if left:
                 step = setting.last_step(state, step)

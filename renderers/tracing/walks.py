@@ -150,7 +150,7 @@ class Walk:
         """Whether a step parts from the whole text where nobody needs the rest; of each it is noted where it does."""
         if self.parted is None and self.start >= 0:
             whole, at = self.of.whole, self.start + step.written - len(step.text)
-            if whole.startswith(step.text, at):
+            if whole[at : at + len(step.text)] == step.text:
                 return False
             self.parted, self.same = index, at + common(step.text, whole[at : at + len(step.text)])
         return self.parted is not None and self.same < self.stop
