@@ -14,13 +14,14 @@ from renderers.tracing.watched import Number
 class Loop(LoopContext):
     """A loop that starts late, and asks after each step whether it is over."""
 
-    def __init__(
-        self, items: Sequence[Any], count: Number, steps: range, over: Callable[[], bool], undefined: type[Undefined]
-    ):
-        super().__init__((), undefined)
-        self._items, self._length, self._end, self._over = items, count, steps.stop, over  # type: ignore[assignment]
-        self.index0, self._running, self._seen = steps.start - 1, False, 0
-        self._current = items[self.index0] if steps.start else missing
+    depth0, _recurse, _undefined = 0, None, Undefined
+    _running, _seen = False, 0
+
+    def __init__(self, items: Sequence[Any], count: Number, begin: int, end: int, over: Callable[[], bool]):
+        self._items, self._length, self._end, self._over = items, count, end, over  # type: ignore[assignment]
+        self.index0 = begin - 1
+        if begin:
+            self._current = items[begin - 1]
 
     def __next__(self) -> tuple[Any, LoopContext]:
         if self._running:

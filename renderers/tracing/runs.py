@@ -52,11 +52,11 @@ def common(one: str, other: str) -> int:
     if other.startswith(one):
         return len(one)
     low, step = 0, STRETCH
-    while other.startswith(one[low : low + step], low):
+    while one[low : low + step] == other[low : low + step]:
         low, step = low + step, 2 * step
     while step > STRETCH:
         step //= 2
-        low += step if other.startswith(one[low : low + step], low) else 0
+        low += step if one[low : low + step] == other[low : low + step] else 0
     return next(compress(count(low), map(ne, one[low : low + step], other[low : low + step])))
 
 

@@ -91,7 +91,6 @@ class Setting:
         self.sights: dict[Hashable, tuple[Hashable, tuple[str, ...], tuple[str, ...]]] = {}
         self.refusing: tuple[State, Known] | None = None
         """The stage that refused."""
-        self.undefined = of.template.undefined
 
     def enter(self, prompt: bool) -> State:
         """Where a telling begins."""
@@ -122,10 +121,9 @@ class Setting:
         """The last step of a loop over messages, after the last but one. Nobody else will take it up."""
         items = state.vars[ITEMS]
         begin, end = items._ends
-        left = range(end - begin - 1, end - begin)
-        context = self.taken_up(
-            state, last, Loop(self.of.tail(items._whole, begin), items._count, left, bool, self.undefined)
-        )
+        count = end - begin
+        loop = Loop(self.of.tail(items._whole, begin), items._counted(begin), count - 1, count, bool)
+        context = self.taken_up(state, last, loop)
         steps = Steps(state.view, (), self.of.asked, last)
         return steps.done("".join(self.stages[state.at].run(context)))
 

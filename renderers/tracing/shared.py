@@ -37,11 +37,13 @@ class Told:
     def add(self, text: str) -> None:
         if self.rest:
             self.rest = [*self.rest, text]
-        elif self.whole[self.same : self.same + len(text)] == text:  # `startswith` is slow among other characters
+            return
+        same = self.whole[self.same : self.same + len(text)]  # `startswith` is slow among other characters
+        if same == text:
             self.same += len(text)
         else:
             self.base, self.rest = self.same, [text]
-            self.same += common(text, self.whole[self.same : self.same + len(text)])
+            self.same += common(text, same)
 
     def part(self, step: Step, same: int) -> None:
         """Adds what a loop told as far as the step in which it parts from the whole."""

@@ -158,8 +158,9 @@ class SharedEnvironment(PlainEnvironment):
         for at, part in enumerate(parts):
             seen = _closed(named[at], told) if at % 2 else frozenset()
             later = frozenset().union(*(_closed(names, told) for names in named[at:])) - seen
-            again = stored[at] & frozenset().union(*stored[:at])
-            part[:0] = [nodes.ExprStmt(nodes.Name(name, "load")) for name in sorted(again)]  # jinja looks there first
+            before = frozenset[str]().union(*stored[:at])
+            known = (named[at] & (before | {"messages"})) - self.flags - {PROMPT} | (stored[at] & before)
+            part[:0] = [nodes.ExprStmt(nodes.Name(name, "load")) for name in sorted(known)]  # jinja looks there once
             self.stages += (Stage(self._compiled(part), bool(at % 2), seen, later),)
 
     def _compiled(self, part: list[nodes.Node]) -> Callable[[Context], Iterator[str]]:

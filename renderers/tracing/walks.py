@@ -32,7 +32,7 @@ class Walk:
         self.growing = isinstance(items, Messages)
         begin, end = items._ends if self.growing else (0, len(items))
         self.items: Sequence[object] = self.of.tail(items._whole, begin) if self.growing else items
-        self.length = items._count if self.growing else Number(Cell(len(items)))
+        self.length = items._counted(begin) if self.growing else Number(Cell(len(items)))
         self.cells = state.cells if self.growing else (*state.cells, self.length._cell)
         self.count = max(end - begin, 0)
         self.runs = state.runs.setdefault((start, begin), [])
@@ -137,7 +137,7 @@ class Walk:
             pieces.clear()
             return self._part(told.last, loop.index0)
 
-        loop = Loop(self.items, self.length, range(self.done, self.count), over, of.template.undefined)
+        loop = Loop(self.items, self.length, self.done, self.count, over)
         context = self.setting.taken_up(self.state, last, loop)
         bind(self.cells, last.bounds)
         told = Steps(self.state.view, self.cells, of.asked, last)

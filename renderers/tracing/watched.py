@@ -149,7 +149,11 @@ class Messages:
 
     @property
     def _count(self) -> Number:
-        return Number(self._sofar, self._more - self._begin)
+        return self._counted(self._begin)
+
+    def _counted(self, begin: int) -> Number:
+        """How many there are, of those that begin there."""
+        return Number(self._sofar, self._more - begin)
 
     @property
     def _exact(self) -> list[Any]:
