@@ -30,6 +30,19 @@ BUSY = {
     "two conditions": (INDEX + "{% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}")
     + "{% if ns.at < 2 %}{% set ns.on = true %}{% endif %}",
 }
+RANGES = {
+    "not found": "{% if not ns.n and i > 1 %}{% set ns.n = i %}{% endif %}",
+    "not found, alone": "{% if not ns.n %}{{ i }}{% set ns.n = i %}{% endif %}",
+    "found": "{% if ns.n %}{% elif i > 1 %}{% set ns.n = i %}{% else %}{{ i }}{% endif %}",
+}
+BUSY_RANGES = {
+    "it goes on": "{{ i }}{% if not ns.n and i > 1 %}{% set ns.n = i %}{% endif %}",
+    "something else": "{% if not ns.n and i > 1 %}{% set ns.n = i %}{% else %}{{ i }}{% endif %}",
+    "something, once found": "{% if ns.n %}{{ i }}{% elif i > 1 %}{% set ns.n = i %}{% endif %}",
+    "its own number": "{% if not i.real %}{{ i }}{% endif %}",
+    "the loop": "{% if not loop.first %}{{ i }}{% endif %}",
+    "another number first": "{% if i > 1 and not ns.n %}{% set ns.n = i %}{% endif %}",
+}
 LAZY = LOOP.replace("messages[::-1]", "messages|map(attribute='role')|map('upper')")
 MESSAGES = [{"role": role} for role in ("user", "assistant", "user", "tool", "assistant", "tool")]
 
@@ -45,6 +58,14 @@ def test_a_loop_that_ends_early_tells_the_same(what):
     for count in range(len(MESSAGES) + 1):
         told = {"messages": MESSAGES[:count]}
         assert PlainEnvironment().from_string(source).render(told) == vanilla().from_string(source).render(told)
+
+
+@pytest.mark.parametrize("what", [*RANGES, *BUSY_RANGES])
+def test_a_loop_over_a_range_ends_where_nothing_can_happen(what):
+    source = "{% set ns = namespace(n=0) %}{% for i in range(5) %}STEP{% endfor %}{{ ns.n }}"
+    source = source.replace("STEP", (RANGES | BUSY_RANGES)[what])
+    assert PlainEnvironment().from_string(source).render() == vanilla().from_string(source).render()
+    assert bool(cut_short(vanilla().parse(source)).find(nodes.Break)) == (what in RANGES)
 
 
 def test_a_loop_over_what_may_refuse_goes_to_its_end():

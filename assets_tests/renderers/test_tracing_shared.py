@@ -31,6 +31,10 @@ BEFORE = (
     "{% set here = loop.index0 %}{% set f = namespace(at=-1) %}{% for o in messages %}"
     "{% if o.role == 'assistant' and loop.index0 < here %}{% set f.at = loop.index0 %}{% endif %}{% endfor %}{{ f.at }}"
 )
+NEXT = (
+    "{% set f = namespace(on=false) %}{% for i in range(loop.index, messages|length) %}"
+    "{% if not f.on and messages[i].role != 'tool' %}{% set f.on = true %}{{ messages[i].role }}{% endif %}{% endfor %}"
+)
 KIND = (
     "{% set ns = namespace(k=0) %}{% for m in messages %}{% if m.role == 'user' and n != 2 %}[{{ m.content }}"
     "{{ ns.k }}]{% set ns.k = ns.k + messages[0].content|length %}SET{% endif %}{% endfor %}"
@@ -179,6 +183,13 @@ SOURCES = {
     + WALK
     + "{% for x in [1] %}{{ k if messages|length < 3 }}{% endfor %}"
     "{% set k = 3 %}{{ k }}",
+    "the next by a range": WALK.replace("BODY", NEXT),
+    "the next by a range, if any": WALK.replace("BODY", "{% if m.role == 'tool' %}" + NEXT + "{% endif %}"),
+    "the next in another range": WALK.replace(
+        "BODY", NEXT.replace("length)", "length, 2)").replace("index,", "index0,")
+    ),
+    "the next in a range that looks": WALK.replace("BODY", NEXT.replace("i].role }}", "i].role }}{{ loop.last }}")),
+    "those until one stops": WALK.replace("BODY", NEXT.replace("not f.on and", "f.on %}{% elif").replace("{{", "!{{")),
     "those of one kind": KIND.replace("SET", "") + "{{ ns.k }}" + WALK,
     "those of one kind, in part": "{% set messages = messages[3:] %}" + KIND.replace("SET", "") + WALK,
     "those of one kind, once": KIND.replace("SET", "{% break %}") + "{{ messages|length }}",

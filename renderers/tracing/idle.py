@@ -5,8 +5,15 @@
         {% if ns.searching and message.role == "user" %} … {% set ns.searching = false %} … {% endif %}
     {% endfor %}
 
-Once `ns.searching` is false every further step is idle, for nothing else could set it.
+Once `ns.searching` is false every further step is idle, for nothing else could set it. Or they look for the next of a
+kind, by its number:
+
+    {% for index in range(loop.index, messages|length) %}
+        {% if not ns.found and messages[index].role != "tool" %} … {% set ns.found = true %} … {% endif %}
+    {% endfor %}
 """
+
+from typing import TypeGuard
 
 from jinja2 import nodes
 
@@ -23,6 +30,10 @@ def cut_short(tree: nodes.Template) -> nodes.Template:
         if searching:
             at = {"lineno": loop.body[-1].lineno, "environment": tree.environment}
             loop.body.insert(-1, nodes.If(nodes.Not(searching, **at), [nodes.Break(**at)], [], [], **at))
+        found = _found(loop)
+        if found:
+            at = {"lineno": loop.body[-1].lineno, "environment": tree.environment}
+            loop.body.append(nodes.If(found, [nodes.Break(**at)], [], [], **at))
     return tree
 
 
@@ -38,6 +49,25 @@ def sought(loop: nodes.For) -> nodes.Getattr | None:
     return None
 
 
+def _found(loop: nodes.For) -> nodes.Getattr | None:
+    """What is true once nothing can happen any more in a loop over a range."""
+    if not is_range(loop.iter) or len(loop.body) != 1 or not isinstance(loop.body[0], nodes.If):
+        return None
+    node, found = loop.body[0], loop.body[0].test
+    if node.body:
+        while isinstance(found, nodes.And):
+            found = found.left
+        found = found.node if isinstance(found, nodes.Not) and not node.elif_ and not node.else_ else None
+    return found if _is_attribute(found) and names(found).isdisjoint({"loop", *names(loop.target)}) else None
+
+
+def is_range(items: nodes.Node) -> TypeGuard[nodes.Call]:
+    """Whether a loop over these goes over numbers."""
+    if not isinstance(items, nodes.Call) or items.node != nodes.Name("range", "load"):
+        return False
+    return not (items.kwargs or items.dyn_args or items.dyn_kwargs)
+
+
 def _is_slice(loop: nodes.For) -> bool:
     """Whether it goes over a list: of anything else the next item may be refused."""
     sliced = isinstance(loop.iter, nodes.Getitem) and isinstance(loop.iter.arg, nodes.Slice)
@@ -51,7 +81,11 @@ def _condition(node: nodes.Node) -> nodes.Getattr | None:
     test = node.test
     while isinstance(test, nodes.And):
         test = test.left
-    return test if isinstance(test, nodes.Getattr) and isinstance(test.node, nodes.Name) else None
+    return test if _is_attribute(test) else None
+
+
+def _is_attribute(node: nodes.Node | None) -> TypeGuard[nodes.Getattr]:
+    return isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name)
 
 
 def _counts(node: nodes.Node, walked: set[str]) -> bool:

@@ -42,7 +42,7 @@ from typing import Any
 from jinja2 import Environment, nodes
 from jinja2.runtime import LoopContext, Undefined
 
-from renderers.tracing.idle import sought
+from renderers.tracing.idle import is_range, sought
 from renderers.tracing.pure import names
 from renderers.tracing.watched import Behind, Messages, Number, Place
 
@@ -57,6 +57,14 @@ def mark_searches(tree: nodes.Template, environment: Environment) -> int:
         node.set_environment(environment)
         node.set_lineno(1)
     return next(sites)
+
+
+def mark_ranges(tree: nodes.Template, environment: Environment) -> nodes.Template:
+    """The template, with loops over numbers that do not ask how many there are before they have come so far."""
+    for loop in tree.find_all(nodes.For):
+        if is_range(loop.iter):
+            loop.iter = _own("numbers", loop.iter.node, *loop.iter.args).set_environment(environment)
+    return tree
 
 
 def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.Node]:

@@ -7,6 +7,7 @@ piece, there are none, and every telling is a plain render.
 
 import operator
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from itertools import count, takewhile
 from typing import Any, NamedTuple
 
 import jinja2
@@ -20,8 +21,8 @@ from renderers.tracing.idle import cut_short
 from renderers.tracing.loops import Loop, loop
 from renderers.tracing.pure import names, pure_macros
 from renderers.tracing.records import VALUES
-from renderers.tracing.searches import Found, mark_searches
-from renderers.tracing.watched import Messages, length
+from renderers.tracing.searches import Found, mark_ranges, mark_searches
+from renderers.tracing.watched import Messages, Number, length
 
 TELLING = "the telling"
 """Under this key a context holds what notes how it goes: no template can spell it."""
@@ -104,7 +105,7 @@ class SharedEnvironment(PlainEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super(PlainEnvironment, self)._parse(source, name, filename)
         self.searches = mark_searches(tree, self)
-        return cut_short(tree)
+        return mark_ranges(cut_short(tree), self)
 
     def unsearched(self, context: Context, site: int, messages: Any) -> list[Any]:
         """All messages, where nobody has asked yet which of them a search may find."""
@@ -137,6 +138,13 @@ class SharedEnvironment(PlainEnvironment):
     def place(self, context: Context, site: int, messages: Any, limit: Any = None) -> list[Any]:
         """What a search by number goes over."""
         return context.parent[TELLING].searches[site].place(messages, limit)
+
+    def numbers(self, context: Context, call: Any, *args: Any) -> Iterable[int]:
+        """A range to go over, which ends where somebody says so: until then nobody asks where it does."""
+        *begin, end = args or (0,)
+        if call is not self.globals["range"] or type(end) is not Number or len(begin) > 1:
+            return self.call(context, call, *args)
+        return takewhile(lambda at: end > at, count(*map(operator.index, begin)))
 
     def followed(self, context: Context, messages: Any, call: Any = None) -> bool:
         """Whether these are the messages as far as they are told, and a call that gives their numbers is no other."""
