@@ -6,8 +6,8 @@ from typing import Any
 from jinja2.runtime import LoopContext, Undefined
 from jinja2.utils import missing
 
-from renderers.tracing.records import Strange
-from renderers.tracing.searches import Found
+from renderers.tracing.found import Found
+from renderers.tracing.views import Strange
 from renderers.tracing.watched import Number
 
 

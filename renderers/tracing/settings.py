@@ -12,21 +12,11 @@ from jinja2.runtime import Context
 from jinja2.utils import missing
 
 from renderers.tracing.environment import REFUSALS
+from renderers.tracing.found import Search
 from renderers.tracing.loops import Loop
-from renderers.tracing.records import (
-    Exit,
-    Known,
-    Run,
-    State,
-    Step,
-    Steps,
-    Strange,
-    View,
-    bind,
-    bounds_of,
-)
-from renderers.tracing.searches import Search
+from renderers.tracing.records import Exit, Known, Run, State, Step, Steps, bind, bounds_of
 from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
+from renderers.tracing.views import Strange, View
 from renderers.tracing.watched import Cell, Messages
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from renderers.tracing.environment import REFUSALS
-from renderers.tracing.records import State, Step, Strange
+from renderers.tracing.found import Search
+from renderers.tracing.records import State, Step
 from renderers.tracing.runs import common
-from renderers.tracing.searches import Search
 from renderers.tracing.settings import Conversation, Setting
 from renderers.tracing.stages import TELLING, pieces
 from renderers.tracing.twin import Compiled
+from renderers.tracing.views import Strange
 from renderers.tracing.walks import Walk
 from renderers.tracing.watched import Cell
 

@@ -17,11 +17,12 @@ from jinja2.runtime import Context, LoopContext, Macro
 
 from renderers.tracing.asked import GIVEN, reads, variables
 from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, plain_tojson
+from renderers.tracing.found import Found
 from renderers.tracing.idle import cut_short
 from renderers.tracing.loops import Loop, loop
 from renderers.tracing.pure import names, pure_macros
-from renderers.tracing.records import VALUES
-from renderers.tracing.searches import Found, mark_ranges, mark_searches
+from renderers.tracing.searches import mark_ranges, mark_searches
+from renderers.tracing.views import VALUES
 from renderers.tracing.watched import Messages, Number, length
 
 TELLING = "the telling"
