@@ -27,6 +27,7 @@ BUSY = {
     "the item is asked": INDEX + "{% if m.role and ns.on %}" + FOUND + "{% endif %}",
     "the item is counted": "{% set index = m.role|length %}{% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}",
     "it is set on the way": INDEX + "{% set ns = loop %}{% if ns.first and m.role %}{{ index }}{% endif %}",
+    "another namespace": INDEX + "{% if ns.on and m.role %}{{ index }}{% set ns = namespace(on=false) %}{% endif %}",
     "two conditions": (INDEX + "{% if ns.on and m.role == 'user' %}" + FOUND + "{% endif %}")
     + "{% if ns.at < 2 %}{% set ns.on = true %}{% endif %}",
 }
@@ -39,6 +40,7 @@ BUSY_RANGES = {
     "it goes on": "{{ i }}{% if not ns.n and i > 1 %}{% set ns.n = i %}{% endif %}",
     "something else": "{% if not ns.n and i > 1 %}{% set ns.n = i %}{% else %}{{ i }}{% endif %}",
     "something, once found": "{% if ns.n %}{{ i }}{% elif i > 1 %}{% set ns.n = i %}{% endif %}",
+    "another namespace": "{% if not ns.n %}{{ i }}{% set ns = namespace(n=1) %}{% endif %}",
     "its own number": "{% if not i.real %}{{ i }}{% endif %}",
     "the loop": "{% if not loop.first %}{{ i }}{% endif %}",
     "another number first": "{% if i > 1 and not ns.n %}{% set ns.n = i %}{% endif %}",

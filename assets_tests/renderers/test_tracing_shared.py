@@ -126,6 +126,7 @@ SOURCES = {
     "a search": SEARCH + WALK.replace("BODY", AFTER) + "{{ ns.at }}",
     "a search that reads": SEARCH.replace("= index", "= index + m.content|length") + WALK.replace("BODY", AFTER),
     "a search that goes on": SEARCH.replace("DONE", "{% set ns.on = m.content != '16.' %}") + WALK + "{{ ns.at }}",
+    "a search with another namespace": SEARCH.replace("DONE", "{{ index }}{% set ns = namespace(on=false) %}") + WALK,
     "a search that looks at more": SEARCH.replace("= 'user'", "= 'user' and messages|length > 4")
     + WALK
     + "{{ ns.at }}",

@@ -44,21 +44,27 @@ def sought(loop: nodes.For) -> nodes.Getattr | None:
     *steps, last = loop.body
     walked, searching = names(loop.target), _condition(last)
     if searching and _is_slice(loop) and all(_counts(step, walked) for step in steps):
-        own = walked.union({"loop"}, *(names(step) for step in steps))
+        own = walked.union({"loop"}, _set(last), *(names(step) for step in steps))
         return searching if names(searching).isdisjoint(own) else None
     return None
 
 
 def _found(loop: nodes.For) -> nodes.Getattr | None:
     """What is true once nothing can happen any more in a loop over a range."""
-    if not is_range(loop.iter) or len(loop.body) != 1 or not isinstance(loop.body[0], nodes.If):
+    if not is_range(loop.iter) or loop.test or len(loop.body) != 1 or not isinstance(loop.body[0], nodes.If):
         return None
     node, found = loop.body[0], loop.body[0].test
     if node.body:
         while isinstance(found, nodes.And):
             found = found.left
         found = found.node if isinstance(found, nodes.Not) and not node.elif_ and not node.else_ else None
-    return found if _is_attribute(found) and names(found).isdisjoint({"loop", *names(loop.target)}) else None
+    own = names(loop.target).union({"loop"}, _set(node))
+    return found if _is_attribute(found) and names(found).isdisjoint(own) else None
+
+
+def _set(node: nodes.Node) -> set[str]:
+    """The variables that a statement sets, which have another value in it than outside."""
+    return {name.name for name in node.find_all(nodes.Name) if name.ctx != "load"}
 
 
 def is_range(items: nodes.Node) -> TypeGuard[nodes.Call]:
