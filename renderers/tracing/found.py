@@ -71,10 +71,11 @@ class Found(LoopContext):
     def __next__(self) -> tuple[Any, LoopContext]:
         sofar, last = self._of._sofar, self._search.last
         if self._left is None:
-            if last.below(self._of._begin):
+            begin = self._of._begin
+            if last.below(begin):
                 raise StopIteration
-            at = last.value
-            self._left = reversed([hit for hit in self._search.hits or () if self._of._begin <= hit < at])
+            at, hits = last.value, self._search.hits or []
+            self._left = reversed(hits[bisect_left(hits, begin) : bisect_left(hits, at)])
             self.index0: Any = Number(sofar, -1 - last.exact) if self._exact else Behind(sofar, last)
         else:
             _ = last.exact

@@ -52,7 +52,7 @@ class State:
     def known(self) -> "Known | None":
         """What was told alike."""
         cells = self.view.cells
-        for known in self.wide:
+        for known in reversed(self.wide):  # the next prefix is most like the last
             if within(cells, known.bounds):
                 return known
         exact = self.exact.get(cells[0].value, ()) if self.exact else ()
