@@ -245,5 +245,5 @@ def _behind(segments: Sequence[Segment], at: int) -> list[Segment]:
     left = list[Segment]()
     for segment, end in zip(segments, accumulate(len(segment.text) for segment in segments), strict=True):
         if end > at:
-            left.append(replace(segment, text=segment.text[-(end - at) :]))
+            left.append(segment.but(text=segment.text[-(end - at) :]))
     return left

@@ -1,6 +1,6 @@
 """A sampled turn beside the same turn as its template tells it: what is still to be written, or why they differ."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from itertools import takewhile
@@ -115,7 +115,7 @@ class Ending:
                 raise Refused(Refusal.CALL_CUT)
             if not segment.literal:
                 raise Refused(Refusal.HISTORY, "the completion is not all that the message says")
-            close.append(replace(segment, text=self.signs.show(words), kind=Kind.SCAFFOLD))
+            close.append(segment.but(text=self.signs.show(words), kind=Kind.SCAFFOLD))
             left = left[: -len(words)]
         return close[::-1]
 

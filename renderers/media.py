@@ -168,7 +168,7 @@ def expanded(stream: Stream, messages: Sequence[Message], words: Mapping[str, Me
         made.append(media.expand(part, f"message {place.message}, content {place.part}"))
         before, after = words[place.kind].around.split("{pad}")
         segments += [Segment(before, message=segment.message)] if before else []
-        segments.append(replace(segment, text=segment.text * made[-1].tokens))
+        segments.append(segment.but(text=segment.text * made[-1].tokens))
         segments += [Segment(after, message=segment.message)] if after else []
     return stream.but(told=tuple(segments), media=tuple(made))
 

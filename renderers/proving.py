@@ -11,7 +11,6 @@ fact has changed (`messages.fact`): a long agent trace is proved in nearly linea
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import compress, groupby
 from typing import Protocol
@@ -237,9 +236,9 @@ def _seamed(segments: Iterable[Segment], left: int) -> Iterator[Segment]:
         cut = min(left, len(segment.text))
         left -= cut
         if cut:
-            yield replace(segment, text=segment.text[:cut], kind=Kind.SCAFFOLD)
+            yield segment.but(text=segment.text[:cut], kind=Kind.SCAFFOLD)
         if cut < len(segment.text):
-            yield replace(segment, text=segment.text[cut:]) if cut else segment
+            yield segment.but(text=segment.text[cut:]) if cut else segment
 
 
 def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:

@@ -40,8 +40,7 @@ SAMPLED = frozenset({Kind.REASONING, Kind.ANSWER, Kind.TOOL_CALL, Kind.STOP})
 KIND_OF = {"system": Kind.SYSTEM, "developer": Kind.DEVELOPER, "user": Kind.USER, "tool": Kind.TOOL_RESULT}
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, gc=False):
     """A run of text with one meaning."""
 
     text: str
@@ -52,6 +51,10 @@ class Segment:
     """Words of the template: a control token spelled in them is one. Data (False) never holds a control token."""
     origin: Origin | None = None
     """Where data came from, and what a medium's place stands for; None for the template's other words."""
+
+    def but(self, **changes: Any) -> "Segment":
+        """This segment with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def shape(self) -> "Shape":

@@ -149,7 +149,7 @@ class Assistant:
         if not opening or not stop:
             return told
         _, *rest = segments_of(told)
-        cut = [replace(opening, text=opening.text.removeprefix(stop))] if opening.text != stop else []
+        cut = [opening.but(text=opening.text.removeprefix(stop))] if opening.text != stop else []
         return (phrase(stop, Kind.STOP, index), *cut, *rest)
 
 

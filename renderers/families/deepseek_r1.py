@@ -36,7 +36,7 @@ class R1(Template):
         if not (turn.message.tool_calls and called(turn)):
             return told
         told = tuple(segment for segment in segments_of(told) if segment.kind is not Kind.ANSWER)
-        return tuple(replace(segment, text="\n") if segment.text == BEGIN else segment for segment in told)
+        return tuple(segment.but(text="\n") if segment.text == BEGIN else segment for segment in told)
 
 
 def called(turn: Turn) -> bool:
