@@ -254,9 +254,7 @@ def test_owners_are_what_offsets_say(request, name, seam):
     @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(batches)
     def hold(batch):
-        streams = [
-            Stream(tuple(s.but(text=control) if s.text == "CONTROL" else s for s in told)) for told in batch
-        ]
+        streams = [Stream(tuple(s.but(text=control) if s.text == "CONTROL" else s for s in told)) for told in batch]
         for told, rendered in zip(streams, encode(streams, tokenizer, seam=seam), strict=True):
             ids, owners = slowly(told, plain, tokenizer.control, seam=seam)
             assert rendered.ids.tolist() == ids

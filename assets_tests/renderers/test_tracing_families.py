@@ -15,7 +15,7 @@ from transformers.utils import chat_template_utils
 from renderers.errors import TemplateError
 from renderers.segments import Verdict
 from renderers.tracing.places import is_data
-from renderers.tracing.runs import runs_of
+from renderers.tracing.runs import Runs
 from renderers.tracing.shared import Prefixes
 
 PROVED = {
@@ -222,7 +222,8 @@ def test_all_data_is_a_piece_of_the_value_that_its_place_names(
                 made = witness.trace_hub(conversation["messages"], conversation["tools"], generating=generating)
             except TemplateError:
                 continue
-            for start, end, place in runs_of(made):
+            runs = Runs(made)
+            for start, end, place in zip(runs.starts, runs.ends, runs.places, strict=True):
                 if not is_data(place) or place == ("flags", "today"):  # a date may be written in any way
                     continue
                 text, value = str.__str__(made)[start:end], named(conversation, place)

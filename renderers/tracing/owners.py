@@ -8,110 +8,100 @@ they are scaffold, or belong to the tools they are near.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 from renderers.hub import REASONING_FIELDS
 from renderers.segments import KIND_OF, Kind, Segment
 from renderers.tracing.places import Place
-from renderers.tracing.runs import Run
+from renderers.tracing.runs import Runs
 from renderers.tracing.turns import Turn
 
+SCAFFOLD, ANSWER, TOOL_CALL, STOP = Kind.SCAFFOLD, Kind.ANSWER, Kind.TOOL_CALL, Kind.STOP
+"""To ask an Enum for its members is slow."""
 FIELD_KINDS = {"content": Kind.ANSWER, "tool_calls": Kind.TOOL_CALL} | dict.fromkeys(REASONING_FIELDS, Kind.REASONING)
 """What the fields of an assistant message are, when the model writes them."""
-OUTSIDE = Kind.SCAFFOLD, None
+Owned = tuple[Kind, int | None]
+"""What a piece is, and of which message."""
+OUTSIDE: Owned = Kind.SCAFFOLD, None
 """The template's own words, near no message."""
+OFFERED: Owned = Kind.TOOLS, None
 
 
 def segments(
-    text: str, runs: Sequence[Run], turns: Sequence[Turn], messages: Sequence[Mapping[str, Any]], *, wrapper: str = ""
+    text: str, runs: Runs, turns: Sequence[Turn], messages: Sequence[Mapping[str, Any]], *, wrapper: str = ""
 ) -> tuple[Segment, ...]:
     """The stream in order: cut at every run, turn and stop; neighbours that say the same are one.
 
     wrapper: the words around reasoning, without blanks.
     """
-    pieces = _cut(runs, turns)
-    kinds, starts = _told(pieces, messages), [piece.start for piece in pieces]
+    starts, places, owners = _cut(runs, turns)
+    owned = _told(places, owners, messages)
     for turn in turns:
         low, high = bisect_left(starts, turn.start), bisect_left(starts, turn.end)
-        for index, kind in enumerate(_written(pieces[low:high], turn), low):
-            empty = wrapper and _is_words(text, pieces[index], wrapper)
-            kinds[index] = (Kind.REASONING if empty else kind, turn.message)
-    return tuple(_merged(text, pieces, kinds))
+        stop, end = turn.stop or (0, 0)
+        for index, kind in enumerate(_written(places[low:high], owners[low:high], turn.message), low):
+            start = starts[index]
+            if wrapper and type(places[index]) is not tuple:
+                until = starts[index + 1] if index + 1 < high else turn.end
+                if until - start >= len(wrapper) and "".join(text[start:until].split()) == wrapper:
+                    kind = Kind.REASONING
+            owned[index] = STOP if stop <= start < end else kind, turn.message
+    return tuple(_merged(text, starts, places, owned))
 
 
-def _is_words(text: str, piece: Run, words: str) -> bool:
-    """Whether a piece is these words of the template, blanks aside."""
-    return type(piece.place) is not tuple and "".join(text[piece.start : piece.end].split()) == words
+def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Place], list[int | None]]:
+    """The runs, cut where a turn starts, stops or ends: where each piece begins, its place, and its message."""
+    starts, places, owners, at = list[int](), list[Place](), list[int | None](), 0
+    cuts = {cut for turn in turns for cut in (turn.start, turn.end, *(turn.stop or ()))}
+    for cut in sorted(cuts.difference(runs.starts, runs.ends[-1:])):
+        run = runs.at(cut)
+        starts += (*runs.starts[at : run + 1], cut)
+        places += (*runs.places[at : run + 1], runs.places[run])
+        owners += (*runs.owners[at : run + 1], runs.owners[run])
+        at = run + 1
+    return starts + runs.starts[at:], places + runs.places[at:], owners + runs.owners[at:]
 
 
-def _cut(runs: Sequence[Run], turns: Iterable[Turn]) -> list[Run]:
-    """The runs, cut where a turn starts, stops or ends."""
-    cuts = sorted({cut for turn in turns for cut in (turn.start, turn.end, *(turn.stop or ()))})
-    pieces, at = list[Run](), 0
-    for run in runs:
-        start, end, place = run
-        while at < len(cuts) and cuts[at] < end:
-            if cuts[at] > start:
-                pieces.append(Run(start, cuts[at], place))
-                start = cuts[at]
-            at += 1
-        pieces.append(run if start == run.start else Run(start, end, place))
-    return pieces
-
-
-def _told(pieces: Iterable[Run], messages: Sequence[Mapping[str, Any]]) -> list[tuple[Kind, int | None]]:
+def _told(places: Sequence[Any], owners: Sequence[int | None], messages: Sequence[Mapping[str, Any]]) -> list[Owned]:
     """What each piece is where the model does not write it."""
-    kinds = [KIND_OF.get(message.get("role", ""), Kind.SCAFFOLD) for message in messages]
-    told = list[tuple[Kind, int | None]]()
-    for piece in pieces:
-        place: Any = piece.place
-        if not place:
-            told.append(OUTSIDE)
-        elif place[0] == "messages" and len(place) > 1:
-            owner = place[1]
-            told.append((kinds[owner] if len(place) > 2 and type(place) is tuple else Kind.SCAFFOLD, owner))
-        else:
-            told.append((Kind.TOOLS, None) if place[0] == "tools" else OUTSIDE)
-    return told
-
-
-def _written(pieces: Sequence[Run], turn: Turn) -> list[Kind]:
-    """What each piece of a turn is."""
-    message, (stop, end) = turn.message, turn.stop or (0, 0)
-    kinds = [_own_kind(place, message) for _, _, place in pieces]
-    if not all(kinds):
-        after, before = [*accumulate(reversed(kinds), _later)][::-1], None
-        for at, kind in enumerate(kinds):
-            if kind is None:
-                opens_call = before is Kind.ANSWER and after[at] is Kind.TOOL_CALL
-                kinds[at] = (after[at] if opens_call else before or after[at]) or Kind.ANSWER
-            else:
-                before = kind
+    near = [(SCAFFOLD, owner) for owner in range(len(messages))]
+    said = [(KIND_OF.get(message.get("role", ""), SCAFFOLD), owner) for owner, message in enumerate(messages)]
     return [
-        Kind.STOP if stop <= piece[0] < end else kind or Kind.ANSWER for piece, kind in zip(pieces, kinds, strict=True)
+        (said if type(place) is tuple and len(place) > 2 else near)[owner]
+        if owner is not None
+        else OFFERED
+        if place and place[0] == "tools"
+        else OUTSIDE
+        for place, owner in zip(places, owners, strict=True)
     ]
 
 
-def _later(later: Kind | None, kind: Kind | None) -> Kind | None:
-    return kind or later
+def _written(places: Sequence[Any], owners: Sequence[int | None], message: int) -> list[Kind]:
+    """What each piece of a turn is, but for its stop."""
+    own = [
+        FIELD_KINDS.get(place[2]) if owner == message and len(place) > 2 else None
+        for place, owner in zip(places, owners, strict=True)
+    ]
+    kinds, before = list[Kind](), None
+    for at, kind in enumerate(own):
+        known = kind or before
+        if kind is None and (before is None or before is ANSWER):
+            after = next(filter(None, own[at:]), None)
+            known = after if before is None or after is TOOL_CALL else before
+        kinds.append(known or ANSWER)
+        before = kind or before
+    return kinds
 
 
-def _own_kind(place: Place, message: int) -> Kind | None:
-    """What a place of this message is; None for words that only stand near it."""
-    if place is None or len(place) < 3 or place[1] != message or place[0] != "messages":
-        return None
-    return FIELD_KINDS.get(str(place[2]))
-
-
-def _merged(text: str, pieces: Iterable[Run], kinds: Iterable[tuple[Kind, int | None]]) -> Iterator[Segment]:
+def _merged(text: str, starts: Iterable[int], places: Iterable[Place], owned: Iterable[Owned]) -> Iterator[Segment]:
     start, held, where, was = 0, None, None, False
-    for (begin, _, place), known in zip(pieces, kinds, strict=True):
+    for begin, place, known in zip(starts, places, owned, strict=True):
         data = type(place) is tuple
-        place = place if data else None
-        if known != held or data is not was or (data and place != where):
+        if data or was or known != held:
+            if data and was and place == where and known == held:
+                continue
             if held:
                 yield Segment(text[start:begin], *held, not was, where or None)
-            start, held, where, was = begin, known, place, data
+            start, held, where, was = begin, known, place if data else None, data
     if held:
         yield Segment(text[start:], *held, not was, where or None)

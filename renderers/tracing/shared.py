@@ -75,10 +75,14 @@ class Told:
         self.rest = ["".join(self.rest)] if self.rest else []
         return self.rest[0] if self.rest else ""
 
-    def ending(self, size: int) -> tuple[str, int]:
-        """The end of the text, from some characters before they part, and where that begins."""
-        begin = max((self.base if self.rest else self.same) - size, 0)
-        return (self.whole[begin : self.base] + self.left if self.rest else self.whole[begin : self.same]), begin
+    def part(self, start: int, end: int | None = None) -> str:
+        """These characters of the text."""
+        if not self.rest:
+            return self.whole[start : self.same if end is None else min(end, self.same)]
+        left, base = self.left, self.base
+        if start >= base:
+            return left[start - base : end and end - base]
+        return self.whole[start:base] + left[: end and max(end - base, 0)]
 
 
 class Prefixes:

@@ -9,7 +9,6 @@ one conversation, and share what they tell alike (`shared`). P is told only as f
 what P has proved.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,13 +17,15 @@ from typing import Any, NamedTuple
 
 from renderers.hub import REASONING_FIELDS
 from renderers.segments import Verdict
-from renderers.tracing.places import Place, message_of
-from renderers.tracing.runs import Run, Tokens, common
+from renderers.tracing.runs import Runs, Tokens, common
 from renderers.tracing.shared import NONE, Prefixes, Told
 
 QUESTION = ({"role": "user", "content": "x"},)
 """The shortest history."""
 SPOKEN = frozenset({"content", *REASONING_FIELDS})
+SHOWN = 40
+"""Characters of a generation prompt that is absent."""
+PROVED, TURN_REWRITTEN = Verdict.PROVED, Verdict.TURN_REWRITTEN  # to ask an Enum for its members is slow
 
 
 class Turn(NamedTuple):
@@ -43,7 +44,7 @@ class Prover:
     """One conversation as the template tells it, whole and in part."""
 
     text: str
-    runs: Sequence[Run]
+    runs: Runs
     messages: Sequence[Mapping[str, Any]]
     prefixes: Prefixes
     tokens: Tokens
@@ -52,26 +53,8 @@ class Prover:
     """The whole render ends with the generation prompt."""
     watched: Sequence[frozenset[str]] | None = field(default=None, init=False)
     """The flags that the last prompt depends on."""
-    near: dict[int, list[Run]] = field(default_factory=dict, init=False)
-    """Every run of a message, by message."""
-    data: dict[int, list[Run]] = field(default_factory=dict, init=False)
-    """The runs among them that are its own fields."""
-
     served: dict[int, Mapping[str, Any]] = field(default_factory=dict, init=False)
     """The switch that proved a turn, where one had to be set."""
-
-    def __post_init__(self) -> None:
-        self.starts = [run.start for run in self.runs]
-        self.owners: list[int | None] = []
-        """The message of each run."""
-        for run in self.runs:
-            place, owner = run.place, None
-            if place and place[0] == "messages" and len(place) > 1:
-                owner: Any = place[1]
-                self.near.setdefault(owner, []).append(run)
-                if type(place) is tuple:
-                    self.data.setdefault(owner, []).append(run)
-            self.owners.append(owner)
 
     def turns(self) -> list[Turn]:
         """A turn for each assistant message."""
@@ -82,20 +65,21 @@ class Prover:
         if opening is None:
             return Turn(i, 0, 0, None, Verdict.INVISIBLE)
         start, verdict, note = opening
-        closed, own = self._closed(i, verdict), self.data.get(i, ())
-        reach = self._agreed(closed) if closed else 0
-        if not closed or (own and reach < own[-1].end):
+        starts, ends, own = self.runs.starts, self.runs.ends, self.runs.data.get(i, ())
+        closed = self._closed(i, verdict)
+        reach = self._agreed(closed, closed.same) if closed else 0
+        if not closed or (own and reach < ends[own[-1]]):
             walked = self._walked(i, start)
-            if not closed or any(reach < run.end <= walked for run in own):
-                verdict = Verdict.TURN_REWRITTEN if verdict is Verdict.PROVED else verdict
+            if not closed or any(reach < ends[run] <= walked for run in own):
+                verdict = TURN_REWRITTEN if verdict is PROVED else verdict
                 reach = walked + self._rest_of_closing(i, start, walked, closed)
         stop = self._stop(min(self._quiet(i, start, reach), reach), reach)
         end = stop[1] if stop else max(reach, start)
-        if closed and verdict is Verdict.PROVED and not self._ended(stop, closed, reach):
-            verdict = Verdict.TURN_REWRITTEN
-        late = own and own[-1].start >= end
-        if late and verdict is Verdict.PROVED and any(run.start >= end and _spoken(run.place) for run in own):
-            verdict = Verdict.SCATTERED
+        if verdict is PROVED and closed:
+            if not self._ended(stop, closed, reach):
+                verdict = TURN_REWRITTEN
+            elif own and starts[own[-1]] >= end and any(starts[run] >= end and self._spoken(run) for run in own):
+                verdict = Verdict.SCATTERED
         return Turn(i, start, end, stop, verdict, note)
 
     def _opening(self, i: int) -> tuple[int, Verdict, str] | None:
@@ -103,8 +87,8 @@ class Prover:
         prompt = self._prompt(i)
         same = prompt.same if prompt else 0
         if prompt and 0 < same == prompt.size <= self.unsaid[i]:
-            return same, Verdict.PROVED, ""
-        if i not in self.near:
+            return same, PROVED, ""
+        if i not in self.runs.near:
             return None
         if not prompt or not prompt.size:
             return self._after(self.header, i), Verdict.PROMPT_REFUSED, ""
@@ -112,10 +96,9 @@ class Prover:
             return self._switched(i) or self._absent(prompt, self.unsaid[i])
         if same >= self._history(i):
             told = self.prefixes.tell(i, False)
-            opened = common(told.text if told else "", prompt.text)
-            if i and same >= opened:  # the history is as it was: the generation prompt itself differs
-                return self._switched(i) or self._absent(prompt, same)
-        who = message_of(self._run(same).place)
+            if not told or told.same != same or told.part(same, same + 1) != prompt.part(same, same + 1):
+                return self._switched(i) or self._absent(prompt, same)  # the history is as it was: the prompt differs
+        who = self.runs.owners[self.runs.at(same)]
         note = "before the first message" if who is None else f"at message {who}"
         return self._switched(i) or (self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note)
 
@@ -131,32 +114,34 @@ class Prover:
 
     def _history(self, i: int) -> int:
         """The end of the last data of earlier messages that is told before this one."""
-        return self._earlier(i, self.near[i][0].end) if i in self.near else 0
+        return self._earlier(i, self.runs.near[i][0]) if i in self.runs.near else 0
 
-    def _earlier(self, i: int, before: int) -> int:
-        """The end of the last data of earlier messages that begins before this character."""
-        for at in range(bisect_left(self.starts, before) - 1, -1, -1):
-            run, owner = self.runs[at], self.owners[at]
-            if type(run.place) is tuple and (owner is None or owner < i):
-                return run.end
+    def _earlier(self, i: int, last: int) -> int:
+        """The end of the last data of earlier messages that is told up to this run."""
+        places, owners = self.runs.places, self.runs.owners
+        for at in range(last, -1, -1):
+            if type(places[at]) is tuple:
+                owner = owners[at]
+                if owner is None or owner < i:
+                    return self.runs.ends[at]
         return 0
 
     def _closed(self, i: int, verdict: Verdict) -> Told | None:
         """The render through this message, as inference left it, of a turn that is proved so far."""
-        if verdict is not Verdict.PROVED:
+        if verdict is not PROVED:
             return None
         switch = self.served.get(i, NONE)
         if i + 1 == len(self.messages) and not self.generating and not switch:
             return Told(self.text, len(self.text))
         return self.prefixes.tell(i + 1, False, switch) or Told(self.text)
 
-    def _agreed(self, closed: Told) -> int:
-        """How far a message, told last, is in the whole render; no token is cut."""
-        reach = self.tokens.whole(self.text, closed.same)
-        if not closed.rest:
+    def _agreed(self, told: Told, at: int) -> int:
+        """How far what is told is in the whole render, at most to this character; no token is cut."""
+        reach, size = self.tokens.whole(self.text, at), self.tokens.longest
+        if not told.rest or at + size <= told.same:
             return reach
-        ending, begin = closed.ending(self.tokens.longest)
-        return min(reach, begin + self.tokens.whole(ending, closed.same - begin))
+        begin = max(at - size, 0)
+        return min(reach, begin + self.tokens.whole(told.part(begin, at + size), at - begin))
 
     def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
         """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first.
@@ -169,19 +154,19 @@ class Prover:
             if told and not told.rest and 0 < told.same <= self.unsaid[i]:
                 self.switches = [switch, *(other for other in self.switches if other is not switch)]
                 self.served[i] = switch
-                return told.same, Verdict.PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
+                return told.same, PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
         return None
 
     def _absent(self, prompt: Told, same: int) -> tuple[int, Verdict, str]:
-        told = prompt.text
-        start = min(self.tokens.whole(self.text, same), self.tokens.whole(told, same))
-        return start, Verdict.PROMPT_ABSENT, repr(told[start:][:40])
+        start = self._agreed(prompt, same)
+        return start, Verdict.PROMPT_ABSENT, repr(prompt.part(start, start + SHOWN))
 
     @cached_property
     def unsaid(self) -> list[int]:
         """For each message: how much is told before it, or one after it, says something. A prompt that reaches further
         is spelled by data: a prompt is the template's own words."""
-        first = (self.data[i][0].start if i in self.data else len(self.text) for i in range(len(self.messages))[::-1])
+        starts, data, end = self.runs.starts, self.runs.data, len(self.text)
+        first = (starts[data[i][0]] if i in data else end for i in range(len(self.messages))[::-1])
         return [*accumulate(first, min)][::-1]
 
     @cached_property
@@ -195,10 +180,10 @@ class Prover:
 
         A template that gathers messages writes words between those of others while it is at this one.
         """
-        near, data = self.near[i], self.data.get(i)
-        other = self._earlier(i, data[0].start if data else near[-1].end)
-        first = next((run.start for run in near if run.start >= other), near[-1].start)
-        before = max(data[0].start if data else len(self.text), first)
+        starts, near, data = self.runs.starts, self.runs.near[i], self.runs.data.get(i)
+        other = self._earlier(i, data[0] - 1 if data else near[-1])
+        first = next((starts[run] for run in near if starts[run] >= other), starts[near[-1]])
+        before = max(starts[data[0]] if data else len(self.text), first)
         at = self.text.find(header, first, before) if header else -1
         if at >= 0:
             return at + len(header)
@@ -206,15 +191,14 @@ class Prover:
 
     def _walked(self, i: int, start: int) -> int:
         """Where the runs of this message end, read on from the start of its turn."""
-        end = start
-        for at in range(max(bisect_right(self.starts, start) - 1, 0), len(self.runs)):
-            begin, until, place = self.runs[at]
-            if until <= start:
+        runs, end = self.runs, start
+        for at in range(max(runs.at(start), 0), len(runs.starts)):
+            if runs.ends[at] <= start:
                 continue
-            apart = place is None and begin > start and end > start
-            if apart or self.owners[at] not in (i, None):
+            apart = runs.places[at] is None and runs.starts[at] > start and end > start
+            if apart or runs.owners[at] not in (i, None):
                 break
-            end = until
+            end = runs.ends[at]
         return end
 
     def _rest_of_closing(self, i: int, start: int, walked: int, closed: Told | None) -> int:
@@ -235,15 +219,19 @@ class Prover:
 
     def _quiet(self, i: int, start: int, reach: int) -> int:
         """The end of the turn's last own data."""
-        return next((run.end for run in reversed(self.data.get(i, ())) if start <= run.start < reach), start)
+        for run in reversed(self.runs.data.get(i, ())):
+            if start <= self.runs.starts[run] < reach:
+                return self.runs.ends[run]
+        return start
 
     def _stop(self, quiet: int, reach: int) -> tuple[int, int] | None:
         """The last control token of the turn; else the one that begins where it ends (the next role, in GLM)."""
         stop = None
-        for mark in self.tokens.controls(self.text, quiet, reach):
-            if mark[0] >= reach and stop:
+        for found in self.tokens.control.finditer(self.text, quiet, reach + self.tokens.longest):
+            mark = found.span()
+            if mark[0] > reach or (mark[0] == reach and stop):
                 break
-            if not any(type(self._run(at).place) is tuple for at in (mark[0], mark[1] - 1)):
+            if not self.runs.is_data(*mark):
                 stop = mark
         return stop
 
@@ -252,15 +240,10 @@ class Prover:
         if stop is None or stop[0] == reach:
             return reach == closed.size
         if not closed.rest:
-            return not self.tokens.control.search(self.text, reach, closed.same)
-        ending, begin = closed.ending(max(closed.base - reach, 0))
-        return not self.tokens.control.search(ending, max(reach - begin, 0))
+            return reach >= closed.same or not self.tokens.control.search(self.text, reach, closed.same)
+        return not self.tokens.control.search(closed.part(reach))
 
-    def _run(self, at: int) -> Run:
-        """The run that holds this character."""
-        return self.runs[bisect_right(self.starts, at) - 1]
-
-
-def _spoken(place: Place) -> bool:
-    """Content or reasoning. Calls are told again by others: tool results name their tool."""
-    return place is not None and len(place) > 2 and place[2] in SPOKEN
+    def _spoken(self, run: int) -> bool:
+        """Content or reasoning. Calls are told again by others: tool results name their tool."""
+        place = self.runs.places[run]
+        return place is not None and len(place) > 2 and place[2] in SPOKEN

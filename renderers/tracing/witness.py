@@ -21,7 +21,7 @@ from renderers.tracing.asked import GIVEN
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.owners import segments
 from renderers.tracing.places import WALK, Walk
-from renderers.tracing.runs import Tokens, common, runs_of
+from renderers.tracing.runs import Runs, Tokens, common
 from renderers.tracing.shared import Prefixes
 from renderers.tracing.strings import Text, own
 from renderers.tracing.turns import Prover
@@ -120,7 +120,7 @@ class TracedTemplate:
         prefixes = Prefixes(self.compiled, told, text, given, generating)
         if not prefixes.staged and text != self.text_hub(messages, tools, flags=flags, generating=generating):
             raise TemplateError(f"{self.name}: the template writes another text when traced: no witness")
-        runs = runs_of(traced)
+        runs = Runs(traced)
         turns = Prover(text, runs, told, prefixes, self.tokens, self._switches(flags), generating).turns()
         proofs = tuple(Proof(turn.message, turn.verdict, turn.note) for turn in turns)
         return Stream(segments(text, runs, turns, told, wrapper=self.wrapper), proofs)
