@@ -9,7 +9,7 @@ one conversation, and share what they tell alike (`shared`). P is told only as f
 what P has proved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -55,6 +55,8 @@ class Prover:
     """The flags that the last prompt depends on."""
     served: dict[int, Mapping[str, Any]] = field(default_factory=dict, init=False)
     """The switch that proved a turn, where one had to be set."""
+    closings: dict[Hashable, str] = field(default_factory=dict, init=False)
+    """What messages write after their last words, by what they are like."""
 
     def turns(self) -> list[Turn]:
         """A turn for each assistant message."""
@@ -202,20 +204,26 @@ class Prover:
         return end
 
     def _rest_of_closing(self, i: int, start: int, walked: int, closed: Told | None) -> int:
-        """How much the message, told last, still writes after its own end (an opening of the tool's answer).
-
-        What is not proved needs its last words only: the shortest history will do.
-        """
+        """How much the message, told last, still writes after its own end (an opening of the tool's answer)."""
         tail = self.text[self._quiet(i, start, walked) : walked]
         if not tail:
             return 0
         if closed:
-            told = closed.left if tail in closed.left else closed.text
+            rest = _after_last(tail, closed.left if tail in closed.left else closed.text)
         else:
-            told = self.prefixes.alone([*QUESTION, self.messages[i]], False) or ""
-        at = told.rfind(tail)
-        rest = told[at + len(tail) :] if at >= 0 else ""
+            rest = self._goes_on(tail, self.messages[i])
         return len(rest) if rest and self.text.startswith(rest, walked) else 0
+
+    def _goes_on(self, tail: str, message: Mapping[str, Any]) -> str:
+        """What a message that is not proved writes after its last words: the shortest history will do.
+
+        It is asked once for all messages that have the same fields and end with the same words.
+        """
+        fields = message.items()
+        alike = tail, *[(name, type(value), len(value) if type(value) is list else not value) for name, value in fields]
+        if alike not in self.closings:
+            self.closings[alike] = _after_last(tail, self.prefixes.alone([*QUESTION, message], False) or "")
+        return self.closings[alike]
 
     def _quiet(self, i: int, start: int, reach: int) -> int:
         """The end of the turn's last own data."""
@@ -247,3 +255,8 @@ class Prover:
         """Content or reasoning. Calls are told again by others: tool results name their tool."""
         place = self.runs.places[run]
         return place is not None and len(place) > 2 and place[2] in SPOKEN
+
+
+def _after_last(words: str, text: str) -> str:
+    """What follows these words where they are told last."""
+    return text.rpartition(words)[2] if words in text else ""
