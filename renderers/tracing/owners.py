@@ -51,15 +51,14 @@ def segments(
 
 def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Place], list[int | None]]:
     """The runs, cut where a turn starts, stops or ends: where each piece begins, its place, and its message."""
-    starts, places, owners, at = list[int](), list[Place](), list[int | None](), 0
-    cuts = {cut for turn in turns for cut in (turn.start, turn.end, *(turn.stop or ()))}
-    for cut in sorted(cuts.difference(runs.starts, runs.ends[-1:])):
-        run = runs.at(cut)
-        starts += (*runs.starts[at : run + 1], cut)
-        places += (*runs.places[at : run + 1], runs.places[run])
-        owners += (*runs.owners[at : run + 1], runs.owners[run])
-        at = run + 1
-    return starts + runs.starts[at:], places + runs.places[at:], owners + runs.owners[at:]
+    starts, places, owners = runs.starts.copy(), runs.places.copy(), runs.owners.copy()
+    cuts = {cut for turn in turns for cut in (turn.start, turn.end, turn.stop[0] if turn.stop else 0)}
+    for cut in sorted(cuts.difference(starts, runs.ends[-1:]), reverse=True):
+        at = runs.at(cut) + 1
+        starts.insert(at, cut)
+        places.insert(at, places[at - 1])
+        owners.insert(at, owners[at - 1])
+    return starts, places, owners
 
 
 def _told(places: Sequence[Any], owners: Sequence[int | None], messages: Sequence[Mapping[str, Any]]) -> list[Owned]:

@@ -4,11 +4,11 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from itertools import compress, count, groupby
 from operator import itemgetter, ne
-from typing import Any
+from typing import Any, cast
 
-from renderers.tracing.places import Place
 from renderers.tracing.strings import Text
 
 STRETCH = 16
@@ -20,42 +20,39 @@ DEEP = 50
 class Runs:
     """The stretches of a render that are of one place, in columns, and whose they are."""
 
-    __slots__ = ("data", "ends", "near", "owners", "places", "starts")
-
     def __init__(self, text: Text):
-        starts, places, owners = list[int](), list[Place](), list[int | None]()
-        near, data = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
-        held: Any = Text  # no place
-        place: Any
-        end, same = 0, tuple.__eq__
-        for stop, place in text._runs:
-            if place is not held and not (type(place) is type(held) and same(place, held)):
-                owner = None
-                if place and place[0] == "messages" and len(place) > 1:
-                    owner = place[1]
-                    near[owner].append(len(starts))
-                    if type(place) is tuple:
-                        data[owner].append(len(starts))
+        starts, places, held, end = list[int](), list[Any](), cast(Any, Text), 0  # held by no place yet
+        for stop, place in cast(list[tuple[int, Any]], text._runs):
+            if place is not held and not (type(place) is type(held) and len(place) == len(held) and place == held):
                 starts.append(end)
                 places.append(place)
-                owners.append(owner)
-            end, held = stop, place
+            held, end = place, stop
+        owners = [place[1] if place and place[0] == "messages" and len(place) > 1 else None for place in places]
         self.starts, self.ends, self.places = starts, [*starts[1:], len(text)], places
-        self.owners = owners
+        self.owners: list[int | None] = owners
         """The message of each."""
-        self.near: Mapping[int, list[int]] = near
-        """Every run of a message, by message."""
-        self.data: Mapping[int, list[int]] = data
-        """Those among them that are its own fields."""
+        self.first: dict[int | None, int] = dict(zip(reversed(owners), range(len(owners))[::-1], strict=True))
+        """The first run of a message."""
+        self.data = defaultdict[int | None, list[int]](list)
+        """Its runs that are its own fields."""
+        for run, owner in enumerate(owners):
+            if owner is not None and type(places[run]) is tuple:
+                self.data[owner].append(run)
 
     def at(self, character: int) -> int:
         """The run that holds it."""
         return bisect_right(self.starts, character) - 1
 
+    @cached_property
+    def last(self) -> dict[int | None, int]:
+        """The last run of a message."""
+        return dict(zip(self.owners, range(len(self.owners)), strict=True))
+
     def is_data(self, start: int, end: int) -> bool:
         """Whether the first or the last of these characters is."""
-        places = self.places
-        return type(places[self.at(start)]) is tuple or type(places[self.at(end - 1)]) is tuple
+        run = self.at(start)
+        last = run if end <= self.ends[run] else self.at(end - 1)
+        return type(self.places[run]) is tuple or type(self.places[last]) is tuple
 
 
 class Tokens:

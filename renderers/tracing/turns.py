@@ -90,7 +90,7 @@ class Prover:
         same = prompt.same if prompt else 0
         if prompt and 0 < same == prompt.size <= self.unsaid[i]:
             return same, PROVED, ""
-        if i not in self.runs.near:
+        if i not in self.runs.first:
             return None
         if not prompt or not prompt.size:
             return self._after(self.header, i), Verdict.PROMPT_REFUSED, ""
@@ -116,7 +116,7 @@ class Prover:
 
     def _history(self, i: int) -> int:
         """The end of the last data of earlier messages that is told before this one."""
-        return self._earlier(i, self.runs.near[i][0]) if i in self.runs.near else 0
+        return self._earlier(i, self.runs.first[i]) if i in self.runs.first else 0
 
     def _earlier(self, i: int, last: int) -> int:
         """The end of the last data of earlier messages that is told up to this run."""
@@ -182,9 +182,10 @@ class Prover:
 
         A template that gathers messages writes words between those of others while it is at this one.
         """
-        starts, near, data = self.runs.starts, self.runs.near[i], self.runs.data.get(i)
-        other = self._earlier(i, data[0] - 1 if data else near[-1])
-        first = next((starts[run] for run in near if starts[run] >= other), starts[near[-1]])
+        starts, owners, data, last = self.runs.starts, self.runs.owners, self.runs.data.get(i), self.runs.last[i]
+        other = self._earlier(i, data[0] - 1 if data else last)
+        near = (run for run in range(self.runs.first[i], last) if owners[run] == i and starts[run] >= other)
+        first = starts[next(near, last)]
         before = max(starts[data[0]] if data else len(self.text), first)
         at = self.text.find(header, first, before) if header else -1
         if at >= 0:
@@ -259,4 +260,5 @@ class Prover:
 
 def _after_last(words: str, text: str) -> str:
     """What follows these words where they are told last."""
-    return text.rpartition(words)[2] if words in text else ""
+    at = text.rfind(words)
+    return text[at + len(words) :] if at >= 0 else ""
