@@ -8,6 +8,7 @@ they are scaffold, or belong to the tools they are near.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from renderers.hub import REASONING_FIELDS
@@ -16,7 +17,7 @@ from renderers.tracing.places import Place
 from renderers.tracing.runs import Runs
 from renderers.tracing.turns import Turn
 
-SCAFFOLD, ANSWER, TOOL_CALL, STOP = Kind.SCAFFOLD, Kind.ANSWER, Kind.TOOL_CALL, Kind.STOP
+SCAFFOLD, REASONING, ANSWER, TOOL_CALL, STOP = map(Kind, ("scaffold", "reasoning", "answer", "tool_call", "stop"))
 """To ask an Enum for its members is slow."""
 FIELD_KINDS = {"content": Kind.ANSWER, "tool_calls": Kind.TOOL_CALL} | dict.fromkeys(REASONING_FIELDS, Kind.REASONING)
 """What the fields of an assistant message are, when the model writes them."""
@@ -25,6 +26,8 @@ Owned = tuple[Kind, int | None]
 OUTSIDE: Owned = Kind.SCAFFOLD, None
 """The template's own words, near no message."""
 OFFERED: Owned = Kind.TOOLS, None
+MANY = 1 << 12
+"""Turns of which it is remembered what they consist of."""
 
 
 def segments(
@@ -36,20 +39,24 @@ def segments(
     """
     starts, places, owners = _cut(runs, turns)
     owned = _told(places, owners, messages)
-    for turn in turns:
-        low, high = bisect_left(starts, turn.start), bisect_left(starts, turn.end)
-        stop, end = turn.stop or (0, 0)
-        for index, kind in enumerate(_written(places[low:high], owners[low:high], turn.message), low):
-            start = starts[index]
-            if wrapper and type(places[index]) is not tuple:
-                until = starts[index + 1] if index + 1 < high else turn.end
-                if until - start >= len(wrapper) and "".join(text[start:until].split()) == wrapper:
-                    kind = Kind.REASONING
-            owned[index] = STOP if stop <= start < end else kind, turn.message
+    for message, begin, end, stop, *_ in turns:
+        low, high = bisect_left(starts, begin), bisect_left(starts, end)
+        own = [
+            FIELD_KINDS.get(place[2]) if owner == message and len(place) > 2 else None
+            for place, owner in zip(places[low:high], owners[low:high], strict=True)
+        ]
+        owned[low:high] = [(kind, message) for kind in _written(tuple(own))]
+        for index in range(bisect_left(starts, stop[0], low, high) if stop else high, high):
+            owned[index] = STOP, message
+        for index in range(low, high) if wrapper else ():
+            until = starts[index + 1] if index + 1 < high else end
+            long = until - starts[index] >= len(wrapper) and type(places[index]) is not tuple
+            if long and "".join(text[starts[index] : until].split()) == wrapper:
+                owned[index] = REASONING, message
     return tuple(_merged(text, starts, places, owned))
 
 
-def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Place], list[int | None]]:
+def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Any], list[int | None]]:
     """The runs, cut where a turn starts, stops or ends: where each piece begins, its place, and its message."""
     starts, places, owners = runs.starts.copy(), runs.places.copy(), runs.owners.copy()
     cuts = {cut for turn in turns for cut in (turn.start, turn.end, turn.stop[0] if turn.stop else 0)}
@@ -75,12 +82,9 @@ def _told(places: Sequence[Any], owners: Sequence[int | None], messages: Sequenc
     ]
 
 
-def _written(places: Sequence[Any], owners: Sequence[int | None], message: int) -> list[Kind]:
-    """What each piece of a turn is, but for its stop."""
-    own = [
-        FIELD_KINDS.get(place[2]) if owner == message and len(place) > 2 else None
-        for place, owner in zip(places, owners, strict=True)
-    ]
+@lru_cache(maxsize=MANY)
+def _written(own: tuple[Kind | None, ...]) -> list[Kind]:
+    """What each piece of a turn is, but for its stop. own: what it is as a field of the message, if it is one."""
     kinds, before = list[Kind](), None
     for at, kind in enumerate(own):
         known = kind or before

@@ -4,13 +4,15 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import compress, count, groupby
 from operator import itemgetter, ne
 from typing import Any, cast
 
 from renderers.tracing.strings import Text
 
+SHORT, MANY = 64, 1 << 10
+"""Texts of so many characters, and so many of them, are looked through for tokens once: most turns end alike."""
 STRETCH = 16
 """Characters that are compared one by one."""
 DEEP = 50
@@ -63,7 +65,15 @@ class Tokens:
         self.any = _any_of(added)
         self.inner = {token[at : at + 2] for token in added for at in range(len(token) - 1)}
         """Any two characters of a token, side by side."""
+        self._known = lru_cache(maxsize=MANY)(self._controls)
         self.control = _any_of(token for token, special in added.items() if special)
+
+    def controls(self, text: str) -> tuple[tuple[int, int], ...]:
+        """The control tokens in a text."""
+        return self._known(text) if len(text) <= SHORT else self._controls(text)
+
+    def _controls(self, text: str) -> tuple[tuple[int, int], ...]:
+        return tuple([found.span() for found in self.control.finditer(text)])
 
     def whole(self, text: str, at: int) -> int:
         """`at`, moved back to the start of the token that it would cut."""

@@ -140,7 +140,7 @@ class Prover:
     def _agreed(self, told: Told, at: int) -> int:
         """How far what is told is in the whole render, at most to this character; no token is cut."""
         reach, size = self.tokens.whole(self.text, at), self.tokens.longest
-        if not told.rest or at + size <= told.same:
+        if not told.rest or at + size <= told.same or told.part(at - 1, at + 1) not in self.tokens.inner:
             return reach
         begin = max(at - size, 0)
         return min(reach, begin + self.tokens.whole(told.part(begin, at + size), at - begin))
@@ -195,13 +195,12 @@ class Prover:
     def _walked(self, i: int, start: int) -> int:
         """Where the runs of this message end, read on from the start of its turn."""
         runs, end = self.runs, start
-        for at in range(max(runs.at(start), 0), len(runs.starts)):
-            if runs.ends[at] <= start:
-                continue
-            apart = runs.places[at] is None and runs.starts[at] > start and end > start
-            if apart or runs.owners[at] not in (i, None):
+        starts, ends, places, owners = runs.starts, runs.ends, runs.places, runs.owners
+        for at in range(max(runs.at(start), 0), len(starts)):
+            apart = places[at] is None and starts[at] > start
+            if apart or (owners[at] != i and owners[at] is not None):
                 break
-            end = runs.ends[at]
+            end = ends[at]
         return end
 
     def _rest_of_closing(self, i: int, start: int, walked: int, closed: Told | None) -> int:
@@ -210,7 +209,8 @@ class Prover:
         if not tail:
             return 0
         if closed:
-            rest = _after_last(tail, closed.left if tail in closed.left else closed.text)
+            rest = _after_last(tail, closed.left)
+            rest = _after_last(tail, closed.text) if rest is None else rest
         else:
             rest = self._goes_on(tail, self.messages[i])
         return len(rest) if rest and self.text.startswith(rest, walked) else 0
@@ -223,7 +223,7 @@ class Prover:
         fields = message.items()
         alike = tail, *[(name, type(value), len(value) if type(value) is list else not value) for name, value in fields]
         if alike not in self.closings:
-            self.closings[alike] = _after_last(tail, self.prefixes.alone([*QUESTION, message], False) or "")
+            self.closings[alike] = _after_last(tail, self.prefixes.alone([*QUESTION, message], False) or "") or ""
         return self.closings[alike]
 
     def _quiet(self, i: int, start: int, reach: int) -> int:
@@ -236,12 +236,11 @@ class Prover:
     def _stop(self, quiet: int, reach: int) -> tuple[int, int] | None:
         """The last control token of the turn; else the one that begins where it ends (the next role, in GLM)."""
         stop = None
-        for found in self.tokens.control.finditer(self.text, quiet, reach + self.tokens.longest):
-            mark = found.span()
-            if mark[0] > reach or (mark[0] == reach and stop):
+        for start, end in self.tokens.controls(self.text[quiet : reach + self.tokens.longest]):
+            if quiet + start > reach or (quiet + start == reach and stop):
                 break
-            if not self.runs.is_data(*mark):
-                stop = mark
+            if not self.runs.is_data(quiet + start, quiet + end):
+                stop = quiet + start, quiet + end
         return stop
 
     def _ended(self, stop: tuple[int, int] | None, closed: Told, reach: int) -> bool:
@@ -258,7 +257,7 @@ class Prover:
         return place is not None and len(place) > 2 and place[2] in SPOKEN
 
 
-def _after_last(words: str, text: str) -> str:
+def _after_last(words: str, text: str) -> str | None:
     """What follows these words where they are told last."""
     at = text.rfind(words)
-    return text[at + len(words) :] if at >= 0 else ""
+    return text[at + len(words) :] if at >= 0 else None
