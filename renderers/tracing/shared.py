@@ -75,7 +75,7 @@ class Told:
         self.rest = ["".join(self.rest)] if self.rest else []
         return self.rest[0] if self.rest else ""
 
-    def part(self, start: int, end: int | None = None) -> str:
+    def between(self, start: int, end: int | None = None) -> str:
         """These characters of the text."""
         if not self.rest:
             return self.whole[start : self.same if end is None else min(end, self.same)]

@@ -98,7 +98,7 @@ class Prover:
             return self._switched(i) or self._absent(prompt, self.unsaid[i])
         if same >= self._history(i):
             told = self.prefixes.tell(i, False)
-            if not told or told.same != same or told.part(same, same + 1) != prompt.part(same, same + 1):
+            if not told or told.same != same or told.between(same, same + 1) != prompt.between(same, same + 1):
                 return self._switched(i) or self._absent(prompt, same)  # the history is as it was: the prompt differs
         who = self.runs.owners[self.runs.at(same)]
         note = "before the first message" if who is None else f"at message {who}"
@@ -140,10 +140,10 @@ class Prover:
     def _agreed(self, told: Told, at: int) -> int:
         """How far what is told is in the whole render, at most to this character; no token is cut."""
         reach, size = self.tokens.whole(self.text, at), self.tokens.longest
-        if not told.rest or at + size <= told.same or told.part(at - 1, at + 1) not in self.tokens.inner:
+        if not told.rest or at + size <= told.same or told.between(at - 1, at + 1) not in self.tokens.inner:
             return reach
         begin = max(at - size, 0)
-        return min(reach, begin + self.tokens.whole(told.part(begin, at + size), at - begin))
+        return min(reach, begin + self.tokens.whole(told.between(begin, at + size), at - begin))
 
     def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
         """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first.
@@ -161,7 +161,7 @@ class Prover:
 
     def _absent(self, prompt: Told, same: int) -> tuple[int, Verdict, str]:
         start = self._agreed(prompt, same)
-        return start, Verdict.PROMPT_ABSENT, repr(prompt.part(start, start + SHOWN))
+        return start, Verdict.PROMPT_ABSENT, repr(prompt.between(start, start + SHOWN))
 
     @cached_property
     def unsaid(self) -> list[int]:
@@ -249,7 +249,7 @@ class Prover:
             return reach == closed.size
         if not closed.rest:
             return reach >= closed.same or not self.tokens.control.search(self.text, reach, closed.same)
-        return not self.tokens.control.search(closed.part(reach))
+        return not self.tokens.control.search(closed.between(reach))
 
     def _spoken(self, run: int) -> bool:
         """Content or reasoning. Calls are told again by others: tool results name their tool."""
