@@ -7,7 +7,7 @@ they are scaffold, or belong to the tools they are near.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -41,10 +41,10 @@ def segments(
     owned = _told(places, owners, messages)
     for message, begin, end, stop, *_ in turns:
         low, high = bisect_left(starts, begin), bisect_left(starts, end)
-        own = [
-            FIELD_KINDS.get(place[2]) if owner == message and len(place) > 2 else None
-            for place, owner in zip(places[low:high], owners[low:high], strict=True)
-        ]
+        own = list[Kind | None]()
+        for index in range(low, high):
+            is_field = owners[index] == message and len(places[index]) > 2
+            own.append(FIELD_KINDS.get(places[index][2]) if is_field else None)
         owned[low:high] = [(kind, message) for kind in _written(tuple(own))]
         for index in range(bisect_left(starts, stop[0], low, high) if stop else high, high):
             owned[index] = STOP, message
@@ -53,13 +53,13 @@ def segments(
             long = until - starts[index] >= len(wrapper) and type(places[index]) is not tuple
             if long and "".join(text[starts[index] : until].split()) == wrapper:
                 owned[index] = REASONING, message
-    return tuple(_merged(text, starts, places, owned))
+    return _merged(text, starts, places, owned)
 
 
 def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Any], list[int | None]]:
     """The runs, cut where a turn starts, stops or ends: where each piece begins, its place, and its message."""
     starts, places, owners = runs.starts.copy(), runs.places.copy(), runs.owners.copy()
-    cuts = {cut for turn in turns for cut in (turn.start, turn.end, turn.stop[0] if turn.stop else 0)}
+    cuts = {cut for _, begin, end, stop, *_ in turns for cut in (begin, end, stop[0] if stop else end)}
     for cut in sorted(cuts.difference(starts, runs.ends[-1:]), reverse=True):
         at = runs.at(cut) + 1
         starts.insert(at, cut)
@@ -96,7 +96,8 @@ def _written(own: tuple[Kind | None, ...]) -> list[Kind]:
     return kinds
 
 
-def _merged(text: str, starts: Iterable[int], places: Iterable[Place], owned: Iterable[Owned]) -> Iterator[Segment]:
+def _merged(text: str, starts: Iterable[int], places: Iterable[Place], owned: Iterable[Owned]) -> tuple[Segment, ...]:
+    told = list[Segment]()
     start, held, where, was = 0, None, None, False
     for begin, place, known in zip(starts, places, owned, strict=True):
         data = type(place) is tuple
@@ -104,7 +105,8 @@ def _merged(text: str, starts: Iterable[int], places: Iterable[Place], owned: It
             if data and was and place == where and known == held:
                 continue
             if held:
-                yield Segment(text[start:begin], *held, not was, where or None)
+                told.append(Segment(text[start:begin], held[0], held[1], not was, where or None))
             start, held, where, was = begin, known, place if data else None, data
     if held:
-        yield Segment(text[start:], *held, not was, where or None)
+        told.append(Segment(text[start:], held[0], held[1], not was, where or None))
+    return tuple(told)

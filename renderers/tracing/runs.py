@@ -30,7 +30,7 @@ class Runs:
                 places.append(place)
             held, end = place, stop
         owners = [place[1] if place and place[0] == "messages" and len(place) > 1 else None for place in places]
-        self.starts, self.ends, self.places = starts, [*starts[1:], len(text)], places
+        self.starts, self.ends, self.places = starts, [*starts, len(text)][1:], places
         self.owners: list[int | None] = owners
         """The message of each."""
         self.first: dict[int | None, int] = dict(zip(reversed(owners), range(len(owners))[::-1], strict=True))
