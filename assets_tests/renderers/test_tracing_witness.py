@@ -184,6 +184,18 @@ def test_a_prompt_that_opens_what_the_example_does_not_show_is_absent_unless_a_s
     assert [s.text for s in alone.segments if s.kind.sampled] == ["a", "<|im_end|>"]
 
 
+def test_what_a_message_opens_when_it_is_told_last_is_its_own_though_it_is_not_proved():
+    source = RAW.replace("enable_thinking is false", "true").replace(
+        "{%- endfor %}\n{%- if add",
+        "{%- if loop.last and message.tool_calls %}{{ '<|im_start|>tool' }}{% endif %}{%- endfor %}\n{%- if add",
+    )
+    called, answered = Message("assistant", "a", tool_calls=(CALL,)), Message("tool", "x")
+    told = tell(ASKED, called, answered, Message("assistant", "b"), ASKED, called, answered, source=source)
+    assert [verdict for _, verdict, _ in verdicts(told)] == [Verdict.PROMPT_ABSENT] * 3
+    ends = {k: "".join(s.text for s in told.segments if s.kind.sampled and s.message == k)[-24:] for k in (1, 3, 5)}
+    assert ends == {1: "><|im_end|>\n<|im_start|>", 3: "b<|im_end|>", 5: "><|im_end|>\n<|im_start|>"}
+
+
 def test_a_prompt_that_the_template_refuses_is_refused():
     source = "{% if messages[0].role != 'user' %}{{ raise_exception('user first') }}{% endif %}" + RAW
     told = tell(ASKED, Message("assistant", "a"), source=source)
