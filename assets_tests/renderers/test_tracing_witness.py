@@ -210,6 +210,11 @@ def test_a_message_that_is_not_told_is_invisible():
     assert verdicts(tell(ASKED, Message("assistant", "no"), ASKED, source=source)) == [(1, Verdict.INVISIBLE, "")]
 
 
+def test_a_template_that_tells_nothing_tells_no_segments():
+    told = tell(ASKED, Message("assistant", "a"), source="{% set nothing = messages %}")
+    assert (told.segments, verdicts(told)) == ((), [(1, Verdict.INVISIBLE, "")])
+
+
 def test_a_turn_told_in_two_places_is_scattered():
     source = RAW.replace("message.content }}", "'' }}", 1).replace(
         "{%- if add_generation_prompt %}",

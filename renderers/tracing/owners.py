@@ -60,7 +60,7 @@ def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Any], list[
     """The runs, cut where a turn starts, stops or ends: where each piece begins, its place, and its message."""
     starts, places, owners = runs.starts.copy(), runs.places.copy(), runs.owners.copy()
     cuts = {cut for _, begin, end, stop, *_ in turns for cut in (begin, end, stop[0] if stop else end)}
-    for cut in sorted(cuts.difference(starts, runs.ends[-1:]), reverse=True):
+    for cut in sorted(cuts.difference(starts, runs.ends[-1:] or (0,)), reverse=True):
         at = runs.at(cut) + 1
         starts.insert(at, cut)
         places.insert(at, places[at - 1])
