@@ -83,7 +83,7 @@ def _told(places: Sequence[Any], owners: Sequence[int | None], messages: Sequenc
 
 
 @lru_cache(maxsize=MANY)
-def _written(own: tuple[Kind | None, ...]) -> list[Kind]:
+def _written(own: tuple[Kind | None, ...]) -> tuple[Kind, ...]:
     """What each piece of a turn is, but for its stop. own: what it is as a field of the message, if it is one."""
     kinds, before = list[Kind](), None
     for at, kind in enumerate(own):
@@ -93,7 +93,7 @@ def _written(own: tuple[Kind | None, ...]) -> list[Kind]:
             known = after if before is None or after is TOOL_CALL else before
         kinds.append(known or ANSWER)
         before = kind or before
-    return kinds
+    return tuple(kinds)
 
 
 def _merged(text: str, starts: Iterable[int], places: Iterable[Place], owned: Iterable[Owned]) -> tuple[Segment, ...]:
