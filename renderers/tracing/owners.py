@@ -41,7 +41,7 @@ def segments(
     owned = _told(places, owners, messages)
     for message, begin, end, stop, *_ in turns:
         low, high = bisect_left(starts, begin), bisect_left(starts, end)
-        own = list[Kind | None]()
+        own: list[Kind | None] = []  # `list[…]()` takes as long as all of this
         for index in range(low, high):
             is_field = owners[index] == message and len(places[index]) > 2
             own.append(FIELD_KINDS.get(places[index][2]) if is_field else None)

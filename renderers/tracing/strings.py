@@ -175,7 +175,8 @@ def _part(text: Text, part: str, start: int) -> Text:
 
 
 def _cut(runs: Runs, start: int, end: int) -> Place | Runs:
-    out, before = list[tuple[int, Place]](), 0
+    out: list[tuple[int, Place]] = []
+    before = 0
     for stop, place in runs:
         low, high = max(before, start), min(stop, end)
         if high > low:
