@@ -216,19 +216,19 @@ class Steps:
         return self.last
 
     def _changed(self) -> tuple[dict[str, Any], ...]:
-        changed, fixed = list[dict[str, Any]](), self.view.fixed
+        changed: list[dict[str, Any]] = []  # `list[…]()` would take as long as all of this
         for at, space in enumerate(self.view.spaces):
-            held, new = self.view.held[at], dict[str, Any]()
+            held, new = self.view.held[at], {}
             for name, value in space.items():
                 if value is not held.get(name, missing):
-                    new[name] = value if type(value) in VALUES else settled(value, fixed)
+                    new[name] = value if type(value) in VALUES else settled(value, self.view.fixed)
             changed.append(new)
         return tuple(changed)
 
 
 def shape(changed: tuple[dict[str, Any], ...]) -> Hashable:
     """The same where only numbers of namespaces differ."""
-    found = list[Hashable]()
+    found: list[Hashable] = []
     for at, space in enumerate(changed):
         for name, value in space.items():
             kind = type(value)

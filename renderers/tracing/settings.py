@@ -177,7 +177,7 @@ class Setting:
             known = state.exits[step.shape] = self._exit(state, changed)
         if changed is known.changed or not known.sources:
             return known.after, known.sources
-        sources = list[Any]()
+        sources: list[Any] = []
         for number, source in enumerate(known.sources):
             at = known.places[number]
             if at is not None:
