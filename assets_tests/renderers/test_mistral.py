@@ -39,6 +39,14 @@ def test_tools_move_to_the_last_user_turn_and_unprove_what_was_written_before(na
     assert tell(name, USER, CALL, RESULT, ANSWER, again, ANSWER).trainable == {1, 3, 5}
 
 
+def test_what_closes_users_told_as_one_is_not_written_by_the_turn_behind_them(official_template):
+    users = Message("user", "u"), Message("user", "")
+    told = (*users, CALL.but(content="said"), RESULT, ANSWER, Message("user", "v"), ANSWER)
+    stream = official_template("mistral-small-3.2").tell(Request(told, TOOLS))
+    assert [proof.verdict is Verdict.PROVED for proof in stream.proofs] == [False, False, True]
+    assert not [one for one in stream.segments if one.kind.sampled and "[/INST]" in one.text]
+
+
 def test_ministral_keeps_tools_in_the_first_user_turn():
     stream = tell("ministral-3", USER, CALL, RESULT, ANSWER, Message("user", "v"), ANSWER, tools=TOOLS)
     assert stream.text.startswith("<s>[AVAILABLE_TOOLS]")

@@ -126,7 +126,7 @@ class Prefixes:
         try:
             if prompt not in self.others:
                 self.others[prompt] = {**self.shared.globals, **self.given(prompt, NONE), TELLING: self.of}
-            self.others[prompt]["messages"] = messages
+            self.others[prompt]["messages"] = [*messages]
             return "".join(pieces(self.shared.whole, self.others[prompt]))
         except REFUSALS:
             return None

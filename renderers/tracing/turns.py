@@ -177,6 +177,12 @@ class Prover:
         told, prompt = (self.prefixes.alone(QUESTION, prompt) for prompt in (False, True))
         return prompt[len(told) :] if prompt and told is not None else ""
 
+    @cached_property
+    def closing(self) -> str:
+        """What ends a user message."""
+        one, other = (self.prefixes.alone([{**QUESTION[-1], "content": said}], False) or "" for said in ("x", "yy"))
+        return one[len(one) - common(one[::-1], other[::-1]) :]
+
     def _after(self, header: str, i: int) -> int:
         """Where the turn goes on after its header, of which the render may hold a part only.
 
@@ -190,6 +196,9 @@ class Prover:
         at = self.text.find(header, first, before) if header else -1
         if at >= 0:
             return at + len(header)
+        if data and not header and self.closing and not self.text.endswith(self.closing, 0, first):
+            at = self.text.find(self.closing, first, before)  # of messages that are told as one, as Mistral's users
+            first = at + len(self.closing) if at >= 0 else first
         return self.tokens.whole(self.text, first + common(header, self.text[first : min(before, first + len(header))]))
 
     def _walked(self, i: int, start: int) -> int:
