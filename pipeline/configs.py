@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 from pydantic import Field, ValidationError
 
 from pipeline.errors import SettingsError
-from pipeline.settings import Collection, Settings
+from pipeline.settings import Collection, Settings, read_yaml
 from pipeline.targets import BATCH_FILES, Project, ProjectSettings, Publication, Target
 
 PLACEHOLDERS = {"", "none", "null", "dummy", "local", "llm", "changeme"}
@@ -108,14 +107,14 @@ class Config(Settings):
         """The file, with what the environment says instead. Raises SettingsError naming file, key and cure."""
         path = Path(path)
         try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            raw = read_yaml(path)[0] or {}
             for name, (section, key) in OVERRIDES.items():
                 if environment.get(name):
                     raw[section] = {**(raw.get(section) or {}), key: environment[name]}
             config = cls.model_validate({**raw, "folder": path.resolve().parent})
         except OSError as error:
             raise SettingsError(f"{path}: {error.strerror}; name teich's config.yaml") from error
-        except (yaml.YAMLError, TypeError, AttributeError) as error:
+        except (TypeError, AttributeError) as error:
             raise SettingsError(f"{path} is no YAML of settings: {error}") from error
         except ValidationError as error:
             told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -41,21 +41,20 @@ def tokenizer_files(target: Target, *, folder: Path = Path(), offline: bool = Fa
     """The files that make the target's tokenizer, on this disk. `offline`: the Hub is not asked."""
     place = EXAMPLE / "tokenizer" if target.model == "example" else folder / target.model
     if not place.is_dir():
-        return _hub_files(target, offline=offline)
+        return _hub_files(target, place=place, offline=offline)
     files = files_in(place)
     if FILES[0] not in files:
         raise TokenizerUnavailable(f"{place} holds no tokenizer.json; save the tokenizer there with `save_pretrained`")
     return files
 
 
-def _hub_files(target: Target, *, offline: bool) -> dict[str, Path]:
+def _hub_files(target: Target, *, place: Path, offline: bool) -> dict[str, Path]:
     from huggingface_hub import constants  # for who names a model of the Hub
 
     if not COMMIT.fullmatch(target.revision or ""):
-        cure = (
-            f"set `revision` to the commit you mean, 40 hex digits, from https://huggingface.co/{target.model}/commits"
-        )
-        raise SettingsError(f"{SETTINGS}: model {target.model}, revision {target.revision}: a branch moves; {cure}")
+        cure = "name a folder that is there, or set `revision` to the commit of the Hub that you mean, 40 hex digits"
+        why = f"there is no folder {place}, and revision {target.revision} is no commit: a branch moves"
+        raise SettingsError(f"{SETTINGS}: model {target.model}: {why}; {cure}")
     found = {name: _hub_file(target, name, offline=offline or constants.HF_HUB_OFFLINE) for name in FILES}
     return {name: path for name, path in found.items() if path}
 

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -26,7 +25,7 @@ from pydantic import (
 
 from pipeline.errors import PromptFileError, SettingsError
 from pipeline.mixtures import Mixture, Name
-from pipeline.settings import Collection, Settings
+from pipeline.settings import Collection, Settings, faults, read_yaml
 from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
@@ -44,8 +43,10 @@ BATCH_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
 
 def _kinds(said: Any) -> Any:
     """Kinds, and roles as the kinds that they say."""
-    if not isinstance(said, list | tuple):
+    if not isinstance(said, list | tuple) or not all(isinstance(word, str) for word in said):
         return said
+    if not said:
+        raise ValueError("nothing would be learned; name kinds or roles, or leave it out")
     return tuple(dict.fromkeys(kind for word in said for kind in sorted(ROLES.get(word, (word,)))))
 
 
@@ -230,14 +231,11 @@ def load_project(folder: Path) -> Project:
 
 
 def parse_settings(path: Path) -> ProjectSettings:
+    raw, node = read_yaml(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        settings = ProjectSettings.model_validate(raw or {})
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {error}") from error
+        settings = ProjectSettings.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"{path}: {told}") from error
+        raise SettingsError(f"{path}: {faults(error, ProjectSettings, node)}") from error
     for name in {"conversations", "traces"}.intersection(settings.targets):
         raise SettingsError(
             f"{path}: targets.{name}: a config of the dataset is called that already; name it otherwise"
@@ -248,7 +246,18 @@ def parse_settings(path: Path) -> ProjectSettings:
     for name, mixture in settings.mixtures.items():
         if mixture.target not in settings.targets:
             raise SettingsError(f"{path}: mixtures.{name}.target: {mixture.target!r} is none of the targets")
+    _a_folder_of_its_own(path, settings)
     return settings
+
+
+def _a_folder_of_its_own(path: Path, settings: ProjectSettings) -> None:
+    """A dataset has a README.md and a JSON file, which would be the project's, or a batch."""
+    project = path.resolve().parent
+    dataset = (project / settings.publish.folder).resolve()
+    for held in (project, project / settings.prompts, project / settings.data):
+        if settings.publish.to == "folder" and held.resolve().is_relative_to(dataset):
+            cure = "name a folder of its own, such as `dataset`"
+            raise SettingsError(f"{path}: publish.folder: {dataset} is, or holds, {held}; {cure}")
 
 
 def find_project(folder: Path | None = None) -> Project:
