@@ -59,6 +59,11 @@ def export(
     return _written(rows, out, simple=simple)
 
 
+def rejects_of(out: Path) -> Path:
+    """Where stands what could not be told."""
+    return out.with_name(f"{out.stem}.rejects.jsonl")
+
+
 def _seen(rows: Iterable[Conversation | Reject], source: str, seen: Seen) -> Iterator[Conversation | Reject]:
     for number, row in enumerate(rows, 1):
         seen(source, number)
@@ -71,7 +76,7 @@ def _written(rows: Iterable[Conversation | Reject], out: Path, *, simple: bool) 
     if simple:
         out.mkdir(exist_ok=True)
     fresh = out.with_name(f".{out.name}.new")
-    left = out.with_name(f"{out.stem}.rejects.jsonl")
+    left = rejects_of(out)
     with fresh.open("wb") as lines, left.open("wb") as rejects:
         for row in rows:
             if isinstance(row, Reject):

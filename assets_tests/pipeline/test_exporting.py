@@ -146,6 +146,39 @@ def test_what_cannot_be_told_stands_beside_with_its_reason(tmp_path: Path):
     assert rows(tmp_path / "out.jsonl") == []
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "pretty.json"])
+def test_a_file_of_windows_loses_no_row_to_its_mark(tmp_path: Path, name: str):
+    text = {"rows.jsonl": f"{json.dumps(ROW)}\n" * 2, "rows.json": json.dumps([ROW] * 2)}
+    windows = text.get(name, json.dumps([ROW] * 2, indent=1)).replace("\n", "\r\n")
+    (tmp_path / name).write_text(windows, encoding="utf-8-sig", newline="")
+    assert export([str(tmp_path / name)], tmp_path / "out.jsonl", scrubbing="off") == {"conversations": 2}
+
+
+def test_a_session_of_windows_loses_no_line_to_its_mark(tmp_path: Path):
+    for session in sorted(SESSIONS.glob("*/*.jsonl"))[:3]:
+        counted = export([str(session)], tmp_path / "as-it-is.jsonl", scrubbing="off")
+        (tmp_path / session.name).write_bytes(b"\xef\xbb\xbf" + session.read_bytes().replace(b"\n", b"\r\n"))
+        assert export([str(tmp_path / session.name)], tmp_path / "out.jsonl", scrubbing="off") == counted
+        assert rows(tmp_path / "out.jsonl") == rows(tmp_path / "as-it-is.jsonl")
+
+
+BAD_ROWS = {"broken": ["{broken"], "cut": ['{"messages": [{"role": "us'], "two": ["{broken", '{"x": é}']}
+
+
+@pytest.mark.parametrize("bad", BAD_ROWS)
+def test_a_bad_first_row_takes_no_other_with_it(tmp_path: Path, bad: str):
+    lines = [*BAD_ROWS[bad], json.dumps(ROW), json.dumps(ROW)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="latin-1")
+    counted = export([str(tmp_path / "rows.jsonl")], tmp_path / "out.jsonl", scrubbing="off")
+    assert counted == {"conversations": 2, "invalid_json": len(BAD_ROWS[bad])}
+
+
+def test_half_a_pair_of_surrogates_in_the_first_row_is_repaired(tmp_path: Path):
+    half = json.dumps(ROW)[:-1] + ', "note": "\\ud800"}\n'
+    (tmp_path / "rows.jsonl").write_text(half * 2)
+    assert export([str(tmp_path / "rows.jsonl")], tmp_path / "out.jsonl", scrubbing="off") == {"conversations": 2}
+
+
 def test_simple_traces_are_read_as_what_was_converted(tmp_path: Path):
     folder = SESSIONS / "pi_tasks"
     export([str(folder)], tmp_path / "traces", simple=True, scrubbing="off")

@@ -312,7 +312,7 @@ def test_a_folder_without_a_tokenizer_says_what_it_lacks(tmp_path: Path):
 
 @pytest.mark.parametrize("revision", [None, "main", "v1.0", SHA[:12], SHA.upper()])
 def test_a_hub_model_is_named_by_commit(revision: str | None):
-    with pytest.raises(SettingsError, match="no folder owner/name.*40 hex digits"):
+    with pytest.raises(SettingsError, match=r"no folder owner/name.*40 hex digits"):
         load_tokenizer(Target(model="owner/name", revision=revision))
 
 

@@ -24,9 +24,9 @@ def convert(
 ) -> None:
     """Turn sessions and rows of any format into rows `messages, tools, metadata`, one a context window.
 
-    What cannot be told goes to `<out>.rejects.jsonl` with its reason. Exit code 1 if nothing can.
+    What cannot be told goes to a file beside `out`, `rows.rejects.jsonl`, with its reason. Exit code 1 if nothing can.
     """
-    from pipeline.exporting import export
+    from pipeline.exporting import export, rejects_of
 
     with console.status("reading") as status:
         counted = export(
@@ -39,7 +39,8 @@ def convert(
             scrubbing=scrub,
             seen=lambda name, rows: status.update(f"{rows:,} conversations; {name}"),
         )
-    _report(counted, f"in {out}", as_json=as_json)
+    why = f"; why not, in {rejects_of(out)}" if len(counted) > 1 else ""
+    _report(counted, f"in {out}{why}", as_json=as_json)
     raise typer.Exit(code=0 if counted["conversations"] else 1)
 
 

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 LINE_BYTES = 256 << 20
 """A longer line is no line: memory has an end."""
+BOM = b"\xef\xbb\xbf"
+"""What Windows writes before text: no part of it."""
 ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 SURROGATE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
 """An escaped backslash, a pair of surrogates, or (the group) half a pair: JavaScript cuts anywhere and writes that."""
@@ -74,6 +76,8 @@ def lines_of(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
         while line := stream.readline(LINE_BYTES + 1):
             number += 1
             place = Place(file.name, number)
+            if number == 1 and line.startswith(BOM):
+                start, line = len(BOM), line[len(BOM) :]
             if len(line) > LINE_BYTES or b"\0" in line:
                 raise refused("not_text", place, "no line of a text file; point to the session's .jsonl file")
             if not line.isspace():

@@ -7,12 +7,12 @@ it came from: a file, a data set of the Hub or one in memory.
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 import msgspec
 
-from pipeline.converting.lines import LINE_BYTES, NO_JSON, at, decode, lines_of, opened, refused, repaired
+from pipeline.converting.lines import BOM, LINE_BYTES, NO_JSON, at, decode, lines_of, opened, refused, repaired
 from pipeline.errors import TraceError
 from pipeline.records import Conversation, Flaw, Origin, Place, Reject, Status, Trace, TraceFile
 from renderers.messages import Message, tojson
@@ -39,6 +39,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What the row calls itself, whatever that is."""
 
 
+FEW = 10
+"""Blank lines that may stand between the first two rows."""
 Telling = Callable[[Fields], Iterable[Told]]
 """Fields -> the conversations of a row. Raises TraceError or what is raised by data of another shape."""
 MISSHAPEN = (msgspec.ValidationError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
@@ -67,15 +69,16 @@ def rows_of(file: TraceFile, reading: Reading = row_of) -> Iterator[tuple[Place,
 
 
 def _is_document(file: TraceFile) -> bool:
-    """Whether it is one JSON value in several lines, or an array in one."""
+    """Whether it is one JSON value in several lines, or an array in one: a bad first row does not make it one."""
     with opened(file) as stream:
-        first = stream.readline(LINE_BYTES).strip()
-    if first.startswith(b"["):
-        return True
+        first = stream.readline(LINE_BYTES).removeprefix(BOM).strip()
+        second = next((line for line in islice(stream, FEW) if not line.isspace()), b"")
+    if not first.startswith(b"{"):
+        return first.startswith(b"[")
     try:
-        msgspec.json.decode(first)
+        msgspec.json.decode(repaired(first))
     except NO_JSON:
-        return first.startswith(b"{")
+        return first.endswith((b"{", b"[", b",", b":")) or not second.startswith(b"{")
     return False
 
 
@@ -85,7 +88,7 @@ def _document(file: TraceFile) -> Iterator[tuple[Place, Any]]:
         data = stream.read(LINE_BYTES + 1)
     if len(data) > LINE_BYTES:
         raise refused("too_large", place, "one JSON value; write one row a line (JSONL)")
-    value = decode(data, Any, place)
+    value = decode(data.removeprefix(BOM), Any, place)
     if not isinstance(value, list):
         yield place, value
         return
