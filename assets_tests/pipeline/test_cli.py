@@ -117,6 +117,9 @@ def test_a_preview_shows_what_is_trained(materialized: Path, tracemill: Run):
         (("materialize", "second", "-p", "first"), "no batch second", "it holds first"),
         (("preview", "-p", "first", "--target", "[x]"), "no target '[x]'", "it has first"),
         (("preview", "-p", "first"), "no row '0'", "`tracemill materialize` makes rows"),
+        (("convert", "first/prompts", "--out", "first"), "--out first is a folder", "name a file in it"),
+        (("convert", "first", "--simple", "--out", "first/tracemill.yaml"), "is a file", "name a folder"),
+        (("extract", "--out", "first/tracemill.yaml/x.jsonl"), "nothing can be written to", "name another place"),
     ],
 )
 @pytest.mark.usefixtures("first")

@@ -1,5 +1,6 @@
 """`convert`, `extract`: sessions that are already there."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.commands.options import JsonOption, console
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SettingsError
 
 Scrub = Literal["replace", "report", "reject", "off"]
 
@@ -28,6 +29,7 @@ def convert(
     """
     from pipeline.exporting import export, rejects_of
 
+    _require_place(out, simple=simple)
     with console.status("reading") as status:
         counted = export(
             paths,
@@ -56,6 +58,7 @@ def extract(
     from pipeline.extracting import AGENTS, ALSO, sessions
     from pipeline.extracting import extract as collect
 
+    _require_place(out)
     names = list(dict.fromkeys(ALSO.get(name, name) for name in agents or AGENTS))
     files = [(name, file) for name in names for file in sessions(name, home or Path.home())]
     if not files:
@@ -64,6 +67,15 @@ def extract(
         task = progress.add_task("sessions", total=len(files))
         counted = collect(files, out, seen=lambda outcome: progress.advance(task))
     _report(counted, f"in {out}; materialize it in a project", as_json=as_json)
+
+
+def _require_place(out: Path, *, simple: bool = False) -> None:
+    """Raises SettingsError where nothing can be written to, before anything is read."""
+    if out.exists() and out.is_dir() != simple:
+        raise SettingsError(f"--out {out} is {'a file; name a folder' if simple else 'a folder; name a file in it'}")
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise SettingsError(f"--out {out}: nothing can be written to {there}; name another place")
 
 
 def _report(counted: Counter[str], where: str, *, as_json: bool) -> None:

@@ -30,7 +30,7 @@ def certify(
     model: Annotated[str, typer.Argument(help="A folder that holds a tokenizer, `example`, or a Hub id.")],
     revision: Annotated[str | None, typer.Option(help="A commit or branch of a Hub id.")] = None,
     as_json: JsonOption = False,
-    limit: Annotated[float, typer.Option(help="Seconds of processor time that the template may take.")] = 60,
+    limit: Annotated[float, typer.Option(min=1, help="Seconds of processor time that the template may take.")] = 60,
 ) -> None:
     """Say what a model's chat template does with conversations, each time with the smallest one that shows it."""
     from pipeline.certificate import certificate, print_certificate, to_json
