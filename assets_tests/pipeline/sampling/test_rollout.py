@@ -1,4 +1,4 @@
-"""Conversations that are sampled turn by turn, and the docs' examples, with servers and with a model in this process."""
+"""Conversations that are sampled turn by turn, and the examples of the docs, with servers and with a model in here."""
 
 import os
 import re
