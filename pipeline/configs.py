@@ -14,7 +14,8 @@ import msgspec
 from pydantic import Field, ValidationError
 
 from pipeline.errors import SettingsError
-from pipeline.settings import Collection, Settings, read_yaml
+from pipeline.faults import read_yaml
+from pipeline.settings import Collection, Settings
 from pipeline.targets import BATCH_FILES, Project, ProjectSettings, Publication, Target
 
 PLACEHOLDERS = {"", "none", "null", "dummy", "local", "llm", "changeme"}

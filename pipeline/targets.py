@@ -24,8 +24,9 @@ from pydantic import (
 )
 
 from pipeline.errors import PromptFileError, SettingsError
+from pipeline.faults import faults, read_yaml
 from pipeline.mixtures import Mixture, Name
-from pipeline.settings import Collection, Settings, faults, read_yaml
+from pipeline.settings import Collection, Settings
 from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
