@@ -157,10 +157,10 @@ def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
 
     @wraps(found)
     def known(turn: Turn) -> T:
-        facts = turn.request.facts
-        value = facts.get(found, UNKNOWN)
+        request = turn.request
+        value = request.facts.get(found, UNKNOWN)
         if value is UNKNOWN:
-            value = facts[found] = found(turn if turn.index is None else turn.at(None))
+            value = request.facts[found] = found(turn if turn.index is None else Turn(request))
         return value
 
     return known
@@ -170,11 +170,12 @@ def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
     """Finds the last message of which this holds, or -1; the beginnings of a conversation share what is found."""
 
     def last(turn: Turn) -> int:
-        whole = turn.request.whole or turn.request
+        request = turn.request
+        whole = request.whole or request
         places = whole.places.get(holds)
         if places is None:
             places = whole.places[holds] = [index for index, message in enumerate(whole.messages) if holds(message)]
-        at = bisect_left(places, len(turn.messages))
+        at = bisect_left(places, len(request.messages))
         return places[at - 1] if at else -1
 
     return last

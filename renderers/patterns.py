@@ -227,13 +227,15 @@ def _say(pattern: str, kind: Kind | None, data: Mapping[str, Data | Tell]) -> Br
     words = Kind.TOOLS if kind is Kind.TOOLS else Kind.SCAFFOLD
     told = [data.get(place, content) for place in places]
     alone = told == [content]
+    fills: dict[str, Callable[..., Told]] = {}
 
     def brick(turn: Turn) -> Told:
         index = turn.index
         if index is None:
             return filling(pattern, kind or Kind.SCAFFOLD, words)(None, *(data[place] for place in places))
-        message = turn.messages[index]
-        filled = filling(pattern, kind or KIND_OF[message.role], words)
+        message = turn.request.messages[index]
+        role = message.role
+        filled = fills.get(role) or fills.setdefault(role, filling(pattern, kind or KIND_OF[role], words))
         owner = None if words is Kind.TOOLS else index  # tools are nobody's, whoever's turn they are told in
         if alone:
             return filled(owner, content(index, message))
@@ -273,7 +275,9 @@ def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa
         after = closing if turn.role(1) != role else ()
         if len(said) == 1:
             (one,) = said
-            return together((*before, one.shape, *after), turn.index, one.texts, one.origins)
+            return (
+                together((*before, one.shape, *after), turn.index, one.texts, one.origins) if before or after else said
+            )
         shapes = (*before, *[one.shape for one in said], *after)
         texts = tuple([text for one in said for text in one.texts])
         return together(shapes, turn.index, texts, tuple([origin for one in said for origin in one.origins]))

@@ -55,6 +55,10 @@ class Teller(Protocol):
         ...
 
 
+SWITCHED = (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT)
+"""What a switch may turn into a proof."""
+
+
 class Proven(msgspec.Struct, frozen=True, gc=False):
     """A proof, and the generation prompt that it speaks of ("" where there is none)."""
 
@@ -68,11 +72,11 @@ def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: M
     for index, message in enumerate(request.messages):
         if message.role != "assistant":
             continue
-        proven[index] = asked.prove(index)
-        if proven[index].proof.verdict in (Verdict.HISTORY_REWRITTEN, Verdict.PROMPT_ABSENT):
+        proven[index] = one = asked.prove(index)
+        if one.proof.verdict in SWITCHED:
             flipped = flipped or [_Serving(teller, flip, told, note) for flip, note in _flips(request, switches)]
             others = (serving.prove(index) for serving in flipped)
-            proven[index] = next((o for o in others if o.proof.verdict is Verdict.PROVED), proven[index])
+            proven[index] = next((other for other in others if other.proof.verdict is Verdict.PROVED), one)
     return proven
 
 
@@ -94,7 +98,7 @@ class _Serving:
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
-        self.prompts = teller.prompts(request)
+        self.prompts, self.looks_ahead = teller.prompts(request), teller.looks_ahead
         self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
         """Messages with a view."""
         self.settled = request.facts if len(request.views) == len(self.watched) else None
@@ -125,15 +129,14 @@ class _Serving:
             shown = "".join(segment.text for segment in segments_of(own))[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
         last = Turn(self.request.until(index + 1, generating=False), index)
-        seen_alike = not self.teller.looks_ahead and self.teller.view(last) == self.view(index)
+        seen_alike = not self.looks_ahead and self.teller.view(last) == self.view(index)
         if not seen_alike and not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
         return Verdict.PROVED, self.note
 
     def first_change(self, before: Request) -> int | None:
         """The first message that is told otherwise while nothing follows `before`; -1 for what precedes them all."""
-        last = len(before.messages) - 1
-        unsteady = self.unsteady if self.note else None
+        last, unsteady = len(before.messages) - 1, self.unsteady if self.note else None
         if unsteady is not None and unsteady < last:
             return unsteady
         change = self.first_view_change(before)
@@ -145,8 +148,8 @@ class _Serving:
 
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
-        end = Turn(before)
-        if self.settled == {fact: fact(end) for fact in self.settled or ()}:
+        end, settled = Turn(before), self.settled
+        if settled is not None and settled == {fact: fact(end) for fact in settled}:
             return None
         known, self.facts = self.facts, {fact: fact(end) for fact in self.facts}
         if known != self.facts:
@@ -200,7 +203,7 @@ def _same(one: Told, other: Told) -> bool:
 
 
 def _length(told: Told) -> int:
-    return sum(one.shape.length + sum(map(len, one.texts)) for one in told)
+    return sum([one.shape.length + sum(map(len, one.texts)) for one in told])
 
 
 def _wire(told: Told) -> list[tuple[bool, str]]:
@@ -246,9 +249,16 @@ def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
 
     Paths have the Hub's dict shape: ("messages", 2, "tool_calls", 0, "function", "arguments").
     """
-    origins = set[Origin | None]()
+    texts: list[str] = []
+    places: list[Origin | None] = []
     for one in told:
-        origins.update(compress(one.origins, one.texts) if one.texts else (one.origin,) if type(one) is Segment else ())
+        if one.texts:
+            texts += one.texts
+            places += one.origins
+        elif type(one) is Segment:
+            texts.append(one.text)
+            places.append(one.origin)
+    origins = set(compress(places, texts))
     missed = [field for field in _fields(request) if field not in origins]
     missed = [field for field in missed if field[:3] not in origins and field[:1] not in origins]
     if not missed:

@@ -92,16 +92,13 @@ class Assistant:
         for said, origin in data:
             texts.append(said)
             origins.append(origin)
-        called = bool(told.tool_calls)
-        frame = opening, bool(thinks), bool(text(told.content)), called, len(data), stop
+        calls = self.calls.write(index, told) if told.tool_calls and self.calls else ()
+        for one in calls:
+            texts += one.texts
+            origins += one.origins
+        frame = opening, thinks, bool(text(told.content)), bool(told.tool_calls), len(data), stop
         before, after = self._frames.get(frame) or self._frames.setdefault(frame, self._framed(*frame))
-        shapes = [*before]
-        if called and self.calls:
-            for one in self.calls.write(index, told):
-                shapes.append(one.shape)
-                texts += one.texts
-                origins += one.origins
-        return together((*shapes, *after), index, tuple(texts), tuple(origins))
+        return together((*before, *[one.shape for one in calls], *after), index, tuple(texts), tuple(origins))
 
     def _framed(
         self, opening: str, thinks: bool, says: bool, calls: bool, texts: int, stop: str
@@ -243,7 +240,8 @@ class Template:
 
     def turn(self, turn: Turn) -> Told:
         """One message, its generation prompt not cut off yet."""
-        message, index = turn.message, turn.index or 0
+        request, index = turn.request, turn.index or 0
+        message = request.messages[index]
         role = message.role
         if role == "assistant":
             seen: Any = self.view(turn)  # of the assistant, what `writing` found
@@ -256,5 +254,6 @@ class Template:
         told = tuple(self.turns[role](turn))
         if not isinstance(message.content, str):
             told = tuple(placed(segments_of(told), self.media))
-        lent = self.assistant.lent and turn.role(-1) == "assistant"
-        return self.assistant.lend(told, index - 1) if lent else told
+        if self.assistant.lent and turn.role(-1) == "assistant":
+            return self.assistant.lend(told, index - 1)
+        return told

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -57,8 +57,7 @@ class Call:
 
     def write(self, index: int, position: int, call: ToolCall) -> Iterable[Said]:
         texts = tuple([getattr(call, place) or "" for place in self._places])
-        at = "messages", index, "tool_calls", position
-        return (Phrase(self._shape, index, texts, tuple([(*at, *path) for path in self._paths])),)
+        return (Phrase(self._shape, index, texts, called(index, position, self._paths)),)
 
     @cached_property
     def _shape(self) -> Shape:
@@ -111,6 +110,12 @@ class Call:
 
     def worded(self, change: Change) -> "Call":
         return Call(change(self.pattern))
+
+
+@lru_cache(maxsize=1 << 14)
+def called(index: int, position: int, paths: tuple[Origin, ...]) -> tuple[Origin, ...]:
+    """Where these fields of a call are."""
+    return tuple([("messages", index, "tool_calls", position, *path) for path in paths])
 
 
 def spelled(value: Any) -> str:
@@ -228,15 +233,17 @@ class Calls:
     behind: bool = False
     """Content may stand behind the calls too."""
 
-    def write(self, index: int, message: Message) -> Iterable[Said]:
+    def write(self, index: int, message: Message) -> list[Said]:
+        told: list[Said] = []
         lead = self.after_content * bool(text(message.content)) + self.open
         for position, call in enumerate(message.tool_calls):
             if lead:
-                yield phrase(lead, Kind.TOOL_CALL, index)
-            yield from self.call.write(index, position, call)
+                told.append(phrase(lead, Kind.TOOL_CALL, index))
+            told += self.call.write(index, position, call)
             lead = self.between
         if self.close and message.tool_calls:
-            yield phrase(self.close, Kind.TOOL_CALL, index)
+            told.append(phrase(self.close, Kind.TOOL_CALL, index))
+        return told
 
     def worded(self, change: Change) -> "Calls":
         """The same with every pattern changed."""
