@@ -54,6 +54,10 @@ class Engine:
         self._asked = self._encoded = self._compared = 0
         self._dice = random.Random(0)
 
+    def __reduce__(self) -> tuple[type["Engine"], tuple[tokenizers.Tokenizer]]:
+        """Another process loads `gigatoken` itself, which does not travel."""
+        return Engine, (self.plain,)
+
     def encode(self, texts: Sequence[str]) -> Flat:
         """Raises EnginesDiffer where the two engines differ."""
         self._asked += sum(map(len, texts))

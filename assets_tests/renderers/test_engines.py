@@ -1,5 +1,8 @@
 """The fast engine: taken where it has the ids of `tokenizers`, and watched while it is."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import tokenizers
@@ -44,6 +47,13 @@ def test_the_fast_engine_is_loaded_when_it_pays(example, monkeypatch):
         engine.encode([text] * 100)
     engine.encode([text] * 100)
     assert loaded == [engine.plain]
+
+
+def test_a_loaded_engine_goes_to_other_processes(example):
+    engine = Engine(example.engine.plain)
+    assert engine.load()
+    for there in (pickle.loads(pickle.dumps(engine)), copy.deepcopy(engine)):
+        assert there.encode(["the cat"])[0].tolist() == engine.encode(["the cat"])[0].tolist()
 
 
 def test_ids_that_differ_are_never_taken(plain, other, monkeypatch):
