@@ -166,6 +166,10 @@ def fact(found: Callable[[Turn], T]) -> Callable[[Turn], T]:
     return known
 
 
+PLACED = "placed"
+"""An attribute of what finds a message by nothing but what it is: behind that one, all beginnings have the same."""
+
+
 def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
     """Finds the last message of which this holds, or -1; the beginnings of a conversation share what is found."""
 
@@ -178,6 +182,7 @@ def last_where(holds: Callable[[Message], bool]) -> Callable[[Turn], int]:
         at = bisect_left(places, len(request.messages))
         return places[at - 1] if at else -1
 
+    vars(last)[PLACED] = True
     return last
 
 

@@ -9,6 +9,7 @@ if its role `sees` more (the assistant's does), the template's `view`. So views 
 fact has changed (`messages.fact`): a long agent trace is proved in nearly linear time.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -18,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from renderers.errors import TemplateError
-from renderers.messages import Request, Turn
+from renderers.messages import PLACED, Request, Turn
 from renderers.segments import Kind, Origin, Phrase, Proof, Said, Segment, Told, Verdict, prompted, segments_of
 
 Fact = Callable[[Turn], Hashable]
@@ -98,11 +99,14 @@ class _Serving:
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
-        self.prompts, self.looks_ahead = teller.prompts(request), teller.looks_ahead
+        self.prompts = teller.prompts(request)
         self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
         """Messages with a view."""
         self.settled = request.facts if len(request.views) == len(self.watched) else None
         """All that views have asked for as it is in the whole, where all messages have been told."""
+        placed = self.settled is not None and all(hasattr(fact, PLACED) for fact in self.settled)
+        self.since: float = max(self.settled.values(), default=-1) if self.settled is not None and placed else math.inf
+        """The message behind which all of that is so in every beginning."""
         self.facts: dict[Fact, Hashable] = {}
         """All that views have asked for so far, as it is before the turn that was proved last."""
         self.viewed, self.change = 0, None
@@ -113,9 +117,8 @@ class _Serving:
             return Proven(Proof(index, Verdict.INVISIBLE), "")
         if not index:
             return Proven(Proof(index, Verdict.PROMPT_REFUSED, "no message stands before it to prompt from"), self.end)
-        before = self.request.until(index, generating=True)
         try:
-            change, prompt = self.first_change(before), self.prompts(index)
+            change, prompt = self.first_change(index), self.prompts(index)
         except TemplateError as error:
             return Proven(Proof(index, Verdict.PROMPT_REFUSED, str(error)), self.end)
         return Proven(Proof(index, *self.verdict(index, change, prompt)), prompt)
@@ -128,23 +131,29 @@ class _Serving:
         if not holds(own, prompt):
             shown = "".join(segment.text for segment in segments_of(own))[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
-        last = Turn(self.request.until(index + 1, generating=False), index)
-        seen_alike = not self.looks_ahead and self.teller.view(last) == self.view(index)
+        end = self.request.until(index + 1, generating=False)
+        if self.since < index and self.settled:
+            end.facts.update(self.settled)
+        last = Turn(end, index)
+        seen_alike = not self.teller.looks_ahead and self.teller.view(last) == self.view(index)
         if not seen_alike and not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
         return Verdict.PROVED, self.note
 
-    def first_change(self, before: Request) -> int | None:
-        """The first message that is told otherwise while nothing follows `before`; -1 for what precedes them all."""
-        last, unsteady = len(before.messages) - 1, self.unsteady if self.note else None
+    def first_change(self, index: int) -> int | None:
+        """The first message that is told otherwise while this one is prompted for; -1 for what precedes them all."""
+        last, unsteady = index - 1, self.unsteady if self.note else None
         if unsteady is not None and unsteady < last:
             return unsteady
-        change = self.first_view_change(before)
-        if change is not None:
-            return change
-        if self.teller.steady(before.messages[last].role):
-            return last if unsteady == last else None
-        return None if _same(self.teller.turn(Turn(before, last)), self.told[last + 1]) else last
+        steady = self.teller.steady(self.request.messages[last].role)
+        if self.since >= index or not steady:
+            before = self.request.until(index, generating=True)
+            change = self.first_view_change(before)
+            if change is not None:
+                return change
+            if not steady:
+                return None if _same(self.teller.turn(Turn(before, last)), self.told[index]) else last
+        return last if unsteady == last else None
 
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""

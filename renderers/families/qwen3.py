@@ -78,18 +78,12 @@ def is_query(message: Message) -> bool:
     return not (said.startswith("<tool_response>") and said.endswith("</tool_response>"))
 
 
-last_said = last_where(is_query)
-
-
-@fact
-def last_query(turn: Turn) -> int:
-    """Where the user last spoke: a tool result in a user's clothes is no query."""
-    said = last_said(turn)
-    return said if said >= 0 else len(turn.messages) - 1
+last_query = fact(last_where(is_query))
+"""Where the user last spoke: a tool result in a user's clothes is no query."""
 
 
 def thinks(turn: Turn) -> bool:
-    return (turn.index or 0) > last_query(turn) and (turn.last or bool(split(turn.message).reasoning))
+    return 0 <= last_query(turn) < (turn.index or 0) and (turn.last or bool(split(turn.message).reasoning))
 
 
 def split(message: Message) -> Message:

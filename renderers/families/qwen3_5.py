@@ -110,18 +110,12 @@ def must_ask(turn: Turn) -> None:
         raise TemplateError("this template tells no conversation in which the user asks nothing")
 
 
-last_said = last_where(is_query)
-
-
-@fact
-def last_query(turn: Turn) -> int:
-    """Where the user last spoke: a tool result in a user's clothes is no query."""
-    said = last_said(turn)
-    return said if said >= 0 else len(turn.messages) - 1
+last_query = fact(last_where(is_query))
+"""Where the user last spoke: a tool result in a user's clothes is no query."""
 
 
 def thinks(turn: Turn) -> bool:
-    return (turn.index or 0) > last_query(turn)
+    return 0 <= last_query(turn) < (turn.index or 0)
 
 
 def prepare(message: Message, thinks: bool) -> Message:
