@@ -74,6 +74,8 @@ def print_mixtures(console: Console, project: Project, names: Sequence[str] | No
         console.print(
             f"rows: {splits}; {told.groups:,} groups; crossing a split: {proof}", highlight=False, soft_wrap=True
         )
+        for warning in told.unheard:
+            console.print(warning, highlight=False, soft_wrap=True, markup=False)
         console.print(f"{told.sequences:,} sequences, {told.fill:.1%} filled", highlight=False)
         if told.hits:
             first = told.hits[0]

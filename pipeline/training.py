@@ -5,7 +5,8 @@
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import groupby
@@ -18,8 +19,9 @@ from datasets import Dataset, DatasetDict, DatasetInfo, Features, Json, List, Va
 from pipeline.configs import Config
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.fitting import FITS, pieces
-from pipeline.gathering import Source, Sources, chosen, entries_of, kept, mixed, read, require_counts
+from pipeline.gathering import Entries, Source, Sources, chosen, entries_of, kept, mixed, read, require_counts
 from pipeline.masking import runs_of, turns_too_long
+from pipeline.mixing.choosing import unheard
 from pipeline.records import Conversation, Reject, RenderedRow
 from pipeline.rendering import render
 from renderers.chat import AnyTokenizer, adapt
@@ -160,10 +162,19 @@ def prepare_data(
         fitting = (one for row in rendered for one in _fitting(row, max_length, over_length))
         found.append(list(kept(fitting, strict=strict or over_length == "error" or not drop_oversized_examples)))
     rows, came = mixed(entries, found, limit, seed, by=by)
+    for warning in _unheard(entries, found, rows, by):
+        warnings.warn(warning, stacklevel=2)
     data = Dataset.from_list([_row(row, told.tokenizer.decode) for row in rows], info=DatasetInfo(description=came))
     if not tokenize:
         data = data.remove_columns("attention_mask").rename_column("input_ids", IDS)
     return data if teich_masking else data.remove_columns([name for name in (SPANS, IDS) if name in data.column_names])
+
+
+def _unheard(entries: Entries, found: Sequence[list[RenderedRow]], rows: list[RenderedRow], by: str) -> Iterator[str]:
+    """Sources of which no row is among these, though they have a share."""
+    there = set(map(id, rows))
+    taken = [sum(id(row) in there for row in own) for own in found]
+    yield from unheard([[len(row.input_ids) for row in own] for own in found], entries, taken, by=by)
 
 
 def _fitting(row: RenderedRow | Reject, most: int | None, over_length: str) -> Iterator[RenderedRow | Reject]:

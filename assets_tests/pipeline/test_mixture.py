@@ -114,6 +114,23 @@ def test_shares_can_be_of_tokens():
     assert a.realized == b.realized == 0.5
 
 
+def test_a_share_that_is_too_small_for_a_row_is_said():
+    asked = mixture({"big": {"percentage": 99}, "tiny": {"percentage": 1}}, by="tokens")
+    _, told = mix(of(big=[10] * 30, tiny=[40, 60]), asked, grams={})
+    assert [share.rows for share in told.shares] == [30, 0]
+    assert told.unheard == [
+        "source tiny: 1.00% of tokens was asked, which is less than its smallest row, 40 tokens: none of its 2 rows is "
+        "taken; ask for more of it, give rows to the other sources, or raise the limit"
+    ]
+    _, told = mix(of(big=[10] * 30, tiny=[40, 2]), asked, grams={})
+    assert ([share.rows for share in told.shares][1], told.unheard) == (1, [])
+    _, told = mix(of(big=[10] * 30, tiny=[40]), mixture({"big": {"weight": 99}, "tiny": {"weight": 1}}), grams={})
+    assert [one.partition(":")[0] for one in told.unheard] == ["source tiny"]
+    assert "which is less than one row" in told.unheard[0]
+    _, told = mix(of(big=[10] * 30, tiny=[40]), mixture({"big": {}, "tiny": {}}, limit=1), grams={})
+    assert told.unheard == [], "nobody asked for a share"
+
+
 def test_a_limit_is_of_all_sources_and_of_what_the_mixture_counts():
     sizes = of(a=[10] * 50, b=[10] * 50)
     _, told = mix(sizes, mixture({"a": {"weight": 3}, "b": {"weight": 1}}, limit=10), grams={})

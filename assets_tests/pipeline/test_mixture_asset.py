@@ -114,3 +114,20 @@ def test_a_mixture_is_stale_when_a_file_of_others_or_a_benchmark_is_another(blen
     assert stale_mixtures(project, store) == []
     (project.folder / "bench/b.txt").write_text("more")
     assert [one.reason for one in stale_mixtures(project, store)] == ["upstream: file bench/b.txt changed"]
+
+
+def test_a_share_that_is_too_small_for_a_row_is_a_warning_of_the_asset_and_is_printed(blended: Project):
+    settings = yaml.safe_load((blended.folder / SETTINGS).read_text())
+    sources = settings["mixtures"]["main"]["sources"]
+    settings["mixtures"]["main"]["by"] = "tokens"
+    sources["codex"]["percentage"], sources["chats"]["percentage"] = 1, 99
+    (blended.folder / SETTINGS).write_text(yaml.safe_dump(settings))
+    project = load_project(blended.folder)
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = definitions_of(project).resolve_job_def("mix").execute_in_process(instance=instance)
+    assert made.success
+    (check,) = [one for one in made.get_asset_check_evaluations() if one.check_name == "every_share_has_rows"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "source codex: 1.00% of tokens was asked" in str(check.metadata["unheard"].value)
+    shown = CliRunner().invoke(app, ["mix", "--project", str(project.folder)])
+    assert "source codex: 1.00% of tokens was asked" in " ".join(shown.stdout.split())

@@ -278,3 +278,12 @@ def test_shares_may_be_of_tokens(tokenizer, written):
     for asked in ({"by": "tokens", "max_examples": 5}, {"by": "words"}):
         with pytest.raises(SettingsError, match=r"max_examples of all sources counts rows|by='words'"):
             prepare_data(told, tokenizer, renderer="qwen3", **asked)
+
+
+def test_a_share_that_is_too_small_for_a_row_is_warned_of(tokenizer, written):
+    long, short = written(chat(1, "long " * 400), name="long"), written(*map(chat, range(9)), name="short")
+    told = {"long": {"source": long, "percentage": 5}, "short": {"source": short, "percentage": 95}}
+    with pytest.warns(UserWarning, match=r"source long: 5\.00% of tokens was asked, .* none of its 1 rows") as warned:
+        data = prepare_data(told, tokenizer, renderer="qwen3", by="tokens")
+    assert warned[0].filename == __file__
+    assert not any("long" in text for text in data["text"])

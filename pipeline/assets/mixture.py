@@ -23,7 +23,10 @@ def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
         deps=["prompts", "conversations", ["masked", mixture.target]],
         kinds={"parquet"},
         pool="agents" if mixture.curate.judge else None,  # what calls models
-        check_specs=[dg.AssetCheckSpec("nothing_leaks", asset=key, description="No group is in two splits.")],
+        check_specs=[
+            dg.AssetCheckSpec("nothing_leaks", asset=key, description="No group is in two splits."),
+            dg.AssetCheckSpec("every_share_has_rows", asset=key, description="No share is too small for a row."),
+        ],
     )
     def mixed(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], store: dg.ResourceParam[Store]
@@ -41,8 +44,20 @@ def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
         leaks = dg.AssetCheckResult(
             check_name="nothing_leaks", passed=not any(told.crossings.values()), metadata=told.crossings
         )
+        heard = dg.AssetCheckResult(
+            check_name="every_share_has_rows",
+            passed=not told.unheard,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"unheard": told.unheard},
+        )
         return report(
-            store, manifest, checks=[leaks], shares=shown(told), splits=told.splits, groups=told.groups, fill=told.fill
+            store,
+            manifest,
+            checks=[leaks, heard],
+            shares=shown(told),
+            splits=told.splits,
+            groups=told.groups,
+            fill=told.fill,
         )
 
     return mixed

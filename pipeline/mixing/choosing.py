@@ -1,7 +1,7 @@
 """How many rows of each source, and which: shares kept true by rows or by tokens, to a row."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.mixing import counts, shares
 
@@ -31,6 +31,23 @@ def choose(
     return [
         _filled(order, [own[row] for row in order], most) for order, own, most in zip(orders, worth, room, strict=True)
     ]
+
+
+def unheard(
+    sizes: Sequence[Sequence[int]],
+    asked: Mapping[str, Mapping[str, float]],
+    taken: Sequence[int],
+    *,
+    by: str,
+) -> Iterator[str]:
+    """What is said of each source that has a share and of which no row was taken. taken: rows of each."""
+    for name, share, own, rows in zip(asked, shares(asked) or (), sizes, taken, strict=False):
+        if own and not rows:
+            least = f"its smallest row, {min(own):,} tokens" if by == "tokens" else "one row"
+            yield (
+                f"source {name}: {share:.2%} of {by} was asked, which is less than {least}: none of its {len(own):,} "
+                "rows is taken; ask for more of it, give rows to the other sources, or raise the limit"
+            )
 
 
 def _together(

@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.errors import PipelineError
 from pipeline.mixing import shares
-from pipeline.mixing.choosing import choose
+from pipeline.mixing.choosing import choose, unheard
 from pipeline.mixing.contamination import Hit, contaminated, hits
 from pipeline.mixing.duplicates import clusters, duplicates
 from pipeline.mixing.judging import Grader, misjudged
@@ -67,6 +67,8 @@ class MixReport(msgspec.Struct, kw_only=True):
     """Every message that shares words with a benchmark."""
     ungraded: list[str] = []
     """Conversations that the judge gave no grade, and that stay."""
+    unheard: list[str] = []
+    """Sources with a share that is too small for a row: which, how small, and what to do."""
 
 
 def mix(
@@ -88,9 +90,11 @@ def mix(
     fit = {name: [one for one in own if id(one) not in gone] for name, own in found.items()}
     if empty := [name for name, own in fit.items() if not own]:
         raise PipelineError(f"{empty[0]}: no row of it is left: {_reasons([gone[id(one)] for one in found[empty[0]]])}")
+    sizes = [[one.tokens for one in own] for own in fit.values()]
+    asked = {name: source.shares for name, source in mixture.sources.items()}
     taken = choose(
-        [[one.tokens for one in own] for own in fit.values()],
-        {name: source.shares for name, source in mixture.sources.items()},
+        sizes,
+        asked,
         by=mixture.by,
         limit=mixture.limit,
         seed=mixture.seed,
@@ -111,6 +115,7 @@ def mix(
         fill=sum(len(row.input_ids) for row in rows) / (len(rows) * mixture.pack) if mixture.pack and rows else 1.0,
         hits=found_hits,
         ungraded=ungraded,
+        unheard=list(unheard(sizes, asked, list(map(len, taken)), by=mixture.by)),
     )
 
 
