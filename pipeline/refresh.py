@@ -29,6 +29,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def refresh(project: Project, console: Console, *, batches: Sequence[str] | None = None) -> list[Stale]:
     """Materialize what is stale and return what was. Raises PipelineError naming the step that failed."""
     _known(project, batches)
+    if misnamed := project.misnamed_files():
+        console.print(misnamed, style="yellow", highlight=False, soft_wrap=True, markup=False)
     behind = stale(project, Store(project.data), batches=batches)
     by_batch: dict[str, list[str]] = {}
     for one in behind:

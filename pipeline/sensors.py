@@ -36,9 +36,9 @@ def new_batches(
     new = sorted(project.batch_files().keys() - known)
     misnamed = project.misnamed_files()
     if misnamed:
-        context.log.warning(_rename(misnamed))
+        context.log.warning(misnamed)
     if not new:
-        return dg.SkipReason(_rename(misnamed) if misnamed else f"no new batch in {project.prompts}")
+        return dg.SkipReason(misnamed or f"no new batch in {project.prompts}")
     most = _most()
     if len(known) + len(new) > most:
         cure = f"make batches larger (200 to 2,000 prompts each), or set {MOST_PARTITIONS}"
@@ -56,11 +56,6 @@ def _most() -> int:
     if not told.isdecimal():
         raise SettingsError(f"{MOST_PARTITIONS}={told}: a number, or leave it unset")
     return int(told)
-
-
-def _rename(files: list[str]) -> str:
-    names = ", ".join(files)
-    return f"{names}: not a batch's name; rename it: letters, digits, `-`, `_` and single `.`, then .jsonl"
 
 
 @dg.run_failure_sensor(

@@ -40,6 +40,10 @@ BATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 """What a batch may be called: it names a partition, a folder and a file of the dataset."""
 BATCH_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".txt")
 """How the name of a batch file ends: as it is written."""
+RENAME = "not a batch's name; rename it: letters, digits, `-`, `_` and single `.`, then .jsonl"
+PACKED = (".gz", ".zst", ".xz", ".bz2", ".zip")
+TABLES = (".parquet", ".arrow", ".tsv", ".xlsx", ".yaml", ".yml")
+"""What holds prompts elsewhere, and is no batch file here: refused, for nobody puts it there to be left out."""
 
 
 def _kinds(said: Any) -> Any:
@@ -202,11 +206,26 @@ class Project:
             raise PromptFileError(f"{self.prompts}: no file of batch {batch!r}; it is one of {', '.join(BATCH_FILES)}")
         return file
 
-    def misnamed_files(self) -> list[str]:
-        return [path.name for path in self._prompt_files() if not BATCH_NAME.fullmatch(path.stem)]
+    def misnamed_files(self) -> str:
+        """Files whose names cannot name a partition, with the cure; nothing where there are none."""
+        names = ", ".join(path.name for path in self._prompt_files() if not BATCH_NAME.fullmatch(path.stem))
+        return names and f"{names}: {RENAME}"
 
     def _prompt_files(self) -> list[Path]:
-        return sorted(path for path in self.prompts.glob("[!.]*") if path.suffix in BATCH_FILES)
+        """Raises PromptFileError for what is meant as a batch file, and is none."""
+        found = sorted(path for path in self.prompts.glob("[!.]*") if not path.is_dir())
+        for path in found:
+            if path.suffix not in BATCH_FILES and (cure := _cure_of(path)):
+                raise PromptFileError(f"{path}: no batch file; {cure}, or keep it out of this folder")
+        return [path for path in found if path.suffix in BATCH_FILES]
+
+
+def _cure_of(path: Path) -> str:
+    """What makes a file of this name one that is read; nothing where nobody would think that it was."""
+    ends = path.suffix.lower()
+    if ends in BATCH_FILES:
+        return f"end its name in {ends}"
+    return "unpack it" if ends in PACKED else "write it as .jsonl" if ends in TABLES else ""
 
 
 @cache

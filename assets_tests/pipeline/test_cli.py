@@ -76,6 +76,16 @@ def test_materialize_makes_every_partition_and_then_has_nothing_to_do(materializ
     assert json.loads(tracemill("stale", "--json", in_=materialized).stdout) == []
 
 
+def test_a_file_that_cannot_be_a_batch_is_named(materialized: Path, tracemill: Run):
+    misnamed = materialized / "prompts" / "two words.jsonl"
+    misnamed.touch()
+    try:
+        told = tracemill("materialize", in_=materialized).stdout
+    finally:
+        misnamed.unlink()
+    assert "two words.jsonl: not a batch's name; rename it" in told
+
+
 def test_the_report_fits_a_terminal_of_80_columns(materialized: Path, tracemill: Run):
     table, places = tracemill("materialize", in_=materialized).stdout.split("✓")
     assert max(map(len, table.splitlines())) <= 80

@@ -147,3 +147,33 @@ def test_two_files_of_one_batch_are_refused(tmp_path):
     with pytest.raises(PromptFileError, match="are one batch"):
         Project(tmp_path, example_settings()).batch_files()
     assert Project(EXAMPLE, example_settings()).batch_file("codex_tasks").name == "codex_tasks.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.jsonl", "\n \n"), ("a.jsonl", ""), ("a.json", "[]"), ("a.csv", "prompt\n"), ("a.txt", "# nothing yet\n")],
+)
+def test_a_file_without_a_prompt_names_itself_and_the_cure(batch, name, text):
+    with pytest.raises(PromptFileError, match=rf"{name}: it holds no prompt; write one into it, or remove the file"):
+        batch(name, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("more.jsonl.gz", "unpack it"),
+        ("more.ZIP", "unpack it"),
+        ("more.parquet", r"write it as \.jsonl"),
+        ("more.yaml", r"write it as \.jsonl"),
+        ("more.JSONL", r"end its name in \.jsonl"),
+    ],
+)
+def test_what_is_meant_as_a_batch_and_is_not_read_is_refused(tmp_path, name, cure):
+    (tmp_path / "prompts" / "sessions.zip").mkdir(parents=True)
+    for other in ("README.md", "a.jsonl", "a.jsonl.bak", "a.jsonl~", ".a.jsonl.swp"):
+        (tmp_path / "prompts" / other).touch()
+    project = Project(tmp_path, example_settings())
+    assert list(project.batch_files()) == ["a"]
+    (tmp_path / "prompts" / name).touch()
+    with pytest.raises(PromptFileError, match=rf"{name}: no batch file; {cure}, or keep it out of this folder"):
+        project.batch_files()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.errors import PromptFileError
 from pipeline.records import Prompt, Reject
 from pipeline.sourcing.tables import LineError, Record, records
 
@@ -23,11 +24,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def read_batch(path: Path, defaults: Mapping[str, Any] = NOTHING) -> Iterator[Prompt | Reject]:
-    """Its prompts, and the lines that are none. Raises PromptFileError for a file that can be no batch file at all.
+    """Its prompts, and the lines that are none. Raises PromptFileError for a file that can be no batch file at all, and
+    for one of which no line is even a record.
 
     `defaults`: what agent, model, system and sampling are where a prompt that is no replay does not say.
     """
     seen: dict[str, int] = {}
+    number = 0
     for number, record in records(path):
         try:
             prompt = _prompt(record, number, defaults)
@@ -40,6 +43,8 @@ def read_batch(path: Path, defaults: Mapping[str, Any] = NOTHING) -> Iterator[Pr
         else:
             seen[prompt.id] = number
             yield prompt
+    if not number:
+        raise PromptFileError(f"{path}: it holds no prompt; write one into it, or remove the file")
 
 
 def _prompt(record: Record, number: int, defaults: Mapping[str, Any]) -> Prompt:
