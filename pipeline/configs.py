@@ -8,14 +8,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from pipeline.errors import SettingsError
 from pipeline.faults import read_yaml
-from pipeline.settings import Collection, Settings
+from pipeline.settings import Collection, Repo, Settings
 from pipeline.targets import BATCH_FILES, Project, ProjectSettings, Publication, Target
 
 PLACEHOLDERS = {"", "none", "null", "dummy", "local", "llm", "changeme"}
@@ -82,7 +82,7 @@ class Publish(Settings):
     """`publish`: where the project of these traces goes; `tracemill generate` publishes nothing by itself. Without a
     token: `resources.hub.TOKENS`."""
 
-    repo_id: str | None = None
+    repo_id: Annotated[Repo | None, BeforeValidator(lambda said: said or None)] = None
     hf_token: str | None = Field(default=None, repr=False)
     private: bool = True
 
@@ -119,7 +119,7 @@ class Config(Settings):
             raise SettingsError(f"{path} is no YAML of settings: {error}") from error
         except ValidationError as error:
             told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise SettingsError(f"{path}: {told}: Tracemill does not do that; leave it out") from error
+            raise SettingsError(f"{path}: {told}: Tracemill does nothing else; correct it, or leave it out") from error
         if bool(config.prompts) == bool(config.prompts_file):
             raise SettingsError(f"{path}: prompts, prompts_file: set one of them")
         return config

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.settings import Count, Positive, Settings
+from pipeline.settings import Count, Percent, Positive, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Percent = Annotated[float, Field(gt=0, lt=100)]
 KINDS_OF_SOURCE = ("batches", "tag", "path", "repo")
 
 

@@ -1,15 +1,56 @@
 """What everything read from `tracemill.yaml` is, and what `collect` in it may say."""
 
 import os
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.records import Decoding
 
 TOKENS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TEICH_HF_TOKEN")
 """Environment variables that hold the token of the Hub; the first that is set counts."""
+WORD = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
+REPO = re.compile(rf"(?!.*(?:--|\.\.|\.git$))(?={WORD}/.{{1,96}}$){WORD}/{WORD}")
+"""What the Hub takes as the name of a repository."""
+
+
+def _repository(said: str) -> str:
+    if REPO.fullmatch(said):
+        return said
+    raise ValueError(f"{said!r} names no repository; write owner/name: letters, digits, single `-`, `_` and `.`")
+
+
+Repo = Annotated[str, AfterValidator(_repository)]
+"""Of the Hub."""
+
+
+def _percent(said: Any) -> Any:
+    told = _of_100(said)
+    if told is None and isinstance(said, int | float) and 0 < said < 1:
+        raise ValueError(f"percent are wanted: {said * 100:g} is {said:g} of all; if so little is meant, say {said:g}%")
+    return said if told is None else told
+
+
+def _fraction(said: Any) -> Any:
+    told = _of_100(said)
+    if told is None and isinstance(said, int | float) and 1 <= said < 100:
+        raise ValueError(f"a share of 1 is wanted: for {said:g} percent say {said / 100:g}, or {said:g}%")
+    return said if told is None else told / 100
+
+
+def _of_100(said: Any) -> float | None:
+    """Of `5%`, which says its scale itself, the number."""
+    try:
+        return float(said[:-1]) if isinstance(said, str) and said.endswith("%") else None
+    except ValueError:
+        return None
+
+
+Percent = Annotated[float, BeforeValidator(_percent), Field(gt=0, lt=100)]
+Fraction = Annotated[float, BeforeValidator(_fraction), Field(gt=0, lt=1)]
+"""Shares of splits, each on its own scale: one that is surely of the other is refused."""
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 

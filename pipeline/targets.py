@@ -26,7 +26,7 @@ from pydantic import (
 from pipeline.errors import PromptFileError, SettingsError
 from pipeline.faults import faults, read_yaml
 from pipeline.mixtures import Mixture, Name
-from pipeline.settings import Collection, Settings
+from pipeline.settings import Collection, Fraction, Repo, Settings
 from renderers.masking import POLICIES, ROLES, SAID, LossPolicy
 from renderers.segments import SAMPLED, Kind
 
@@ -125,7 +125,7 @@ class Publication(Settings):
     to: Literal["folder", "hub"] = "folder"
     folder: str = "dataset"
     """For `folder`: relative to the project."""
-    repo: str | None = None
+    repo: Repo | None = None
     """For `hub`: `owner/name`."""
     token: SecretStr | None = Field(default=None, exclude=True)
     """For `hub`; better left to the environment: HF_TOKEN, else HUGGINGFACE_HUB_TOKEN, else `hf auth login`."""
@@ -139,8 +139,8 @@ class Publication(Settings):
     """Of the card, beside ours."""
     traces: bool = True
     """Whether sessions are published, scrubbed as the conversations are; only such that conversations came of."""
-    splits: dict[Annotated[str, Field(pattern=r"^[a-z]+$")], Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
-    """Split -> its share, `train` is the rest. Whole repositories and prompts: none is in two splits."""
+    splits: dict[Annotated[str, Field(pattern=r"^[a-z]+$")], Fraction] = Field(default={})
+    """Split -> its share of 1, `train` is the rest. Whole repositories and prompts: none is in two splits."""
 
     @field_validator("splits")
     @classmethod

@@ -201,6 +201,7 @@ def test_the_environment_wins_over_the_file(config, monkeypatch):
         ("prompts: [a]\nmax_concurrency: 0", "max_concurrency"),
         ("prompts: []", "prompts, prompts_file: set one"),
         ("prompts: [a]\nprompts_file: tasks.csv", "prompts, prompts_file: set one"),
+        ("prompts: [a]\npublish: {repo_id: no/such/thing}", "publish.repo_id: .*write owner/name"),
         ("[", "no YAML"),
         ("- a", "no YAML"),
     ],

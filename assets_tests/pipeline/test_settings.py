@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import validate_repo_id
 
 from pipeline.errors import SettingsError
 from pipeline.targets import parse_settings
@@ -24,6 +25,16 @@ WRONG = {
     "publish: {folder: .}": "publish.folder: .*name a folder of its own",
     "publish: {folder: ..}": "publish.folder: .*name a folder of its own",
     "publish: {folder: prompts/}": "publish.folder: .*name a folder of its own",
+    "publish: {repo: no/such/thing}": r"publish.repo: 'no/such/thing' names no repository; write .*\(line 3\)",
+    "publish: {repo: ''}": "publish.repo: '' names no repository",
+    "publish: {repo: me/my set}": "publish.repo: 'me/my set' names no repository",
+    "publish: {repo: ' me/set'}": "publish.repo: ' me/set' names no repository",
+    "publish: {repo: set}": "publish.repo: 'set' names no repository",
+    "publish: {repo: https://huggingface.co/me/set}": "publish.repo: 'https://.* names no repository",
+    "publish: {splits: {test: 95}}": r"publish.splits.test: a share of 1 is wanted: for 95 percent say 0.95, or 95%",
+    "publish: {splits: {test: 1}}": "publish.splits.test: a share of 1 is wanted: for 1 percent say 0.01, or 1%",
+    "publish: {splits: {test: 100%}}": "publish.splits.test: Input should be less than 1",
+    "publish: {splits: {test: x%}}": "publish.splits.test: Input should be a valid number",
     "publish: {folder: data}": "publish.folder: .*name a folder of its own",
 }
 
@@ -78,3 +89,29 @@ def test_what_is_no_settings_file_is_refused_and_never_crashes(said, text: bytes
 def test_settings_may_be_written_by_windows(said):
     windows = "\ufeff" + TARGET.replace("\n", "\r\n")
     assert said(windows) == said(TARGET)
+
+
+def test_names_of_repositories_are_those_that_the_hub_takes(said):
+    for name in ("me/set", "o/n", "me/a.b-c_d", "Me_2/" + "n" * 96):
+        assert said(f"{TARGET}publish: {{repo: {name}}}\n").publish.repo == name
+        validate_repo_id(name)
+    for name in ("me/a--b", "me/a..b", "me/set.git", "-me/set", "me/.set", "me/" + "n" * 97):
+        with pytest.raises(SettingsError, match="names no repository"):
+            said(f"{TARGET}publish: {{repo: {name}}}\n")
+
+
+@pytest.mark.parametrize("share", ["0.05", "5.0e-2", ".05"])
+def test_a_fraction_is_no_percentage_of_a_mixture(said, share: str):
+    with pytest.raises(
+        SettingsError, match=r"mixtures\.m\.splits\.test: percent are wanted: 5 is 0\.05 of all.*0\.05%"
+    ):
+        said(f"{MIXTURE}    splits: {{test: {share}}}\n")
+
+
+def test_a_share_that_names_its_scale_is_taken_in_both_places(said):
+    text = f"{MIXTURE}    splits: {{test: 5%, few: 0.05%}}\npublish: {{splits: {{test: 5%, few: 0.05%}}}}\n"
+    found = said(text)
+    assert found.mixtures["m"].splits == {"test": 5.0, "few": 0.05}
+    assert found.publish.splits == {"test": 0.05, "few": 0.0005}
+    plain = said(f"{MIXTURE}    splits: {{test: 5, few: 1}}\npublish: {{splits: {{test: 0.05, few: 0.9}}}}\n")
+    assert (plain.mixtures["m"].splits, plain.publish.splits) == ({"test": 5, "few": 1}, {"test": 0.05, "few": 0.9})
