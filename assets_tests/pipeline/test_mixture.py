@@ -223,6 +223,15 @@ def test_a_rule_strikes_what_it_says_and_can_be_switched_off(rule: str):
     assert not [r for r in unworthy([BAD[rule]], off) if r.reason == rule]
 
 
+def test_a_split_that_is_too_small_for_a_group_is_said():
+    _, told = mix(of(a=[10] * 12), mixture({"a": {}}, splits={"test": 5, "validation": 25}), grams={})
+    assert told.splits == {"train": 9, "test": 0, "validation": 3}
+    assert told.unheard == [
+        "split test: 5% of 12 rows was asked, and no group that belongs together is so small: it is empty; ask for "
+        "more of it, or give the mixture more rows"
+    ]
+
+
 def test_nothing_leaks_across_splits_whatever_ties_rows():
     told = [
         said(f"c{n}", f"task {n % 40}", f"answer {n}", metadata={"github_repo": f"r/{n % 60}"} if n % 3 else {})

@@ -68,7 +68,7 @@ class MixReport(msgspec.Struct, kw_only=True):
     ungraded: list[str] = []
     """Conversations that the judge gave no grade, and that stay."""
     unheard: list[str] = []
-    """Sources with a share that is too small for a row: which, how small, and what to do."""
+    """Sources and splits with a share that is too small for a row: which, how small, and what to do."""
 
 
 def mix(
@@ -115,7 +115,7 @@ def mix(
         fill=sum(len(row.input_ids) for row in rows) / (len(rows) * mixture.pack) if mixture.pack and rows else 1.0,
         hits=found_hits,
         ungraded=ungraded,
-        unheard=list(unheard(sizes, asked, list(map(len, taken)), by=mixture.by)),
+        unheard=[*unheard(sizes, asked, list(map(len, taken)), by=mixture.by), *_empty(places, mixture)],
     )
 
 
@@ -188,6 +188,16 @@ def _places(chosen: Sequence[Candidate], mixture: Mixture) -> tuple[list[str], d
         raise PipelineError(f"splits leak: {proof}")
     by_conversation = dict(zip(rows, where, strict=True))
     return [by_conversation[one.conversation.id] for one in chosen], proof, len(set(groups))
+
+
+def _empty(places: Sequence[str], mixture: Mixture) -> Iterator[str]:
+    """What is said of each split that nothing is in."""
+    for name, percent in mixture.splits.items():
+        if name not in places:
+            yield (
+                f"split {name}: {percent:g}% of {len(places):,} rows was asked, and no group that belongs together is "
+                "so small: it is empty; ask for more of it, or give the mixture more rows"
+            )
 
 
 def _laid_out(chosen: Sequence[Candidate], places: Sequence[str], mixture: Mixture) -> list[MixedRow]:
