@@ -3,13 +3,13 @@
 import os
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
 from pipeline.errors import SettingsError
+from pipeline.hashing import digest_of
 from pipeline.leaking import conversations
 from pipeline.links import code_of
 from pipeline.loading import load_renderer
@@ -111,6 +111,8 @@ def grams_of(project: Project, mixture: Mixture) -> dict[str, str]:
 
 ENTRIES = ("pipeline.blending:candidates", "pipeline.mixing.mix:mix")
 """Where the code of a mixture begins; what renders is a link of its target's."""
+HASHES = ".hashes"
+"""Folder of what files of others were when they were read, beside the partitions."""
 WHOLE = "whole"
 """What stands for the batch of an asset that has no partitions."""
 
@@ -124,24 +126,18 @@ def mixture_version(project: Project, name: str, versions: Mapping[str, str]) ->
 
 def mixture_inputs(project: Project, mixture: Mixture, store: Partitions) -> dict[str, str]:
     """The partitions and files that a mixture may take rows or words of -> their data versions, or hashes."""
-    asset = f"masked/{mixture.target}"
+    asset, notes = f"masked/{mixture.target}", project.notes / HASHES
     made = {batch: store.manifest(asset, batch) for batch in store.batches(asset)}
     places = {path for pattern in mixture.curate.benchmarks for path in project.folder.glob(pattern)}
     places |= {project.folder / source.path for source in mixture.sources.values() if source.path is not None}
     return {
         **{f"{asset}/{batch}": manifest.data_version for batch, manifest in made.items() if manifest},
-        **{f"file {os.path.relpath(place, project.folder)}": _digest(place) for place in places if place.exists()},
+        **{
+            f"file {os.path.relpath(place, project.folder)}": digest_of(place, notes)
+            for place in places
+            if place.exists()
+        },
     }
-
-
-def _digest(place: Path) -> str:
-    """Of a file, or of all files below a folder."""
-    told = blake2b(digest_size=10)
-    for path in sorted(place.rglob("*")) if place.is_dir() else (place,):
-        if path.is_file():
-            with path.open("rb") as file:
-                told.update(f"{path.relative_to(place)}\0".encode() + file_digest(file, "blake2b").digest())
-    return told.hexdigest()
 
 
 def stale_mixtures(project: Project, store: Partitions, behind: Collection[Stale] = ()) -> list[Stale]:
