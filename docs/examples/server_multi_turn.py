@@ -52,7 +52,8 @@ def main() -> None:
     sampling = Sampling(max_tokens=given.max_tokens)
     for step in converse(renderer, server, question, world, tools=tools, sampling=sampling):
         how = "bridged" if step.bridged else "rendered"
-        print(f"{how}: {len(step.prompt_ids)} ids, sampled {len(step.generation.token_ids)}: {step.generation.finish}")
+        finish = step.ended or step.generation.finish
+        print(f"{how}: {len(step.prompt_ids)} ids, sampled {len(step.generation.token_ids)}: {finish}")
         print(renderer.tokenizer.decode(step.generation.token_ids))
 
 

@@ -32,7 +32,8 @@ def main() -> None:
     start = [{"role": "user", "content": "What is a chat template?"}]
     for step in converse(renderer, model, start, world, sampling=Sampling(max_tokens=given.max_tokens, seed=1)):
         how = "bridged" if step.bridged else "rendered"
-        print(f"{how}: {len(step.prompt_ids)} ids, sampled {len(step.generation.token_ids)}: {step.generation.finish}")
+        finish = step.ended or step.generation.finish
+        print(f"{how}: {len(step.prompt_ids)} ids, sampled {len(step.generation.token_ids)}: {finish}")
         print(renderer.tokenizer.decode(step.generation.token_ids))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.sampling.generation import Generation, Sampler, Sampling
+from renderers.errors import TemplateError
 from renderers.messages import Message
 from renderers.parsing import Parsed
 from renderers.renderer import Renderer
@@ -23,6 +24,8 @@ class Step:
     parsed: Parsed
     bridged: bool
     """The prompt goes on from the ids of the step before; else it was rendered, and history may read otherwise."""
+    ended: str = ""
+    """Why it is the last one, where the model said nothing and the template has no words for such a turn."""
 
 
 def converse(
@@ -35,18 +38,23 @@ def converse(
     sampling: Sampling | None = None,
     turns: int = 16,
 ) -> Iterator[Step]:
-    """Sampled turns, until the world has nothing to say or so many are sampled.
+    """Sampled turns, until the world has nothing to say, so many are sampled, or nothing can follow (`Step.ended`).
 
     Where a bridge is refused, the prompt is rendered from all that was said: such a step begins a new row to train on.
+    Raises TemplateError, before anything is sampled, for a renderer that reads no completions.
     """
     sampling = sampling or Sampling()
     stops = sampling.stop_token_ids or tuple(renderer.get_stop_token_ids())
     told = list(renderer.request(messages).messages)
     ids, bridged = renderer.render_ids(told, tools, add_generation_prompt=True), False
+    renderer.parse_response((), prompt_ids=ids, tools=tools)
     for _ in range(turns):
         generation = sampler.generate(ids, replace(sampling, stop_token_ids=stops))
         parsed = renderer.parse_response(generation.token_ids, prompt_ids=ids, tools=tools)
-        yield Step(ids, generation, parsed, bridged)
+        ended = _ended(renderer, [*told, parsed.message], tools)
+        yield Step(ids, generation, parsed, bridged, ended)
+        if ended:
+            return
         new = list(renderer.request(answer(parsed)).messages)
         if not new:
             return
@@ -55,3 +63,14 @@ def converse(
         told += new
         bridged = extended is not None
         ids = extended if extended is not None else renderer.render_ids(told, tools, add_generation_prompt=True)
+
+
+def _ended(renderer: Renderer, told: list[Message], tools: Sequence[Mapping[str, Any]] | None) -> str:
+    """Why nothing can follow what was said last; nothing where it can."""
+    last = told[-1]
+    if not (last.content or last.reasoning or last.tool_calls):
+        try:
+            renderer.render_ids(told, tools)
+        except TemplateError as error:
+            return f"an empty completion: {error}"
+    return ""

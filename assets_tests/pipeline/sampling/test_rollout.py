@@ -6,15 +6,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from assets_tests.pipeline.sampling.engine import MODEL
 from pipeline.sampling.client import Server
+from pipeline.sampling.generation import Generation
 from pipeline.sampling.rollout import converse
 from pipeline.targets import EXAMPLE
-from renderers import Tokenizer, create_renderer
+from renderers import Parsed, TemplateError, Tokenizer, create_renderer
 
 ROOT = Path(__file__).parents[3]
 TOKENIZER = str(EXAMPLE / "tokenizer")
@@ -63,6 +65,46 @@ def test_a_conversation_that_ids_do_not_show_is_bridged_too(engine, official):
     first, last = converse(renderer, Server(engine.url, MODEL), said, lambda parsed: next(answers), tools=TOOLS)
     assert renderer.bridge_to_next_turn(first.prompt_ids, stop, [{"role": "user", "content": "And?"}]) is None
     assert last.bridged
+
+
+class Silent:
+    """A sampler that says nothing, again and again."""
+
+    def __init__(self, *says: int):
+        self.says, self.asked = says, 0
+
+    def generate(self, prompt_ids, sampling) -> Generation:
+        self.asked += 1
+        return Generation(self.says, (-0.1,) * len(self.says), "abort")
+
+
+FAMILY_OF = {"mistral-small-3.2": False, "ministral-3": False, "mistral-nemo": True, "qwen3": True, "gpt-oss": True}
+"""Whether the template has words for a turn in which nothing is said."""
+
+
+@pytest.mark.parametrize("family", FAMILY_OF)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_empty_completion_is_a_step_and_never_a_crash(official, family, stopped):
+    renderer, asked = create_renderer(official(family), today=date(2025, 7, 1)), list[Parsed]()
+    sampler = Silent(*renderer.get_stop_token_ids()[:1] * stopped)
+
+    def world(parsed: Parsed) -> list[dict[str, str]]:
+        asked.append(parsed)
+        return [{"role": "user", "content": "And?"}]
+
+    steps = list(converse(renderer, sampler, GREET, world, turns=3))
+    assert [bool(step.ended) for step in steps] == ([False] * 3 if FAMILY_OF[family] else [True])
+    assert sampler.asked == len(steps)
+    if not FAMILY_OF[family]:
+        assert steps[0].ended.startswith("an empty completion: an assistant message must say something")
+        assert not asked, "nobody waits for an answer of the world"
+
+
+def test_a_renderer_that_reads_nothing_is_refused_before_anything_is_sampled(tokenizer):
+    sampler = Silent()
+    with pytest.raises(TemplateError, match="reading back needs a declared family"):
+        next(converse(create_renderer(tokenizer, "traced"), sampler, GREET, lambda parsed: []))
+    assert not sampler.asked
 
 
 def test_the_example_for_servers_runs(engine, dialect, tokenizer):
