@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from renderers import FAMILIES, Kind, Message, Request, Stream, TemplateError, Verdict
+from renderers import FAMILIES, Kind, Message, Request, Stream, TemplateError, Verdict, create_renderer
 
 USER, ANSWER = Message("user", "a"), Message("assistant", "b")
 
@@ -53,3 +53,20 @@ def test_reasoning_is_lost_unless_it_is_written_in_the_content():
     inline = tell(USER, Message("assistant", "<think>\nr\n</think>\nb"))
     assert inline.proofs[0].verdict is Verdict.PROVED
     assert inline.trainable == {1}
+
+
+LOOK = {"name": "look", "arguments": "{}"}
+CALL = 'I look.\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
+
+
+def test_a_call_that_the_model_writes_is_content_because_history_tells_nothing_else(official):
+    flags = {"today": date(2025, 7, 1), "xml_tools": [{"name": "look"}]}
+    renderer, asked = create_renderer(official("smollm3"), **flags), [{"role": "user", "content": "a"}]
+    prompt = renderer.render_ids(asked, add_generation_prompt=True)
+    (sampled,) = renderer.tokenizer.encode_batch([CALL + "<|im_end|>"], added=True)
+    parsed = renderer.parse_response(sampled, prompt_ids=prompt)
+    assert (parsed.content, parsed.tool_calls) == (CALL, [])
+    told = [*asked, {"role": "assistant", "content": parsed.content}, {"role": "tool", "content": "a cat"}]
+    assert renderer.tokenizer.decode(renderer.render_ids(told)).count(CALL) == 1
+    as_call = [*asked, {"role": "assistant", "content": "I look.", "tool_calls": [{"function": LOOK}]}]
+    assert "look" not in renderer.tokenizer.decode(renderer.render_ids(as_call)).partition("I look.")[2]

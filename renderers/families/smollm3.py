@@ -13,6 +13,9 @@ The empty thought stands in every message where the mode is `/no_think`: the sys
 tools are told (`xml_tools`, `python_tools`) or where `/system_override` keeps all but the message out of it. The
 template knows no other tools and no calls: they are lost. Only the first system message is told.
 
+A call that the model writes as `xml_tools` or `python_tools` asks (`<tool_call>`, `<code>`) is read back as content:
+history tells content and nothing else. Read as a call, it would be lost from the next prompt.
+
 Differs from the official template, on purpose:
 - the date is the flag `today`; without it a conversation whose system turn has one is refused. Upstream asks the clock
 - content in parts is told as their joined text, and content that is a mapping as JSON; upstream tells nothing of either
