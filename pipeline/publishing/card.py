@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pipeline.publishing.shards import CONVERSATIONS, TRACES
+from pipeline.publishing.shards import ABOUT, CONVERSATIONS, TRACES
 from pipeline.records import Shard
 from pipeline.targets import Publication
 from renderers.segments import SAMPLED, Kind
@@ -158,15 +158,15 @@ def _settings(target: Mapping[str, Any], renderer: str) -> str:
 def _provenance(conversations: Sequence[Shard]) -> Iterator[str]:
     yield "\n## Where it comes from\n"
     sums = _sum(shard.measured for shard in conversations)
-    told = [[name.partition(" ")[2], name.partition(" ")[0], n] for name, n in sorted(sums.items()) if _said(name)]
+    told = [
+        [name.partition(" ")[2], name.partition(" ")[0], n]
+        for name, n in sorted(sums.items())
+        if name.startswith(ABOUT)
+    ]
     yield from _table(["what", "is a", "conversations"], told)
     scrubbed = {name.partition(" ")[2]: n for name, n in sorted(sums.items()) if name.startswith("secret ")}
     found = ", ".join(f"{n:,} {kind}" for kind, n in scrubbed.items()) or "none was found"
     yield f"\nSecrets and personal data were replaced by placeholders: {found}.\n"
-
-
-def _said(name: str) -> bool:
-    return name.startswith(("format ", "model ", "agent ", "status "))
 
 
 def _rejects(shards: Iterable[Shard]) -> Iterator[str]:

@@ -4,6 +4,7 @@ It believes nothing but the index: a change of any byte of any file shows.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import zip_longest
@@ -19,11 +20,13 @@ from pipeline.columns import ENCODER, open_rows, read_rows, schema_of
 from pipeline.errors import PublicationRefused
 from pipeline.publishing.proofs import conversation_sha, ids_sha, mask_sha, root, sha
 from pipeline.publishing.shards import (
+    ABOUT,
     CONVERSATIONS,
     TRACES,
     Dialog,
     Session,
     Tensors,
+    about,
     beside,
     conversation_of,
     shard_path,
@@ -38,6 +41,7 @@ BROKEN = (pa.ArrowException, msgspec.MsgspecError, ValidationError, PublicationR
 """What reading says of a file that somebody changed."""
 
 
+OFFERED = "tool "
 KINDS: Mapping[str, type[Row]] = {TRACES: Session, CONVERSATIONS: Dialog}
 """Configs that are no targets."""
 
@@ -101,28 +105,49 @@ def _hashes(row: Tensors) -> dict[str, str]:
 
 
 def _rows(folder: Path, shard: Shard, again: Again) -> Iterator[Bad]:
-    row = KINDS.get(shard.config, Tensors)
-    digests, offers = dict[str, str](), set[str]()
-    for split in shard.rows:
+    row, digests, found = KINDS.get(shard.config, Tensors), dict[str, str](), Counter[str]()
+    for split, said in shard.rows.items():
         path = shard_path(shard.config, shard.batch, split)
         try:
             if row is Dialog:
-                for one in _read(folder / path, Dialog):
-                    offers.add(one.tools)
-                    if what := _own(one):
-                        yield Bad(path, one.id, what)
+                yield from _dialogs(folder / path, path, found)
             elif row is Tensors:
                 yield from _tensors(folder, path, shard, split, again)
-            digests[split] = _digest(folder / path, row)
+            digests[split], many = _digest(folder / path, row)
+            if many != said:
+                yield Bad(path, "", f"it is said to have {said} rows, counted again it has {many}")
         except BROKEN as error:
             yield Bad(path, "", f"it cannot be read: {' '.join(str(error).split())}")
             return
+    known = {shard_path(shard.config, shard.batch, split) for split in shard.rows}
+    for path in sorted(path for path in shard.files.keys() - known if path.endswith(".parquet")):
+        yield Bad(path, "", "it is the table of no split that the index knows")
     if root(digests) != shard.root:
         yield Bad(shard.id, "", f"the root of its rows is {root(digests)}, published was {shard.root}")
-    if row is Dialog and {tojson(tool) for told in offers for tool in json.loads(told)} != set(
-        map(tojson, shard.tools)
-    ):
+    if row is Dialog:
+        yield from _miscounted(shard, found)
+
+
+def _dialogs(file: Path, path: str, found: Counter[str]) -> Iterator[Bad]:
+    """Conversations that are not those of their hashes; what all of them come from and were offered is counted."""
+    for one in _read(file, Dialog):
+        found.update(about(one))
+        found.update(OFFERED + tojson(tool) for tool in json.loads(one.tools))
+        found["messages"] += len(one.messages)
+        if what := _own(one):
+            yield Bad(path, one.id, what)
+
+
+def _miscounted(shard: Shard, found: Counter[str]) -> Iterator[Bad]:
+    """What a shard says of where its conversations come from, or of what they were offered, and is not so."""
+    if {name for name in found if name.startswith(OFFERED)} != {OFFERED + tojson(tool) for tool in shard.tools}:
         yield Bad(shard.id, "", "its conversations were offered other tools than it says")
+    said = {name: n for name, n in shard.measured.items() if name == "messages" or name.startswith(ABOUT)}
+    counted = {name: n for name, n in found.items() if n and not name.startswith(OFFERED)}
+    for name in sorted(said.keys() | counted.keys()):
+        if said.get(name, 0) != counted.get(name, 0):
+            what = f"{shard.id} is said to have {name} {said.get(name)}, counted again it is {counted.get(name)}"
+            yield Bad(shard.id, "", what)
 
 
 def check_nothing_else(folder: Path, known: Iterable[str]) -> Iterator[Bad]:
@@ -142,11 +167,13 @@ def _read(path: Path, row: type[R]) -> Iterator[R]:
     return read_rows(file, row)
 
 
-def _digest(path: Path, row: type[Row]) -> str:
-    told = sha256()
+def _digest(path: Path, row: type[Row]) -> tuple[str, int]:
+    """The hash of its rows, and how many there are."""
+    told, many = sha256(), 0
     for one in _read(path, row):
         told.update(ENCODER.encode(one))
-    return told.hexdigest()
+        many += 1
+    return told.hexdigest(), many
 
 
 def _tensors(folder: Path, path: str, shard: Shard, split: str, again: Again) -> Iterator[Bad]:

@@ -30,6 +30,7 @@ from pipeline.publishing.shards import (
     Sourced,
     Table,
     Tensors,
+    about,
     dialogs,
     origins,
     session,
@@ -41,7 +42,6 @@ from pipeline.records import Conversation, Manifest, MaskedRow, Reject, Shard, T
 from pipeline.targets import ProjectSettings, Publication
 
 BEFORE = ("prompts", "traces", "conversations")
-ABOUT = ("format", "model", "agent_version", "status")
 
 
 @dataclass(frozen=True)
@@ -137,25 +137,16 @@ def _tensor_shards(
 def _dialog_shard(store: Partitions, batch: str, work: Path, places: Mapping[str, Place]) -> Shard:
     rows = dialogs(_origins(store, batch, places))
     table = write_table(work, rows, Dialog, config=CONVERSATIONS, batch=batch)
-    about, tools = Counter[str](), dict[str, dict[str, Any]]()
+    counts, tools = Counter[str](), dict[str, dict[str, Any]]()
     left = _left(places)
     for conversation in store.read("conversations", batch, Conversation):
         if conversation.id in left:
             continue
-        about.update(conversation.measures())
-        about.update(_about(conversation))
+        counts.update(conversation.measures())
+        counts.update(about(conversation))
         tools.update({repr(tool): tool for tool in conversation.tools})
     made = [_made(store, asset, batch) for asset in BEFORE]
-    return _shard(work, table, CONVERSATIONS, made, places, measured=about, tools=tuple(tools.values()))
-
-
-def _about(conversation: Conversation) -> Iterator[str]:
-    agent = " ".join(filter(None, (conversation.format, conversation.agent_version)))
-    yield f"agent {agent}"
-    yield f"format {conversation.format}"
-    yield f"status {conversation.status}"
-    if conversation.model:
-        yield f"model {conversation.model}"
+    return _shard(work, table, CONVERSATIONS, made, places, measured=counts, tools=tuple(tools.values()))
 
 
 def _session_shard(store: Partitions, batch: str, work: Path, makers: Makers, places: Mapping[str, Place]) -> Shard:

@@ -197,6 +197,20 @@ def dialogs(rows: Iterable[Sourced]) -> Iterator[tuple[Place, Dialog]]:
         )
 
 
+ABOUT = ("agent ", "format ", "model ", "status ")
+"""How counts of where conversations come from begin."""
+
+
+def about(row: Conversation | Dialog) -> Iterator[str]:
+    """What a conversation counts for in its shard."""
+    agent = " ".join(filter(None, (row.format, row.agent_version)))
+    yield f"agent {agent}"
+    yield f"format {row.format}"
+    yield f"status {row.status}"
+    if row.model:
+        yield f"model {row.model}"
+
+
 def conversation_of(row: Dialog) -> Conversation:
     """All of a conversation that a renderer is told. Raises ValueError where the row is broken."""
     return Conversation(

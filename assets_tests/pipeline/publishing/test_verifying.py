@@ -18,7 +18,7 @@ from pipeline import cli
 from pipeline.columns import open_rows, read_rows
 from pipeline.errors import PublicationRefused
 from pipeline.publishing.index import INDEX, Index, read_index, write_index
-from pipeline.publishing.proofs import ids_sha, mask_sha, sha
+from pipeline.publishing.proofs import ids_sha, mask_sha, root, sha
 from pipeline.publishing.publisher import Change
 from pipeline.publishing.shards import Dialog, Tensors, conversation_of, write_table
 from pipeline.records import Conversation, MaskedRow, RenderedRow
@@ -125,6 +125,57 @@ def test_a_verdict_or_a_count_that_rows_do_not_bear_out_is_found_though_every_ha
     assert found.bad is not None
     assert found.bad.what.startswith(f"qwen3/pi_tasks is said to have {claim} 41203, counted again it is ")
     assert found.verdicts == {}
+
+
+ABOUT = ("messages", "agent pi", "format pi", "format codex", "model gpt-6", "status ok", "status error")
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_where_conversations_come_from_is_counted_again(folder: Path, name: str):
+    index = read_index((folder / INDEX).read_bytes())
+    shards = tuple(
+        replace(one, measured={**one.measured, name: 41_203}) if one.id == "conversations/pi_tasks" else one
+        for one in index.shards
+    )
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    found = verify(str(folder)).bad
+    assert found is not None
+    assert found.what.startswith(f"conversations/pi_tasks is said to have {name} 41203, counted again it is ")
+
+
+def test_a_count_of_where_conversations_come_from_cannot_be_left_out(folder: Path):
+    index = read_index((folder / INDEX).read_bytes())
+    shards = tuple(
+        replace(one, measured={k: n for k, n in one.measured.items() if k != "format pi"})
+        if one.id == "conversations/pi_tasks"
+        else one
+        for one in index.shards
+    )
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    found = verify(str(folder)).bad
+    assert found is not None
+    assert "format pi None, counted again it is " in found.what
+
+
+@pytest.mark.parametrize("config", ["conversations", "qwen3", "traces"])
+def test_rows_are_counted_again(folder: Path, config: str):
+    index = read_index((folder / INDEX).read_bytes())
+    shards = tuple(
+        replace(one, rows={"train": 41_203}) if one.id == f"{config}/pi_tasks" else one for one in index.shards
+    )
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    found = verify(str(folder)).bad
+    assert found is not None
+    assert str(found).startswith(f"{config}/train/pi_tasks.parquet: it is said to have 41203 rows, counted again")
+
+
+def test_a_split_that_the_index_does_not_know_is_found_though_its_files_are_there(folder: Path):
+    index = read_index((folder / INDEX).read_bytes())
+    shards = tuple(replace(one, rows={}, root=root({})) if one.id == "traces/pi_tasks" else one for one in index.shards)
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    assert str(verify(str(folder)).bad) == (
+        "traces/train/pi_tasks.parquet: it is the table of no split that the index knows"
+    )
 
 
 def test_tools_that_nobody_was_offered_are_found_though_every_hash_fits(folder: Path):
