@@ -104,7 +104,10 @@ def trim_followups(row: RenderedRow, limit: int) -> list[Part]:
 
 
 def truncate_right(row: RenderedRow, limit: int) -> list[Part]:
-    """The row up to the limit, and of that up to the model's last word."""
+    """The row up to the limit, and of that up to the model's last word.
+
+    Ids are all that is known here: where a character is several tokens, the last one may not be whole.
+    """
     ends = [*(span.start for span in row.spans[1:]), len(row.input_ids)]
     written = [_end(span.start, end, span.kind, limit) for span, end in zip(row.spans, ends, strict=True)]
     last = max(written, default=0)
