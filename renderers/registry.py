@@ -6,6 +6,7 @@ import warnings
 from datetime import date
 from typing import Any
 
+from renderers.callers import outside
 from renderers.errors import UnknownFlag, UnknownModel
 from renderers.families import FAMILIES
 from renderers.loading import AnyTokenizer, load_tokenizer
@@ -95,5 +96,5 @@ def _warn(tokenizer: Tokenizer, named: Family | None) -> None:
     warnings.warn(
         f"no family tells the chat template of {tokenizer.name or 'this tokenizer'}{other}; it is traced, and reads no "
         f'completions. Say renderer="traced" if that is meant, or name a family',
-        stacklevel=4,
+        stacklevel=outside(),
     )

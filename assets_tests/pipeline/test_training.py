@@ -287,3 +287,17 @@ def test_a_share_that_is_too_small_for_a_row_is_warned_of(tokenizer, written):
         data = prepare_data(told, tokenizer, renderer="qwen3", by="tokens")
     assert warned[0].filename == __file__
     assert not any("long" in text for text in data["text"])
+
+
+TOLD = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+TOLD += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def test_a_template_that_is_only_traced_is_warned_of_by_the_line_of_who_asked(written):
+    spelled = (EXAMPLE / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8")
+    own = Tokenizer.from_json(spelled, chat_template=TOLD)
+    with pytest.warns(UserWarning, match="no family tells the chat template") as warned:
+        prepare_data(written(chat(1)), own)
+    with pytest.warns(UserWarning, match="no family tells the chat template") as direct:
+        create_renderer(own)
+    assert [one.filename for one in (*warned, *direct)] == [__file__] * 2
