@@ -52,12 +52,18 @@ def batches_of(source: Source, known: list[str], name: str) -> list[str]:
 
 
 def _own(name: str, source: Source, target: str, store: Partitions) -> Found:
+    known, found = set[str](), False
     for batch in batches_of(source, store.batches(f"masked/{target}"), name):
         said = {one.id: one for one in conversations(store, batch)}
         for row in store.read(f"masked/{target}", batch, MaskedRow):
             conversation = said[row.conversation_id]
+            known.update(map(str, tags(conversation)))
             if source.tag is None or source.tag in tags(conversation):
+                found = True
                 yield Candidate(name, row, conversation)
+    if source.tag is not None and not found:
+        told = f"there are {', '.join(sorted(known)) or 'none'}; a prompt has them in `metadata`, as `tags`"
+        raise SettingsError(f"source {name}: no row of masked/{target} has the tag {source.tag}; {told}")
 
 
 def tags(conversation: Conversation) -> tuple[Any, ...]:

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline.blending import WHOLE, stale_mixtures
+from pipeline.blending import WHOLE, candidates, stale_mixtures
 from pipeline.cli import app
 from pipeline.definitions import definitions_of
+from pipeline.errors import SettingsError
+from pipeline.mixtures import Mixture
 from pipeline.records import MaskedRow, MixedRow
 from pipeline.resources.store import Store
 from pipeline.targets import SETTINGS, Project, load_project
@@ -131,3 +133,32 @@ def test_a_share_that_is_too_small_for_a_row_is_a_warning_of_the_asset_and_is_pr
     assert "source codex: 1.00% of tokens was asked" in str(check.metadata["unheard"].value)
     shown = CliRunner().invoke(app, ["mix", "--project", str(project.folder)])
     assert "source codex: 1.00% of tokens was asked" in " ".join(shown.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("codex", "chats", "told"),
+    [
+        ({"percentage": 70}, {"weight": 1}, "mixtures.main: a mixture in percentage and weight"),
+        ({"percentage": 70}, {"percentage": 70}, "mixtures.main: percentages add up to 140 of 100"),
+        ({"weight": 1}, {}, "mixtures.main: source chats: it has no weight"),
+    ],
+)
+def test_shares_that_make_no_mixture_are_refused_before_anything_is_read(blended: Project, codex, chats, told):
+    settings = yaml.safe_load((blended.folder / SETTINGS).read_text())
+    settings["mixtures"]["main"]["sources"] = {
+        "codex": {"batches": "codex_*", **codex},
+        "chats": {"path": "extra.jsonl", **chats},
+    }
+    (blended.folder / SETTINGS).write_text(yaml.safe_dump(settings))
+    with pytest.raises(SettingsError, match=told):
+        definitions_of(load_project(blended.folder))
+
+
+def test_a_tag_that_nobody_has_is_named_with_those_there_are(blended: Project):
+    store, source = Store(blended.data), {"tag": "hard"}
+    mixture = blended.settings.mixtures["main"]
+    asked = Mixture.model_validate({"target": mixture.target, "sources": {"rare": source}})
+    with pytest.raises(
+        SettingsError, match=r"source rare: no row of masked/qwen3 has the tag hard; there are none; a prom"
+    ):
+        candidates(blended, asked, store, salt=b"")

@@ -5,18 +5,25 @@ import msgspec
 
 from pipeline.assets.stage import report, table
 from pipeline.blending import WHOLE, candidates, grams_of, mixture_inputs
+from pipeline.errors import SettingsError
+from pipeline.mixing import shares
 from pipeline.mixing.mix import MixReport, mix
 from pipeline.mixtures import Mixture
 from pipeline.resources.judge import ChatJudge
 from pipeline.resources.salt import salt_of
 from pipeline.resources.store import Store
-from pipeline.targets import Project
+from pipeline.targets import SETTINGS, Project
 
 REPORT = "report.json"
 
 
 def mixture_for(name: str, mixture: Mixture) -> dg.AssetsDefinition:
+    """Raises SettingsError for shares that make no mixture: before anything is read, or a judge is paid."""
     key = dg.AssetKey(["mixture", name])
+    try:
+        shares({source: asked.shares for source, asked in mixture.sources.items()})
+    except SettingsError as error:
+        raise SettingsError(f"{SETTINGS}: mixtures.{name}: {error}") from error
 
     @dg.asset(
         key=key,
