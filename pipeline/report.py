@@ -93,7 +93,9 @@ def places(project: Project) -> Group:
     """Where the dataset, the token pages and the UI are."""
     first = next(iter(project.targets))
     publish = project.settings.publish
-    lines = [f"dataset      datasets.load_dataset({str(project.folder / publish.folder)!r}, {first!r})"]
+    where = publish.repo if publish.to == "hub" else str(project.folder / publish.folder)
+    merged = ", once its pull request is merged" if publish.to == "hub" and publish.create_pr else ""
+    lines = [f"dataset      datasets.load_dataset({where!r}, {first!r}){merged}"]
     lines += [f"token page   {page}" for page in sorted(project.data.glob(f"audits/*/*/{PAGE}"))]
     lines += [f"UI           tracemill ui --project {project.folder}"]
     return Group(*lines)

@@ -79,7 +79,8 @@ def verify(place: str, *, models: Path = Path()) -> Verified:
     """
     folder = _folder(place)
     if not (folder / INDEX).is_file():
-        raise PublicationRefused(f"{place} has no {INDEX}: it was not published by Tracemill")
+        pull = "" if Path(place).is_dir() else f"; a pull request is {place.partition('@')[0]}@refs/pr/NUMBER"
+        raise PublicationRefused(f"{place} has no {INDEX}: it was not published by Tracemill{pull}")
     try:
         index = read_index((folder / INDEX).read_bytes())
     except PublicationRefused as error:

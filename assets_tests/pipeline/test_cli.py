@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipeline import cli
 from pipeline.commands import starting
 from pipeline.projects import create_project
+from pipeline.report import places
 from pipeline.resources.store import Store
 from pipeline.staleness import upstream
-from pipeline.targets import EXAMPLE, Project, load_project
+from pipeline.targets import EXAMPLE, Project, Publication, load_project
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [str(command.name or getattr(command.callback, "__name__", "")) for command in cli.app.registered_commands]
@@ -84,6 +86,25 @@ def test_a_file_that_cannot_be_a_batch_is_named(materialized: Path, tracemill: R
     finally:
         misnamed.unlink()
     assert "two words.jsonl: not a batch's name; rename it" in told
+
+
+@pytest.mark.parametrize(
+    ("publish", "told"),
+    [
+        ({}, "load_dataset('{folder}/dataset', 'first')\n"),
+        ({"to": "hub", "repo": "me/set"}, "load_dataset('me/set', 'first')\n"),
+        (
+            {"to": "hub", "repo": "me/set", "create_pr": True},
+            "load_dataset('me/set', 'first'), once its pull request is",
+        ),
+    ],
+)
+def test_the_report_says_where_the_dataset_is(first: Project, publish: dict, told: str):
+    first.settings = first.settings.model_copy(update={"publish": Publication.model_validate(publish)})
+    console = Console(width=1000)
+    with console.capture() as said:
+        console.print(places(first))
+    assert told.format(folder=first.folder) in said.get()
 
 
 def test_the_report_fits_a_terminal_of_80_columns(materialized: Path, tracemill: Run):

@@ -252,6 +252,14 @@ def test_a_dataset_of_the_hub_is_verified_at_a_revision(hub, publisher, put, mon
     assert verify(f"me/set@{first}").passed
 
 
+def test_a_dataset_that_waits_in_a_pull_request_is_verified_there(publisher, put, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    put("pi_tasks", publisher(create_pr=True))
+    with pytest.raises(PublicationRefused, match=r"me/set has no .*; a pull request is me/set@refs/pr/NUMBER"):
+        verify("me/set")
+    assert verify("me/set@refs/pr/1").passed
+
+
 CHANGES = {
     "conversations": lambda row: replace(row, model="another"),
     "masked/qwen3": lambda row: replace(row, labels=with_other(row.labels, 0, 9)),
