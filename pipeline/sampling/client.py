@@ -24,7 +24,7 @@ class Server:
 
     url: the root of the server, as http://localhost:8000, with or without `/v1`. dialect: a row of `DIALECTS`. context:
     tokens of prompt and completion together; by default the server is asked, once. timeout: seconds for one attempt;
-    retries: attempts more.
+    retries: attempts more. Raises SamplingError for an address or a dialect that is none.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class Server:
     ):
         if dialect not in DIALECTS:
             raise SamplingError(f"no dialect {dialect!r}; there are: {', '.join(DIALECTS)}")
+        if not url.startswith(("http://", "https://")):
+            raise SamplingError(f"{url!r} is no address of a server; write http://host:port")
         self.model, self.dialect, self._context = model, DIALECTS[dialect], context
         self.root = url.rstrip("/").removesuffix("/v1")
         self.http = openai.OpenAI(base_url=self.root, api_key=api_key, timeout=timeout, max_retries=retries)

@@ -11,7 +11,7 @@ from renderers.parsing import Parsed
 from renderers.renderer import Renderer
 
 Messages = Sequence[Message] | Sequence[Mapping[str, Any]]
-Answer = Callable[[Parsed], Messages]
+Answer = Callable[[Parsed], Messages | None]
 """What the world says to a turn of the model: tool results, the user's next words, or nothing."""
 
 
@@ -55,7 +55,7 @@ def converse(
         yield Step(ids, generation, parsed, bridged, ended)
         if ended:
             return
-        new = list(renderer.request(answer(parsed)).messages)
+        new = list(renderer.request(answer(parsed) or ()).messages)
         if not new:
             return
         told.append(parsed.message)

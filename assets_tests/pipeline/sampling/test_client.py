@@ -24,6 +24,19 @@ def test_ids_go_out_and_come_back_with_their_logprobs(server, engine):
     assert 11 in (parameters.get("seed"), parameters.get("sampling_seed"))
 
 
+@pytest.mark.parametrize(
+    ("url", "dialect", "told"),
+    [
+        ("localhost:8000", "vllm", "write http://host:port"),
+        ("", "vllm", "''"),
+        ("http://x", "tgi", "there are: vllm, sglang"),
+    ],
+)
+def test_what_is_no_server_is_refused_before_anything_is_asked(url, dialect, told):
+    with pytest.raises(SamplingError, match=told):
+        Server(url, MODEL, dialect=dialect)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_server_is_asked_again(server, engine, status):
     engine.script, engine.failures = [[5]], [(status, {"Retry-After": "0"})] * 2

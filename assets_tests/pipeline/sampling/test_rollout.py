@@ -67,6 +67,13 @@ def test_a_conversation_that_ids_do_not_show_is_bridged_too(engine, official):
     assert last.bridged
 
 
+def test_a_world_that_has_nothing_to_say_may_say_nothing(server, engine, tokenizer):
+    renderer = create_renderer(tokenizer, "qwen3")
+    engine.script = [ids_of(tokenizer, "Hi.<|im_end|>")]
+    (only,) = converse(renderer, server, GREET, lambda parsed: None)
+    assert only.parsed.content == "Hi."
+
+
 class Silent:
     """A sampler that says nothing, again and again."""
 
