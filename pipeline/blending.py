@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,17 @@ def grams_of(project: Project, mixture: Mixture) -> dict[str, str]:
     """The words of the benchmarks that a mixture names. Raises SettingsError for a glob that finds nothing."""
     files: list[Path] = []
     for pattern in mixture.curate.benchmarks:
-        found = sorted(project.folder.glob(pattern))
+        found = _benchmarks(project, pattern)
         if not found:
-            raise SettingsError(f"curate.benchmarks: {pattern}: no file of {project.folder} is called that")
+            cure = "name files, relative to it or from /, such as `benchmarks/*.jsonl`"
+            raise SettingsError(f"curate.benchmarks: {pattern}: no file of {project.folder} is called that; {cure}")
         files += found
     return benchmark_grams(files, mixture.curate.ngram)
+
+
+def _benchmarks(project: Project, pattern: str) -> list[Path]:
+    found = (project.folder / name for name in glob(pattern, root_dir=project.folder, recursive=True))
+    return sorted(path for path in found if path.is_file())
 
 
 ENTRIES = ("pipeline.blending:candidates", "pipeline.mixing.mix:mix")
@@ -134,7 +141,7 @@ def mixture_inputs(project: Project, mixture: Mixture, store: Partitions) -> dic
     """The partitions and files that a mixture may take rows or words of -> their data versions, or hashes."""
     asset, notes = f"masked/{mixture.target}", project.notes / HASHES
     made = {batch: store.manifest(asset, batch) for batch in store.batches(asset)}
-    places = {path for pattern in mixture.curate.benchmarks for path in project.folder.glob(pattern)}
+    places = {path for pattern in mixture.curate.benchmarks for path in _benchmarks(project, pattern)}
     places |= {project.folder / source.path for source in mixture.sources.values() if source.path is not None}
     return {
         **{f"{asset}/{batch}": manifest.data_version for batch, manifest in made.items() if manifest},

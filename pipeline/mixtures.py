@@ -9,21 +9,22 @@ from pipeline.settings import Count, Percent, Positive, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Word = Annotated[str, Field(min_length=1)]
 KINDS_OF_SOURCE = ("batches", "tag", "path", "repo")
 
 
 class Source(Settings):
     """Rows of the project's batches, or of others."""
 
-    batches: str | None = None
+    batches: Word | None = None
     """Batches of this project, as a glob: `codex_*`."""
-    tag: str | None = None
+    tag: Word | None = None
     """Rows of this project whose prompt has this word in `metadata.tags`."""
-    path: str | None = None
+    path: Word | None = None
     """A JSONL file or a folder of them, relative to the project."""
     format: str | None = None
     """Of `path`: raw sessions of this trace format."""
-    repo: str | None = None
+    repo: Word | None = None
     """A data set of the Hub, with a column `messages`,"""
     revision: str | None = None
     """at this commit,"""
@@ -93,8 +94,9 @@ class Curation(Settings):
     duplicates: Literal["keep", "exact", "near"] = "near"
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.85
     """Jaccard similarity of word 5-grams from which conversations are near duplicates."""
-    benchmarks: tuple[str, ...] = ()
-    """Files of benchmarks, globs relative to the project: text, or Parquet, JSON, JSONL, whose every text counts."""
+    benchmarks: tuple[Word, ...] = ()
+    """Files of benchmarks, globs relative to the project or from /: text, or Parquet, JSON, JSONL, of which every text
+    counts."""
     ngram: Annotated[int, Field(ge=5)] = 13
     """Words in a row that a conversation and a benchmark may not share."""
     quality: Quality = Quality()

@@ -114,6 +114,12 @@ def test_shares_can_be_of_tokens():
     assert a.realized == b.realized == 0.5
 
 
+def test_a_source_without_a_row_says_why_each_one_left():
+    bad = Reject(id="x:1", stage="conversations", reason="no_messages", detail="x:1: no `messages`")
+    with pytest.raises(PipelineError, match="source b: no row of it is left: no_messages: x:1: no `messages`"):
+        mix({**of(a=[10]), "b": [bad]}, mixture({"a": {}, "b": {}}), grams={})
+
+
 def test_a_share_that_is_too_small_for_a_row_is_said():
     asked = mixture({"big": {"percentage": 99}, "tiny": {"percentage": 1}}, by="tokens")
     _, told = mix(of(big=[10] * 30, tiny=[40, 60]), asked, grams={})

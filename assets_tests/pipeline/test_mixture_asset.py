@@ -1,19 +1,22 @@
 """The asset of a mixture: rows of batches and from outside, stale when they change."""
 
 import json
+import re
+from pathlib import Path
 
 import dagster as dg
 import msgspec
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from pipeline.blending import WHOLE, candidates, stale_mixtures
+from pipeline.blending import WHOLE, candidates, grams_of, mixture_inputs, stale_mixtures
 from pipeline.cli import app
 from pipeline.definitions import definitions_of
 from pipeline.errors import SettingsError
-from pipeline.mixtures import Mixture
+from pipeline.mixtures import Curation, Mixture
 from pipeline.records import MaskedRow, MixedRow
 from pipeline.resources.store import Store
 from pipeline.targets import SETTINGS, Project, load_project
@@ -162,3 +165,26 @@ def test_a_tag_that_nobody_has_is_named_with_those_there_are(blended: Project):
         SettingsError, match=r"source rare: no row of masked/qwen3 has the tag hard; there are none; a prom"
     ):
         candidates(blended, asked, store, salt=b"")
+
+
+def test_benchmarks_may_lie_anywhere_and_a_folder_is_none(blended: Project, tmp_path: Path):
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    (tmp_path / "far/deep/b.txt").write_text("nobody ever says these nine words in a row")
+    (blended.folder / "near.txt").write_text("somebody may well say these eight words here")
+    store, mixture = Store(blended.data), blended.settings.mixtures["main"]
+
+    def asked(*benchmarks: str) -> Mixture:
+        return mixture.model_copy(update={"curate": Curation(benchmarks=benchmarks)})
+
+    inputs = mixture_inputs(blended, asked(f"{tmp_path}/far/**/*.txt"), store)
+    assert sum("b.txt" in name for name in inputs) == 1
+    assert grams_of(blended, asked(f"{tmp_path}/far/*/*.txt", "near.txt"))
+    for nothing in ("prompts", "nowhere/*.txt"):
+        with pytest.raises(SettingsError, match=rf"{re.escape(nothing)}: no file of .*; name files"):
+            grams_of(blended, asked(nothing))
+
+
+@pytest.mark.parametrize("named", [{"path": ""}, {"batches": ""}, {"tag": ""}, {"repo": ""}])
+def test_a_source_that_is_an_empty_word_is_refused(named: dict):
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        Mixture.model_validate({"target": "t", "sources": {"a": named}})

@@ -88,10 +88,10 @@ def mix(
     found_hits, ungraded = list[Hit](), list[str]()
     gone = _again(every) | _long(every, mixture) | _curated(every, mixture, grams, grader, found_hits, ungraded)
     fit = {name: [one for one in own if id(one) not in gone] for name, own in found.items()}
-    if empty := [name for name, own in fit.items() if not own]:
-        raise PipelineError(
-            f"source {empty[0]}: no row of it is left: {_reasons([gone[id(one)] for one in found[empty[0]]])}"
-        )
+    for name, own in fit.items():
+        if not own:
+            left = [one if isinstance(one, Reject) else gone[id(one)] for one in sources[name]]
+            raise PipelineError(f"source {name}: no row of it is left: {_reasons(left)}")
     sizes = [[one.tokens for one in own] for own in fit.values()]
     asked = {name: source.shares for name, source in mixture.sources.items()}
     taken = choose(
