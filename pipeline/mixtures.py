@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.settings import Count, Percent, Positive, Settings
+from pipeline.settings import Count, OfHundred, Percent, Positive, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -33,7 +33,7 @@ class Source(Settings):
     split: str = "train"
     """this split."""
     weight: Positive | None = None
-    percentage: Annotated[float, Field(gt=0, le=100)] | None = None
+    percentage: OfHundred | None = None
     """Of 100: 1 is one percent."""
     proportion: Annotated[float, Field(gt=0, le=1)] | None = None
     """Of 1."""

@@ -48,6 +48,13 @@ def _of_100(said: Any) -> float | None:
         return None
 
 
+def _either(said: Any) -> Any:
+    told = _of_100(said)
+    return said if told is None else told
+
+
+OfHundred = Annotated[float, BeforeValidator(_either), Field(gt=0, le=100)]
+"""70, or 70%."""
 Percent = Annotated[float, BeforeValidator(_percent), Field(gt=0, lt=100)]
 Fraction = Annotated[float, BeforeValidator(_fraction), Field(gt=0, lt=1)]
 """Shares of splits, each on its own scale: one that is surely of the other is refused."""

@@ -115,3 +115,11 @@ def test_a_share_that_names_its_scale_is_taken_in_both_places(said):
     assert found.publish.splits == {"test": 0.05, "few": 0.0005}
     plain = said(f"{MIXTURE}    splits: {{test: 5, few: 1}}\npublish: {{splits: {{test: 0.05, few: 0.9}}}}\n")
     assert (plain.mixtures["m"].splits, plain.publish.splits) == ({"test": 5, "few": 1}, {"test": 0.05, "few": 0.9})
+
+
+def test_a_percentage_of_a_source_may_name_its_scale_too(said):
+    text = f"{TARGET}mixtures: {{m: {{target: a, sources: {{x: {{path: e, percentage: %s}}}}}}}}\n"
+    assert [said(text % told).mixtures["m"].sources["x"].percentage for told in ("70", "70%", "0.5%")] == [70, 70, 0.5]
+    for wrong in ("101%", "0%", "x%"):
+        with pytest.raises(SettingsError, match=r"sources\.x\.percentage"):
+            said(text % wrong)
