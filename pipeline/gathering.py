@@ -18,6 +18,7 @@ from pipeline.mixing.choosing import choose
 from pipeline.records import Conversation, LocalFile, Place, Reject, RenderedRow, Trace
 from pipeline.settings import hub_token
 from pipeline.sourcing.rows import hub_sessions, local_files, read_dataset, read_parquet, saved
+from renderers.callers import outside
 
 T = TypeVar("T")
 Source = str | Path | Dataset | DatasetDict
@@ -197,4 +198,4 @@ def kept(rows: Iterable[T | Reject], *, strict: bool) -> Iterator[T]:
         first.setdefault(row.reason, f"{row.id}: {row.detail}")
     if left:
         told = "; ".join(f"{number} {reason}, the first {first[reason]}" for reason, number in left.most_common())
-        warnings.warn(f"{left.total()} rows left: {told}", stacklevel=4)
+        warnings.warn(f"{left.total()} rows left: {told}", stacklevel=outside())

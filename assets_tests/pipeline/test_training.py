@@ -289,6 +289,20 @@ def test_a_share_that_is_too_small_for_a_row_is_warned_of(tokenizer, written):
     assert not any("long" in text for text in data["text"])
 
 
+def test_rows_that_leave_are_warned_of_by_the_line_of_who_asked(tokenizer, written):
+    silent = {"messages": [{"role": "user", "content": "a"}]}
+    place, found = written(chat(1), chat(2, "long " * 40), silent), []
+    with pytest.warns(UserWarning, match="1 rows left: 1 no_") as told:
+        data = prepare_data(place, tokenizer, renderer="qwen3", tokenize=True)
+    found += told
+    with pytest.warns(UserWarning, match="1 rows left: 1 too_long") as told:
+        mask_data(data, max_supervised_tokens=30)
+    found += told
+    with pytest.warns(UserWarning, match="1 rows left: 1 no_") as told:
+        load_traces(place)
+    assert {one.filename for one in (*found, *told)} == {__file__}
+
+
 TOLD = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 TOLD += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
