@@ -152,6 +152,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(hub, publisher):
 
 
 def test_swaps_of_many_at_once_are_made_one_after_another(hub, publisher):
+    hub.fail("POST .*/commit/", "slow", times=4)  # nobody is done before another has begun
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: publisher().swap("lines.txt", counting, message=str(n)), range(12)))
     assert on_main(hub)["lines.txt"].decode().split() == [str(number) for number in range(12)]
