@@ -5,7 +5,7 @@ what was sampled of one message meets that of the next, because inference cuts t
 control tokens; data may not.
 
 A shape is looked at once for each vocabulary: its words with NUL in place of their control tokens. From then on a row
-is one `%` a phrase, one join and one split. Where that would not do (data holds a NUL, words end like a control token
+is one join of these and one `%`. Where that would not do (data holds a NUL, words end like a control token
 begins), and where control tokens are read in data too, `cut` goes by segments.
 """
 
@@ -17,13 +17,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from renderers.engines import CUT, Texts
 from renderers.segments import Kind, Said, Segment, Shape, Stream
 from renderers.tokenizer import Part, Tokenizer
 
 KINDS = tuple(Kind)
 CODE = {kind: code for code, kind in enumerate(KINDS)}
 SAMPLED = np.array([kind.sampled for kind in KINDS])
-CUT = "\0"
 NO_TOKEN = -1
 
 
@@ -31,7 +31,7 @@ NO_TOKEN = -1
 class Pieces:
     """By turns a text and what cuts it off from the next."""
 
-    texts: list[str]
+    texts: Texts
     """Many of them empty."""
     tokens: np.ndarray
     """The control token after each text, or `NO_TOKEN`: int32."""
@@ -154,27 +154,31 @@ def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tup
     numbers = np.fromiter([wire.number for wire in known], np.int64, len(known))
     if not wires.unsafe.isdisjoint(numbers.tolist()):
         return None
-    texts = [wire.form % one.texts for wire, one in zip(known, told, strict=True)]
+    data = [list(chain.from_iterable([one.texts for one in stream.told])) for stream in streams]
     rows = sums(len(stream.told) for stream in streams)
     kinds, counts = wires.kinds.take(numbers)
-    layout = _layout(told, rows, kinds, counts, wires.sizes.take(numbers)[0])
-    seams = _seams(layout, rows, counts) if seam else []
+    sizes = wires.sizes.take(numbers)[0]
+    sizes[sizes < 0] = sizes_of(list(chain.from_iterable(data)))
+    layout = _layout(told, rows, kinds, counts, sizes)
+    seams, forms = _seams(layout, rows, counts) if seam else [], [wire.form for wire in known]
     for k in seams:
-        texts[k] = CUT + texts[k]
+        forms[k] = CUT + forms[k]
     tokens, many = wires.tokens.take(numbers)
     tokens = np.insert(tokens, sums(many)[np.append(rows[1:], seams).astype(np.int64)], NO_TOKEN)
-    pieces = [piece for start, end in pairwise(rows.tolist()) for piece in "".join(texts[start:end]).split(CUT)]
-    if len(pieces) != len(tokens):  # data holds a `CUT`
+    whole = ["".join((*forms[start:end], CUT)) for start, end in pairwise(rows.tolist())]
+    lines = [(form % tuple(texts)).encode() for form, texts in zip(whole, data, strict=True)]
+    line = b"".join(lines)
+    if line.count(CUT.encode()) != len(tokens):  # data holds one
         return None
-    return Pieces(pieces, tokens, wires.token_sizes[tokens]), layout
+    return Pieces(Texts(line), tokens, wires.token_sizes[tokens]), layout
 
 
 def _layout(told: Sequence[Said], rows: np.ndarray, kinds: np.ndarray, counts: np.ndarray, sizes: np.ndarray) -> Layout:
-    sizes[sizes < 0] = sizes_of([text for one in told for text in one.texts])
-    messages = np.fromiter([_number(one.message) for one in told], np.int64, len(told))
+    messages = [-1 if one.message is None else one.message for one in told]
     shown, at = sizes > 0, sums(counts)
-    shown[at[:-1][[type(one) is Segment for one in told]]] = True
-    return Layout(sizes, kinds, np.repeat(messages, counts), shown, at[rows])
+    empty = np.flatnonzero(~shown)
+    shown[empty] = [type(told[k]) is Segment for k in (np.searchsorted(at, empty, side="right") - 1).tolist()]
+    return Layout(sizes, kinds, np.repeat(np.array(messages, np.int64), counts), shown, at[rows])
 
 
 def _seams(layout: Layout, rows: np.ndarray, counts: np.ndarray) -> list[int]:
@@ -187,7 +191,8 @@ def _seams(layout: Layout, rows: np.ndarray, counts: np.ndarray) -> list[int]:
     meet = some[1:][sampled[1:] & (~sampled[:-1] | (messages[1:] != messages[:-1]))]
     at = sums(counts)
     phrases = np.searchsorted(at, meet, side="right") - 1
-    return phrases[SAMPLED[layout.kinds[at[phrases]]] & ~np.isin(phrases, rows)].tolist()
+    phrases = phrases[SAMPLED[layout.kinds[at[phrases]]]]
+    return phrases[~np.isin(phrases, rows)].tolist() if len(phrases) else []
 
 
 def cut(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool, parse: bool) -> list[list[Part]]:
@@ -202,7 +207,7 @@ def in_line(rows: Iterable[Iterable[Part]]) -> Pieces:
     """What `cut` found, end to end."""
     parts = list(chain.from_iterable(rows))
     return Pieces(
-        texts=["" if part.id is not None else part.text for part in parts],
+        texts=Texts.of(["" if part.id is not None else part.text for part in parts]),
         tokens=np.fromiter((NO_TOKEN if part.id is None else part.id for part in parts), np.int32, len(parts)),
         sizes=np.fromiter((0 if part.id is None else size_of(part.text) for part in parts), np.int64, len(parts)),
     )

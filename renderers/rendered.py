@@ -15,7 +15,7 @@ import numpy as np
 
 from renderers.errors import TokenizerError, UnknownFlag
 from renderers.media import MultiModalData, multi_modal_data
-from renderers.pieces import Layout, Pieces, cut, in_line, sizes_of, sums, weave
+from renderers.pieces import Layout, Pieces, cut, in_line, sums, weave
 from renderers.segments import Kind, Segment, Stream
 from renderers.tokenizer import Part, Tokenizer
 
@@ -188,13 +188,12 @@ def _cut(
 def _encode(pieces: Pieces, bounds: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
     """Ids, and the byte of the line at which each token begins. `bounds`: where segments begin, and the end."""
     ids, openings = _put(*tokenizer.encode_flat(pieces.texts), pieces.tokens)
-    sizes = sizes_of(pieces.texts)
+    sizes = pieces.texts.sizes
     line = sums(sizes + pieces.sizes)
     begins, ends = line[:-1], line[:-1] + sizes
-    mixed = np.searchsorted(bounds, ends, side="left") > np.searchsorted(bounds, begins, side="right")
-    if tokenizer.measures_ascii:
-        mixed &= sizes > np.fromiter(map(len, pieces.texts), np.int64, len(sizes))
-    odd = [k for k in np.flatnonzero(mixed).tolist() if not tokenizer.measurable(pieces.texts[k])]
+    some = np.flatnonzero(~pieces.texts.ascii) if tokenizer.measures_ascii else np.arange(len(sizes))
+    first, last = np.searchsorted(bounds, begins[some], side="right"), np.searchsorted(bounds, ends[some], side="left")
+    odd = [k for k in some[last > first].tolist() if not tokenizer.measurable(pieces.texts[k])]
     short = np.int32 if line[-1] < 1 << 29 else np.int64
     places = np.zeros(len(ids) + 1, short) if tokenizer.nbytes is None else sums(tokenizer.nbytes.take(ids), short)
     if not odd and np.array_equal(places[openings], line):

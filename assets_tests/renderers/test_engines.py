@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 
 from renderers import engines
-from renderers.engines import Engine, encode_plainly, hard_texts
+from renderers.engines import Engine, Texts, encode_plainly, hard_texts
 from renderers.errors import EnginesDiffer
 
 
@@ -27,7 +27,16 @@ def test_official_vocabularies_are_encoded_fast(load, family: str):
     engine = load(family).engine
     assert engine.load()
     texts = [text * 2 for text in hard_texts()]
-    assert all(map(np.array_equal, engine.encode(texts), encode_plainly(engine.plain, texts)))
+    for some in (texts, ["", *(text for text in texts if "\0" not in text), "", ""], [""], []):
+        assert all(map(np.array_equal, engine.encode(some), encode_plainly(engine.plain, some)))
+
+
+def test_texts_on_a_line_read_as_they_were_given():
+    for texts in (["Größe", "", "数\n"], ["a\0b", "", "\0"], [""], []):
+        line = Texts.of(texts)
+        assert [*line] == texts == line[:]
+        assert line.sizes.tolist() == [len(text.encode()) for text in texts]
+        assert line.ascii.tolist() == [text.isascii() for text in texts]
 
 
 def test_a_vocabulary_that_the_fast_engine_does_not_know_is_encoded_by_tokenizers(load):
