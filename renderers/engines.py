@@ -43,7 +43,7 @@ HARD = (
 
 Flat = tuple[np.ndarray, np.ndarray]
 """Ids of all texts end to end, int32; where each text's begin, and the end, int64."""
-CUT = "\0"
+CUT = b"\0"
 NO_TEXT = b"\xff"
 """No text holds this byte; but then, no engine cuts there."""
 
@@ -52,15 +52,16 @@ class Texts(Sequence[str]):
     """Texts end to end as bytes, each with a byte after it that none of them holds: `gigatoken` takes them so, without
     the interpreter. A `str` is made when somebody looks at one."""
 
-    def __init__(self, line: bytes, after: bytes = CUT.encode()):
+    def __init__(self, line: bytes, after: bytes = CUT):
         self.line, self.after = line, after
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Texts":
         if isinstance(texts, Texts):
             return texts
-        after = NO_TEXT if any(CUT in text for text in texts) else CUT.encode()
-        return cls(b"".join([text.encode() + after for text in texts]), after)
+        told = [text.encode() for text in texts]
+        after = NO_TEXT if any(CUT in one for one in told) else CUT
+        return cls(b"".join([one + after for one in told]), after)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -76,12 +77,12 @@ class Texts(Sequence[str]):
         return self.line[self.ends[k - 1] + 1 if k else 0 : self.ends[k]].decode()
 
     @property
-    def bytes(self) -> np.ndarray:
+    def octets(self) -> np.ndarray:
         return np.frombuffer(self.line, np.uint8)
 
     @cached_property
     def ends(self) -> np.ndarray:
-        return np.flatnonzero(self.bytes == self.after[0])
+        return np.flatnonzero(self.octets == self.after[0])
 
     @property
     def begins(self) -> np.ndarray:
@@ -95,7 +96,7 @@ class Texts(Sequence[str]):
     @property
     def ascii(self) -> np.ndarray:
         """Whether each is."""
-        others = np.flatnonzero(self.bytes > 0x7F)
+        others = np.flatnonzero(self.octets > 0x7F)
         return np.searchsorted(others, self.begins) == np.searchsorted(others, self.ends)
 
 
@@ -176,7 +177,7 @@ def proven(plain: tokenizers.Tokenizer) -> "gigatoken.Tokenizer | None":
         PROVEN[key] = False
         return None
     if key not in PROVEN:
-        PROVEN[key] = all(_agree(fast, plain, [t for t in hard_texts() if (CUT in t) is cut]) for cut in (False, True))
+        PROVEN[key] = all(_agree(fast, plain, [t for t in hard_texts() if ("\0" in t) is cut]) for cut in (False, True))
     return fast if PROVEN[key] else None
 
 

@@ -71,7 +71,7 @@ class Wire(NamedTuple):
     """A shape for one vocabulary."""
 
     number: int
-    form: str
+    form: bytes
     """Its words around `%s`, with `CUT` in place of control tokens, and at its seam."""
 
 
@@ -111,16 +111,16 @@ class Wires(dict[Shape, Wire]):
 
     def __missing__(self, shape: Shape) -> Wire:
         said = [words for _, words in shape.parts if words is not None]
-        read, forms, tokens = iter(self.tokenizer.split_batch(said)), list[str](), list[int]()
+        read, forms, tokens = iter(self.tokenizer.split_batch(said)), list[bytes](), list[int]()
         for before, (kind, words) in zip(chain((None,), shape.parts), shape.parts):  # noqa: B905
             if self.seam and before and kind.sampled and not before[0].sampled:
                 forms.append(CUT)
                 tokens.append(NO_TOKEN)
             row = next(read) if words is not None else ()
-            forms += ["%s"] if words is None else [CUT if p.id is not None else p.text.replace("%", "%%") for p in row]
+            forms += [b"%s"] if words is None else [CUT if p.id is not None else _words(p.text) for p in row]
             tokens += [part.id for part in row if part.id is not None]
-        wire = self[shape] = Wire(len(self), "".join(forms))
-        if CUT in "".join(said) or any(map(self._begins_token, said)):
+        wire = self[shape] = Wire(len(self), b"".join(forms))
+        if CUT.decode() in "".join(said) or any(map(self._begins_token, said)):
             self.unsafe.add(wire.number)
         self.tokens.rows.append(tokens)
         self.kinds.rows.append([CODE[kind] for kind, _ in shape.parts])
@@ -154,21 +154,20 @@ def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tup
     numbers = np.fromiter([wire.number for wire in known], np.int64, len(known))
     if not wires.unsafe.isdisjoint(numbers.tolist()):
         return None
-    data = [list(chain.from_iterable([one.texts for one in stream.told])) for stream in streams]
     rows = sums(len(stream.told) for stream in streams)
     kinds, counts = wires.kinds.take(numbers)
     sizes = wires.sizes.take(numbers)[0]
-    sizes[sizes < 0] = sizes_of(list(chain.from_iterable(data)))
+    data, texts = sizes < 0, [text.encode() for one in told for text in one.texts]
+    sizes[data] = np.fromiter(map(len, texts), np.int64, len(texts))
     layout = _layout(told, rows, kinds, counts, sizes)
     seams, forms = _seams(layout, rows, counts) if seam else [], [wire.form for wire in known]
     for k in seams:
         forms[k] = CUT + forms[k]
     tokens, many = wires.tokens.take(numbers)
     tokens = np.insert(tokens, sums(many)[np.append(rows[1:], seams).astype(np.int64)], NO_TOKEN)
-    whole = ["".join((*forms[start:end], CUT)) for start, end in pairwise(rows.tolist())]
-    lines = [(form % tuple(texts)).encode() for form, texts in zip(whole, data, strict=True)]
-    line = b"".join(lines)
-    if line.count(CUT.encode()) != len(tokens):  # data holds one
+    each = zip(pairwise(rows.tolist()), pairwise(sums(data)[layout.rows].tolist()), strict=True)
+    line = b"".join([b"".join((*forms[a:b], CUT)) % tuple(texts[c:d]) for (a, b), (c, d) in each])
+    if np.count_nonzero(np.frombuffer(line, np.uint8) == 0) != len(tokens):  # data holds a `CUT`
         return None
     return Pieces(Texts(line), tokens, wires.token_sizes[tokens]), layout
 
@@ -260,17 +259,14 @@ def sums(sizes: Iterable[int] | np.ndarray, dtype: type = np.int64) -> np.ndarra
     return begins
 
 
-def sizes_of(texts: Sequence[str]) -> np.ndarray:
-    """Bytes of each text."""
-    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    for k in np.flatnonzero(~np.fromiter(map(str.isascii, texts), bool, len(texts))).tolist():
-        sizes[k] = len(texts[k].encode())
-    return sizes
-
-
 def size_of(text: str) -> int:
     """Bytes of this text."""
     return len(text) if text.isascii() else len(text.encode())
+
+
+def _words(text: str) -> bytes:
+    """For a form."""
+    return text.encode().replace(b"%", b"%%")
 
 
 def _number(message: int | None) -> int:
