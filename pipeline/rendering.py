@@ -124,9 +124,10 @@ class _Batch:
     def rows(self) -> Iterator[RenderedRow | Reject]:
         encoded = iter(self.encoded())
         for conversation, streams in self.told:
-            rows = [streams] if isinstance(streams, Reject) else list(islice(encoded, len(streams)))
-            gone = next((row for row in rows if isinstance(row, Reject)), None)
-            yield from [gone] if gone else _rows(conversation, [row for row in rows if isinstance(row, Encoded)])
+            if isinstance(streams, Reject):
+                yield streams
+            else:
+                yield from _rows(conversation, list(islice(encoded, len(streams))))
 
     def encoded(self) -> Iterable[Encoded | Reject]:
         """Of one engine call; where that fails, of a call each, to find the row that cannot be encoded."""
@@ -221,29 +222,34 @@ def _encode_alone(conversation: Conversation, stream: Stream, tokenizer: Tokeniz
 def _cut(batch: Batch) -> Iterator[Encoded]:
     """The rows of a batch, out of its columns."""
     runs, at = batch.runs, batch.rows.tolist()
-    spans = Spans(runs.starts - batch.rows[runs.rows], runs.kinds.astype(np.int8), runs.messages)
+    spans = Spans(runs.starts - batch.rows[runs.rows], runs.kinds, runs.messages)
     begins = np.searchsorted(runs.rows, np.arange(len(batch) + 1)).tolist()
     for row, stream in enumerate(batch.streams):
         yield Encoded(stream, batch.ids[at[row] : at[row + 1]], spans[begins[row] : begins[row + 1]])
 
 
-def _rows(conversation: Conversation, rows: Sequence[Encoded]) -> Iterator[RenderedRow]:
-    """The whole, named as the conversation is, and rows that are named by the message that they end with."""
+def _rows(conversation: Conversation, rows: Sequence[Encoded | Reject]) -> Sequence[RenderedRow | Reject]:
+    """The whole, named as the conversation is, and rows that are named by the message that they end with; or a reject,
+    if one of them is."""
+    flaws, made = {flaw.message: flaw.reason for flaw in conversation.flaws}, list[RenderedRow]()
     for number, row in enumerate(rows):
+        if isinstance(row, Reject):
+            return [row]
         end = f"/{row.stream.proofs[-1].message}" if number else ""
-        yield _row(conversation, row, f"{conversation.id}{end}")
+        made.append(_row(conversation, row, f"{conversation.id}{end}", flaws))
+    return made
 
 
-def _row(conversation: Conversation, row: Encoded, name: str) -> RenderedRow:
-    stream, flaws = row.stream, {flaw.message: flaw.reason for flaw in conversation.flaws}
+def _row(conversation: Conversation, row: Encoded, name: str, flaws: Mapping[int, str]) -> RenderedRow:
+    stream = row.stream
     return RenderedRow(
         id=name,
         conversation_id=conversation.id,
         input_ids=row.ids,
         spans=row.spans,
         proofs=_proofs(stream.proofs, flaws),
-        lost=tuple(map(_spell, stream.lost)),
-        trainable=tuple(sorted(stream.trainable - flaws.keys())),
+        lost=tuple(map(_spell, stream.lost)) if stream.lost else (),
+        trainable=tuple(sorted(stream.trainable - flaws.keys() if flaws else stream.trainable)),
         asked=stream.asked,
         today=stream.today,
         weights={message: weight for message, weight in stream.weights.items() if message not in flaws},

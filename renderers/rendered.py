@@ -123,16 +123,15 @@ class Batch(Sequence[Rendered]):
     def runs(self) -> Runs:
         """What the tokens are."""
         held = np.flatnonzero(self._counts)
-        columns = np.array(
-            [
-                np.searchsorted(self._layout.rows, held, side="right") - 1,
-                self._layout.kinds[held],
-                self._layout.messages[held],
-            ]
+        columns = (
+            np.searchsorted(self._layout.rows, held, side="right") - 1,
+            self._layout.kinds[held],
+            self._layout.messages[held],
         )
-        new = np.flatnonzero(np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(held)])
+        changes = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+        new = np.flatnonzero(np.append(True, changes)[: len(held)])
         starts = sums(self._counts[held])[new]
-        return Runs(starts, np.diff(np.append(starts, len(self.ids))), *columns[:, new])
+        return Runs(starts, np.diff(np.append(starts, len(self.ids))), *(column[new] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
