@@ -60,8 +60,9 @@ def _label(kept: Sequence[Piece], policy: LossPolicy) -> Iterator[MaskedRow | No
     rows = [piece.row for piece in kept]
     runs, ids = _end_to_end(rows), np.concatenate([np.empty(0, np.int32), *(row.input_ids for row in rows)])
     learned = learned_runs(rows, runs, policy)
-    counts = np.zeros((len(rows), len(KINDS)), np.int64)
-    np.add.at(counts, (runs.rows[learned], runs.kinds[learned]), runs.lengths[learned])
+    width = len(KINDS)
+    cells = runs.rows[learned] * width + runs.kinds[learned]
+    counts = np.bincount(cells, runs.lengths[learned], len(rows) * width).astype(np.int64).reshape(-1, width)
     edges = np.column_stack((runs.starts, runs.starts + runs.lengths))[learned].ravel()
     within = np.repeat(np.arange(len(edges) + 1) % 2 > 0, np.diff(edges, prepend=0, append=len(ids)))
     labels, ones, end = masked(ids, within), np.ones(len(ids), np.int8), 0

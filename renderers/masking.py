@@ -127,7 +127,9 @@ def _lengths(runs: RunColumns) -> np.ndarray:
 
 def masked(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Labels, int32: the id where it is learned, -100 where it is not."""
-    return np.where(mask, ids, np.int32(IGNORED)).astype(np.int32, copy=False)
+    made = np.full(len(ids), IGNORED, np.int32)
+    np.copyto(made, ids, where=mask)
+    return made
 
 
 def loss_weights(rendered: Rendered, policy: LossPolicy) -> np.ndarray:
