@@ -12,7 +12,6 @@ begins), and where control tokens are read in data too, `cut` goes by segments.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -67,14 +66,6 @@ class Layout:
         )
 
 
-class Wire(NamedTuple):
-    """A shape for one vocabulary."""
-
-    number: int
-    form: bytes
-    """Its words around `%s`, with `CUT` in place of control tokens, and at its seam."""
-
-
 class Ragged:
     """Rows of a table that grows."""
 
@@ -94,8 +85,8 @@ class Ragged:
         return flat[places], counts
 
 
-class Wires(dict[Shape, Wire]):
-    """Every shape seen so far, for one vocabulary; cut at seams or not."""
+class Wires(dict[Shape, int]):
+    """The number of every shape seen so far, for one vocabulary; cut at seams or not."""
 
     def __init__(self, tokenizer: Tokenizer, *, seam: bool):
         super().__init__()
@@ -104,12 +95,14 @@ class Wires(dict[Shape, Wire]):
         """How control tokens begin."""
         self.token_sizes = np.zeros(max(tokenizer.control.values(), default=0) + 2, np.int64)
         self.token_sizes[list(tokenizer.control.values())] = list(map(size_of, tokenizer.control))
+        self.forms = list[bytes]()
+        """Of each shape: its words around `%s`, with `CUT` in place of control tokens, and at its seam,"""
         self.tokens, self.kinds, self.sizes = Ragged(np.int32), Ragged(np.int8), Ragged(np.int64)
-        """Of each shape: its control tokens; of its segments the kinds, and the bytes (-1: data)."""
+        """its control tokens; of its segments the kinds, and the bytes (-1: data)."""
         self.unsafe = set[int]()
         """Shapes of which control tokens may begin in the words and end in what follows them."""
 
-    def __missing__(self, shape: Shape) -> Wire:
+    def __missing__(self, shape: Shape) -> int:
         said = [words for _, words in shape.parts if words is not None]
         read, forms, tokens = iter(self.tokenizer.split_batch(said)), list[bytes](), list[int]()
         for before, (kind, words) in zip(chain((None,), shape.parts), shape.parts):  # noqa: B905
@@ -119,13 +112,13 @@ class Wires(dict[Shape, Wire]):
             row = next(read) if words is not None else ()
             forms += [b"%s"] if words is None else [CUT if p.id is not None else _words(p.text) for p in row]
             tokens += [part.id for part in row if part.id is not None]
-        wire = self[shape] = Wire(len(self), b"".join(forms))
         if CUT.decode() in "".join(said) or any(map(self._begins_token, said)):
-            self.unsafe.add(wire.number)
+            self.unsafe.add(len(self))
+        self.forms.append(b"".join(forms))
         self.tokens.rows.append(tokens)
         self.kinds.rows.append([CODE[kind] for kind, _ in shape.parts])
         self.sizes.rows.append([-1 if words is None else size_of(words) for _, words in shape.parts])
-        return wire
+        return self.setdefault(shape, len(self))
 
     def _begins_token(self, words: str) -> bool:
         longest = max(map(len, self.starts), default=0)
@@ -151,16 +144,16 @@ def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tup
         return None
     wires, told = _wires(tokenizer, seam=seam), [one for stream in streams for one in stream.told]
     known = [wires[one.shape] for one in told]
-    numbers = np.fromiter([wire.number for wire in known], np.int64, len(known))
-    if not wires.unsafe.isdisjoint(numbers.tolist()):
+    if not wires.unsafe.isdisjoint(known):
         return None
+    numbers = np.array(known, np.int64)
     rows = sums(len(stream.told) for stream in streams)
     kinds, counts = wires.kinds.take(numbers)
     sizes = wires.sizes.take(numbers)[0]
     data, texts = sizes < 0, [text.encode() for one in told for text in one.texts]
     sizes[data] = np.fromiter(map(len, texts), np.int64, len(texts))
     layout = _layout(told, rows, kinds, counts, sizes)
-    seams, forms = _seams(layout, rows, counts) if seam else [], [wire.form for wire in known]
+    seams, forms = _seams(layout, rows, counts) if seam else [], [wires.forms[number] for number in known]
     for k in seams:
         forms[k] = CUT + forms[k]
     tokens, many = wires.tokens.take(numbers)
