@@ -29,6 +29,8 @@ AT_ONCE, SAID_AT_ONCE = 128, 1 << 20
 """Rows a call of the tokenizer, and the characters after which it has enough with fewer."""
 LARGE = 1 << 24
 """Bytes of a batch that is made before more is told: of whole sessions, two at once would be too much."""
+OBJECTS = 1 << 16
+"""So many more must be alive before the collector of cycles looks: more than those of a few batches."""
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
 T = TypeVar("T")
 
@@ -42,25 +44,23 @@ def render(
     several rows of a conversation, the whole first.
     """
     told = ((conversation, _tell(conversation, renderer, history)) for conversation in conversations)
-    yield from chain.from_iterable(_uncollected(_ahead(_batches(told), renderer.tokenizer)))
+    yield from _undisturbed(chain.from_iterable(_ahead(_batches(told), renderer.tokenizer)))
 
 
 Told = tuple[Conversation, Sequence[Stream] | Reject]
 
 
-def _uncollected(values: Iterator[T]) -> Iterator[T]:
-    """Each made without the collector of cycles: rows have none, and it would look for them all the time."""
-    while True:
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            value = next(values)
-        except StopIteration:
-            return
-        finally:
-            if collecting:
-                gc.enable()
-        yield value
+def _undisturbed(values: Iterator[T]) -> Iterator[T]:
+    """The collector of cycles looks seldom while these come: rows have none, and it would look all the time."""
+    usual = gc.get_threshold()
+    rarely = 0 < usual[0] < OBJECTS  # of streams that overlap, the first
+    if rarely:
+        gc.set_threshold(OBJECTS, *usual[1:])
+    try:
+        yield from values
+    finally:
+        if rarely:
+            gc.set_threshold(*usual)
 
 
 def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:

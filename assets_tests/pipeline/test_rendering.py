@@ -1,5 +1,6 @@
 """Conversations become rows or rejects, one by one."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -74,6 +75,22 @@ def test_a_refused_conversation_leaves_and_its_neighbours_stay_in_order(renderer
     )
     assert [(row.id, type(row)) for row in rows] == [("a", RenderedRow), ("b", Reject), ("c", RenderedRow)]
     assert rows[1] == Reject(id="b", stage="rendered", reason="refused", detail="scripted: message 0: no")
+
+
+def test_the_collector_of_cycles_looks_as_often_as_before_once_rows_are_made_or_not_wanted(renderer: Renderer):
+    usual, told = gc.get_threshold(), [conversation(name, "x", "y") for name in "abc"]
+    first, second = render(told, renderer), render(told, renderer)
+    next(first)
+    next(second)
+    assert gc.get_threshold()[0] > usual[0]
+    assert len(list(first)) == 2
+    assert gc.get_threshold() == usual
+    del second
+    assert gc.get_threshold() == usual
+    third = render(told, renderer)
+    next(third)
+    del third
+    assert gc.get_threshold() == usual
 
 
 def test_media_leave_because_a_row_holds_nothing_of_them(renderer: Renderer):
