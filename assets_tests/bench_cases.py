@@ -71,12 +71,12 @@ def rendering(*, fast: bool = True, how: str = "qwen3", from_json: bool = False,
 def raw_gigatoken(folder: Path) -> Callable[[list[Row]], Work]:
     import gigatoken
 
-    from renderers.engines import encode_fast
+    from renderers.engines import Texts, encode_fast
 
     fast = gigatoken.Tokenizer.from_json((folder / "tokenizer.json").read_text("utf-8"))
 
     def given(rows: list[Row]) -> Work:
-        parts = texts_of(rows, folder)
+        parts = [Texts.of(part) for part in texts_of(rows, folder)]
         return lambda: [(ids, None, at.tolist()) for ids, at in (encode_fast(fast, part) for part in parts)]
 
     return given
