@@ -208,6 +208,10 @@ class Verdict(StrEnum):
     """None of these: trained all the same, because that was asked for. The note says what is wrong with it."""
 
 
+PROVED, TRUSTED = Verdict.PROVED, Verdict.TRUSTED
+"""By name: in Python 3.11 a member is slow to look up."""
+
+
 class Proof(msgspec.Struct, frozen=True, gc=False):
     """The verdict on one assistant message."""
 
@@ -262,12 +266,13 @@ class Stream(msgspec.Struct, frozen=True, dict=True):
     @property
     def trainable(self) -> frozenset[int]:
         """Assistant messages that end with a stop, and are proved with nothing of them lost, or trusted."""
-        lost = {origin[1] for origin in self.lost if origin[0] == "messages"}
-        proved = {proof.message for proof in self.proofs if proof.verdict is Verdict.PROVED}
-        trusted = {proof.message for proof in self.proofs if proof.verdict is Verdict.TRUSTED}
-        return frozenset((proved - lost | trusted) & self.stopped)
+        found = {proof.message for proof in self.proofs if proof.verdict is PROVED}
+        if self.lost:
+            found -= {origin[1] for origin in self.lost if origin[0] == "messages"}
+        found |= {proof.message for proof in self.proofs if proof.verdict is TRUSTED}
+        return frozenset(found & self.stopped)
 
     @property
     def stopped(self) -> frozenset[int | None]:
         """Messages that end with a stop."""
-        return frozenset(one.message for one in self.told if one.shape.stops)
+        return frozenset([one.message for one in self.told if one.shape.stops])
