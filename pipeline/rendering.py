@@ -7,6 +7,7 @@ lost of an assistant message only makes that message untrainable: the row keeps 
 
 import gc
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,8 @@ AT_ONCE, SAID_AT_ONCE = 128, 1 << 20
 """Rows a call of the tokenizer, and the characters after which it has enough with fewer."""
 LARGE = 1 << 24
 """Bytes of a batch that is made before more is told: of whole sessions, two at once would be too much."""
+AHEAD = 2
+"""Batches that are being encoded while the next is told: with one, it would wait for the interpreter now and then."""
 OBJECTS = 1 << 16
 """So many more must be alive before the collector of cycles looks: more than those of a few batches."""
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
@@ -79,18 +82,19 @@ def _batches(told: Iterable[Told]) -> Iterator[list[Told]]:
 
 def _ahead(batches: Iterable[list[Told]], tokenizer: Tokenizer) -> Iterator[list[RenderedRow | Reject]]:
     """The rows of each batch. The engine encodes it while the next is told: it needs no interpreter for that."""
+    begun = deque[_Batch]()
     with ThreadPoolExecutor(1) as thread:
-        before: _Batch | None = None
         for batch in batches:
-            begun = _Batch(batch, tokenizer)
-            made = list(before.rows()) if before else []
-            before = begun.begin(thread)
-            yield made
-            if begun.size > LARGE:
-                yield list(begun.rows())
-                before = None
-            del begun, made
-        yield list(before.rows()) if before else []
+            new = _Batch(batch, tokenizer)
+            large = new.size > LARGE
+            while begun and (large or len(begun) >= AHEAD):
+                yield list(begun.popleft().rows())
+            begun.append(new.begin(thread))
+            del new
+            if large:
+                yield list(begun.popleft().rows())
+        while begun:
+            yield list(begun.popleft().rows())
 
 
 class Encoded(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.loading import load_renderer, load_tokenizer
 from pipeline.records import CUT, Conversation, Flaw, Reject, RenderedRow
-from pipeline.rendering import AT_ONCE, render
+from pipeline.rendering import AHEAD, AT_ONCE, render
 from pipeline.targets import Target
 from renderers.errors import TemplateError
 from renderers.messages import Message, Part, Request, ToolCall
@@ -255,18 +255,18 @@ def test_history_keeps_its_thoughts_where_the_family_can(renderer: str, flag: st
     assert (kept.trainable, kept.proofs[0].note) == ((1, 3), flag)
 
 
-def test_rows_come_in_batches_and_one_batch_ahead(renderer: Renderer, monkeypatch):
+def test_rows_come_in_batches_while_others_are_told_ahead(renderer: Renderer, monkeypatch):
     read = 0
 
     def many() -> Iterator[Conversation]:
         nonlocal read
-        for read in range(1, 3 * AT_ONCE):
+        for read in range(1, 5 * AT_ONCE):
             yield conversation(str(read), "x", "y")
 
     rows = render(many(), renderer)
-    assert (next(rows).id, read) == ("1", 2 * AT_ONCE)
-    assert [row.id for row in rows] == [str(n) for n in range(2, 3 * AT_ONCE)]
+    assert (next(rows).id, read) == ("1", (AHEAD + 1) * AT_ONCE)
+    assert [row.id for row in rows] == [str(n) for n in range(2, 5 * AT_ONCE)]
     monkeypatch.setattr("pipeline.rendering.SAID_AT_ONCE", 20)
-    assert (next(render(many(), renderer)).id, read) == ("1", 20), "long ones are told a few at a time"
+    assert (next(render(many(), renderer)).id, read) == ("1", (AHEAD + 1) * 10), "long ones are told a few at a time"
     monkeypatch.setattr("pipeline.rendering.LARGE", 20)
     assert (next(render(many(), renderer)).id, read) == ("1", 10), "and of very long ones none ahead"
