@@ -316,6 +316,8 @@ def test_transformers_edit_of_messages_is_made_unless_bare():
     assert chatml(source).text_hub(messages) == "Falset"
     assert chatml(source, bare=True).text_hub(messages) == "True"
     assert chatml(source).trace_hub(messages)[-1]._runs == [(1, ("messages", 0, "thinking"))]
+    bare = [{"role": "assistant", "content": "c", "reasoning_content": None, "thinking": "t"}]
+    assert chatml(source, bare=True).trace_hub(bare) == "TrueNone"
 
 
 def test_a_template_that_prints_the_date_is_told_which():

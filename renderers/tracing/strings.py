@@ -78,6 +78,8 @@ class Text(str):
 
     def strip(self, chars: str | None = None, /) -> "Text":
         made = str.strip(self, chars)
+        if len(made) == len(self):
+            return self
         return _part(self, made, len(self) - len(str.lstrip(self, chars)) if isinstance(self._of, list) else 0)
 
     def removeprefix(self, prefix: str, /) -> "Text":

@@ -143,7 +143,11 @@ class TracedEnvironment(PlainEnvironment):
         _walk().pop()
 
     def enter(self, item: Any) -> None:
-        _walk().enter(item._at if type(item) is Dict else place_of(item))
+        if type(item) is Dict:
+            walk = _walk()
+            walk.here, walk.fixed = item._near, True
+        else:
+            _walk().enter(place_of(item))
 
     def look(self, value: Any) -> None:
         if isinstance(value, Dict):

@@ -14,6 +14,8 @@ class Dict(dict):
     """Its values know their places; its keys from when somebody asks for them."""
 
     _at: Path
+    _near: Near
+    """What is near to it, where it is a message."""
     _all_placed = False
     """The keys do too."""
 

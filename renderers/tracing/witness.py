@@ -20,7 +20,7 @@ from renderers.segments import Proof, Stream
 from renderers.tracing.asked import GIVEN
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.owners import segments
-from renderers.tracing.places import WALK, Walk
+from renderers.tracing.places import WALK, Near, Walk
 from renderers.tracing.runs import Runs, Tokens, common
 from renderers.tracing.shared import Prefixes
 from renderers.tracing.strings import Text, own
@@ -262,13 +262,19 @@ def _as_transformers(message: HubMessage) -> dict[str, Any]:
 
 def _placed(message: HubMessage, edited: HubMessage, index: int) -> Dict:
     """A message that knows its place. Reasoning lies where it was given, whatever name transformers gives it."""
-    at = ("messages", index)
-    made = Dict({name: wrap(value, (*at, name)) for name, value in edited.items()})
-    made._at = at
+    at = "messages", index
+    made = Dict(edited)
+    made._at, made._near = at, Near(at)
+    for name, value in edited.items():
+        if type(value) is str:
+            text = made[name] = Text(value)
+            text._of = (*at, name) if name != "role" else made._near
+        else:
+            made[name] = wrap(value, (*at, name))
     given = [name for name in TRANSFORMERS_REASONING if message.get(name) is not None]
     for name in TRANSFORMERS_REASONING if given else ():
-        if name in edited and message.get(name) is None:
-            made[name] = wrap(edited[name], (*at, given[0]))
+        if message.get(name) is None and edited.get(name) is not None:
+            made[name] = made[given[0]]
     return made
 
 
