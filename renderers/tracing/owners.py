@@ -9,6 +9,7 @@ they are scaffold, or belong to the tools they are near.
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from renderers.hub import REASONING_FIELDS
@@ -39,27 +40,31 @@ def segments(
     """
     starts, places, owners = _cut(runs, turns)
     owned = _told(places, owners, messages)
-    for message, begin, end, stop, *_ in turns:
+    for message, begin, end, stop, _, _ in turns:
         low, high = bisect_left(starts, begin), bisect_left(starts, end)
         own: list[Kind | None] = []  # `list[…]()` takes as long as all of this
+        wrapping: list[int] = []
         for index in range(low, high):
-            is_field = owners[index] == message and len(places[index]) > 2
-            own.append(FIELD_KINDS.get(places[index][2]) if is_field else None)
-        owned[low:high] = [(kind, message) for kind in _written(tuple(own))]
-        for index in range(bisect_left(starts, stop[0], low, high) if stop else high, high):
-            owned[index] = STOP, message
-        for index in range(low, high) if wrapper else ():
-            until = starts[index + 1] if index + 1 < high else end
-            long = until - starts[index] >= len(wrapper) and type(places[index]) is not tuple
-            if long and "".join(text[starts[index] : until].split()) == wrapper:
-                owned[index] = REASONING, message
+            place = places[index]
+            own.append(FIELD_KINDS.get(place[2]) if owners[index] == message and len(place) > 2 else None)
+            if wrapper and type(place) is not tuple:
+                until = starts[index + 1] if index + 1 < high else end
+                long = until - starts[index] >= len(wrapper)
+                if long and "".join(text[starts[index] : until].split()) == wrapper:
+                    wrapping.append(index)
+        at, ended = low, stop[0] if stop else end
+        for kind in _written(tuple(own)):  # a comprehension is slower
+            owned[at] = (kind if starts[at] < ended else STOP), message
+            at += 1
+        for index in wrapping:
+            owned[index] = REASONING, message
     return _merged(text, starts, places, owned)
 
 
-def _cut(runs: Runs, turns: Iterable[Turn]) -> tuple[list[int], list[Any], list[int | None]]:
+def _cut(runs: Runs, turns: Sequence[Turn]) -> tuple[list[int], list[Any], list[int | None]]:
     """The runs, cut where a turn starts, stops or ends: where each piece begins, its place, and its message."""
     starts, places, owners = runs.starts.copy(), runs.places.copy(), runs.owners.copy()
-    cuts = {cut for _, begin, end, stop, *_ in turns for cut in (begin, end, stop[0] if stop else end)}
+    cuts = {*map(itemgetter(1), turns), *map(itemgetter(2), turns), *[stop[0] for _, _, _, stop, _, _ in turns if stop]}
     for cut in sorted(cuts.difference(starts, runs.ends[-1:] or (0,)), reverse=True):
         at = runs.at(cut) + 1
         starts.insert(at, cut)
@@ -101,12 +106,11 @@ def _merged(text: str, starts: Iterable[int], places: Iterable[Place], owned: It
     start, held, where, was = 0, None, None, False
     for begin, place, known in zip(starts, places, owned, strict=True):
         data = type(place) is tuple
-        if data or was or known != held:
-            if data and was and place == where and known == held:
-                continue
-            if held:
-                told.append(Segment(text[start:begin], held[0], held[1], not was, where or None))
-            start, held, where, was = begin, known, place if data else None, data
+        if data is was and known == held and (not data or place == where):
+            continue
+        if held:
+            told.append(Segment(text[start:begin], held[0], held[1], not was, where or None))
+        start, held, where, was = begin, known, place if data else None, data
     if held:
         told.append(Segment(text[start:], held[0], held[1], not was, where or None))
     return tuple(told)

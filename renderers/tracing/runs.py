@@ -23,23 +23,28 @@ class Runs:
     """The stretches of a render that are of one place, in columns, and whose they are."""
 
     def __init__(self, text: Text):
-        starts, places, held, end = list[int](), list[Any](), cast(Any, Text), 0  # held by no place yet
+        starts, places, owners, first = list[int](), list[Any](), list[int | None](), dict[int | None, int]()
+        data = defaultdict[int | None, list[int]](list)
+        held, end, before = cast(Any, Text), 0, -1  # no place yet, and no message
         for stop, place in cast(list[tuple[int, Any]], text._runs):
             if place is not held and not (type(place) is type(held) and len(place) == len(held) and place == held):
+                owner = place[1] if place and place[0] == "messages" and len(place) > 1 else None
+                if owner != before:
+                    before = owner
+                    first.setdefault(owner, len(starts))
+                if type(place) is tuple and owner is not None:
+                    data[owner].append(len(starts))
                 starts.append(end)
                 places.append(place)
+                owners.append(owner)
             held, end = place, stop
-        owners = [place[1] if place and place[0] == "messages" and len(place) > 1 else None for place in places]
         self.starts, self.ends, self.places = starts, [*starts, len(text)][1:], places
-        self.owners: list[int | None] = owners
+        self.owners = owners
         """The message of each."""
-        self.first: dict[int | None, int] = dict(zip(reversed(owners), range(len(owners))[::-1], strict=True))
+        self.first = first
         """The first run of a message."""
-        self.data = defaultdict[int | None, list[int]](list)
+        self.data = data
         """Its runs that are its own fields."""
-        for run, owner in enumerate(owners):
-            if owner is not None and type(places[run]) is tuple:
-                self.data[owner].append(run)
 
     def at(self, character: int) -> int:
         """The run that holds it."""
