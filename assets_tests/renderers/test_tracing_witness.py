@@ -10,6 +10,7 @@ import pytest
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.messages import Message, Part, Request, ToolCall
 from renderers.segments import Kind, Segment, Verdict
+from renderers.tracing.turns import MANY
 from renderers.tracing.witness import TracedTemplate
 
 CHATML = """
@@ -299,6 +300,11 @@ def test_a_flag_that_the_template_does_not_ask_for_is_unknown():
         tell(ASKED, flags={"thinking": True})
     with pytest.raises(UnknownFlag):
         tell(ASKED, flags={"add_generation_prompt": True})
+
+
+def test_each_of_very_many_turns_is_proved():
+    stream = tell(*[ASKED, Message("assistant", "a")] * 2 * MANY)
+    assert verdicts(stream) == [(2 * turn + 1, Verdict.PROVED, "") for turn in range(2 * MANY)]
 
 
 def test_a_refusal_has_the_templates_own_words():

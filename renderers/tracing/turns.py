@@ -12,7 +12,6 @@ what P has proved.
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 from renderers.hub import REASONING_FIELDS
@@ -25,6 +24,10 @@ QUESTION = ({"role": "user", "content": "x"},)
 SPOKEN = frozenset({"content", *REASONING_FIELDS})
 SHOWN = 40
 """Characters of a generation prompt that is absent."""
+MANY = 64
+"""Turns of which the ends are asked at once: each may hold as much as the whole text."""
+Opening = tuple[int, Verdict, str]
+"""Where a turn starts, whether inference would see what is before it, and a note."""
 PROVED, TURN_REWRITTEN = Verdict.PROVED, Verdict.TURN_REWRITTEN  # to ask an Enum for its members is slow
 
 
@@ -59,36 +62,54 @@ class Prover:
     """What messages write after their last words, by what they are like."""
 
     def turns(self) -> list[Turn]:
-        """A turn for each assistant message."""
-        return [self.turn(i) for i, message in enumerate(self.messages) if message.get("role") == "assistant"]
+        """A turn for each assistant message. To ask the same of many, and then the next, is quicker."""
+        said = [i for i, message in enumerate(self.messages) if message.get("role") == "assistant"]
+        openings, turns = [*map(self._opening, said)], list[Turn]()
+        for at in range(0, len(said), MANY):
+            some = slice(at, at + MANY)
+            closings = [*map(self._closed, said[some], openings[some])]
+            turns += map(self._turn, said[some], openings[some], closings)
+        return turns
 
-    def turn(self, i: int) -> Turn:
-        opening = self._opening(i)
+    def _turn(self, i: int, opening: Opening | None, closed: Told | None) -> Turn:
         if opening is None:
             return Turn(i, 0, 0, None, Verdict.INVISIBLE)
         start, verdict, note = opening
-        starts, ends, own = self.runs.starts, self.runs.ends, self.runs.data.get(i, ())
-        closed = self._closed(i, verdict)
-        reach = self._agreed(closed, closed.same) if closed else 0
-        if not closed or (own and reach < ends[own[-1]]):
-            walked = self._walked(i, start)
-            if not closed or any(reach < ends[run] <= walked for run in own):
-                verdict = TURN_REWRITTEN if verdict is PROVED else verdict
-                reach = walked + self._rest_of_closing(i, start, walked, closed)
-        stop = self._stop(min(self._quiet(i, start, reach), reach), reach)
+        reach, quiet, rewritten = self._reach(i, start, closed)
+        stop = self._stop(min(quiet, reach), reach)
         end = stop[1] if stop else max(reach, start)
         if verdict is PROVED and closed:
-            if not self._ended(stop, closed, reach):
+            if rewritten or not self._ended(stop, closed, reach):
                 verdict = TURN_REWRITTEN
-            elif own and starts[own[-1]] >= end and any(starts[run] >= end and self._spoken(run) for run in own):
+            elif self._scattered(i, end):
                 verdict = Verdict.SCATTERED
         return Turn(i, start, end, stop, verdict, note)
 
-    def _opening(self, i: int) -> tuple[int, Verdict, str] | None:
+    def _reach(self, i: int, start: int, closed: Told | None) -> tuple[int, int, bool]:
+        """How far the turn reaches, where its last own data ends, and whether what follows it has rewritten that."""
+        ends, own = self.runs.ends, self.runs.data.get(i, ())
+        told = ends[own[-1]] if own else 0
+        parted = not closed or closed.same < told
+        walked = self._walked(i, start) if parted else start
+        if closed and not (parted and told <= walked):
+            reach = self._agreed(closed, closed.same)
+            walked = self._walked(i, start) if reach < told else start
+            if reach >= told or not any(reach < ends[run] <= walked for run in own):
+                return reach, self._quiet(i, start, reach), False
+        quiet = self._quiet(i, start, walked)
+        rest = self._rest_of_closing(i, self.text[quiet:walked], walked, closed)
+        return walked + rest, self._quiet(i, start, walked + rest) if rest else quiet, True
+
+    def _scattered(self, i: int, end: int) -> bool:
+        """Whether something that it says is told after its end."""
+        starts, own = self.runs.starts, self.runs.data.get(i, ())
+        return bool(own) and starts[own[-1]] >= end and any(starts[at] >= end and self._spoken(at) for at in own)
+
+    def _opening(self, i: int) -> Opening | None:
         """Where the turn starts, and whether inference would see what is before; None where nothing is told of it."""
         prompt = self._prompt(i)
         same = prompt.same if prompt else 0
-        if prompt and 0 < same == prompt.size <= self.unsaid[i]:
+        if prompt and not prompt.rest and 0 < same <= self.unsaid[i]:
             return same, PROVED, ""
         if i not in self.runs.first:
             return None
@@ -128,9 +149,9 @@ class Prover:
                     return self.runs.ends[at]
         return 0
 
-    def _closed(self, i: int, verdict: Verdict) -> Told | None:
+    def _closed(self, i: int, opening: Opening | None) -> Told | None:
         """The render through this message, as inference left it, of a turn that is proved so far."""
-        if verdict is not PROVED:
+        if not opening or opening[1] is not PROVED:
             return None
         switch = self.served.get(i, NONE)
         if i + 1 == len(self.messages) and not self.generating and not switch:
@@ -145,7 +166,7 @@ class Prover:
         begin = max(at - size, 0)
         return min(reach, begin + self.tokens.whole(told.between(begin, at + size), at - begin))
 
-    def _switched(self, i: int) -> tuple[int, Verdict, str] | None:
+    def _switched(self, i: int) -> Opening | None:
         """Would inference see this prompt with a switch set? One that proved an earlier turn is asked first.
 
         A switch at which the template did not look before the two parted makes no other prompt of it.
@@ -159,7 +180,7 @@ class Prover:
                 return told.same, PROVED, ", ".join(f"{name}={value!r}" for name, value in switch.items())
         return None
 
-    def _absent(self, prompt: Told, same: int) -> tuple[int, Verdict, str]:
+    def _absent(self, prompt: Told, same: int) -> Opening:
         start = self._agreed(prompt, same)
         return start, Verdict.PROMPT_ABSENT, repr(prompt.between(start, start + SHOWN))
 
@@ -167,9 +188,13 @@ class Prover:
     def unsaid(self) -> list[int]:
         """For each message: how much is told before it, or one after it, says something. A prompt that reaches further
         is spelled by data: a prompt is the template's own words."""
-        starts, data, end = self.runs.starts, self.runs.data, len(self.text)
-        first = (starts[data[i][0]] if i in data else end for i in range(len(self.messages))[::-1])
-        return [*accumulate(first, min)][::-1]
+        starts, data, least = self.runs.starts, self.runs.data, len(self.text)
+        unsaid = [least] * len(self.messages)
+        for i in reversed(range(len(unsaid))):
+            if i in data and starts[data[i][0]] < least:
+                least = starts[data[i][0]]
+            unsaid[i] = least
+        return unsaid
 
     @cached_property
     def header(self) -> str:
@@ -212,9 +237,11 @@ class Prover:
             end = ends[at]
         return end
 
-    def _rest_of_closing(self, i: int, start: int, walked: int, closed: Told | None) -> int:
-        """How much the message, told last, still writes after its own end (an opening of the tool's answer)."""
-        tail = self.text[self._quiet(i, start, walked) : walked]
+    def _rest_of_closing(self, i: int, tail: str, walked: int, closed: Told | None) -> int:
+        """How much the message, told last, still writes after its own end (an opening of the tool's answer).
+
+        tail: the end of it, after its last own data.
+        """
         if not tail:
             return 0
         if closed:
