@@ -105,8 +105,13 @@ def _tree(tokens: list[str], depth: int = 0) -> str:
     return f"(?:{'|'.join(branches)}){'?' if '' in tokens else ''}" if branches else ""
 
 
-def common(one: str, other: str) -> int:
-    """The length of the common prefix. Comparing stretches is fast, comparing characters is not."""
+def common(one: str, other: str, guess: int = 0) -> int:
+    """The length of the common prefix. Comparing stretches is fast, comparing characters is not.
+
+    guess: what it may be, as it was of others that look alike.
+    """
+    if guess and one[guess : guess + 1] != other[guess : guess + 1] and one[:guess] == other[:guess]:
+        return guess
     if len(one) > len(other):
         one, other = other, one
     if other.startswith(one):

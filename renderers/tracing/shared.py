@@ -35,7 +35,8 @@ class Told:
         self.rest: Sequence[str] = ()
         """What was told from there on."""
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, guess: int = 0) -> None:
+        """guess: how much of it may be told alike."""
         if self.rest:
             self.rest = [*self.rest, text]
             return
@@ -44,7 +45,7 @@ class Told:
             self.same += len(text)
         else:
             self.base, self.rest = self.same, [text]
-            self.same += common(text, same)
+            self.same += common(text, same, guess)
 
     def part(self, step: Step, same: int) -> None:
         """Adds what a loop told as far as the step in which it parts from the whole."""
@@ -111,6 +112,8 @@ class Prefixes:
         """The flags that were looked at for the prefix that was told last; None: nobody knows."""
         self.agreed: set[tuple[int, int]] = set()
         """Texts of stages, which keep them, and where the whole text has them."""
+        self.alike = 0
+        """How much of the last step that was told alone is told alike in the whole conversation."""
         self.staged = bool(ways.shared.stages)
         told = self.staged and self.tell(len(messages), generating)
         self.staged = bool(self.staged and told and not told.rest and told.same == len(whole))
@@ -140,9 +143,11 @@ class Prefixes:
         if not self.staged:
             return self._plainly(count, prompt, switch)[0]
         self.of.until(count)
-        self.watched = []
+        watched: list[frozenset[str]] = []
+        self.watched = watched
+        known = self.settings.get(id(switch))
         try:
-            return self._follow(self._setting(switch), prompt, self.watched, stop)
+            return self._follow(known[0] if known else self._setting(switch), prompt, watched, stop)
         except Strange:
             self.staged, self.watched = False, None
             return self._plainly(count, prompt, switch)[0]
@@ -193,7 +198,8 @@ class Prefixes:
             told.same += step.written
             if left:
                 step = setting.last_step(state, step)
-                told.add(step.text)
+                told.add(step.text, self.alike)
+                self.alike = told.same - told.base if told.rest else self.alike
             return step
         walk = Walk(setting, state, -1 if told.rest else told.same, stop)
         walk.go()
