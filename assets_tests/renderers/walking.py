@@ -94,6 +94,19 @@ SOURCES = {
     "two breaks": WALK.replace("BODY", "{% if loop.last and loop.first or loop.index == 12 %}{% break %}{% endif %}"),
     "a break at the end": WALK.replace("BODY", "{% if loop.last or loop.index == 12 %}{% break %}{% endif %}"),
     "a continue": WALK.replace("BODY", "{% if m.role == 'tool' %}{% continue %}{% endif %}{{ loop.last }}"),
+    "a continue at the end": WALK.replace(
+        "BODY", "{% if loop.last and m.role == 'tool' %}{% continue %}{% endif %}{{ loop.previtem.role }}"
+    ),
+    "what some steps set": WALK.replace(
+        "BODY", "{% if loop.last %}{% set c = m.role %}{% set n = 'n' %}{% endif %}{{ c }}{{ n }}"
+    ),
+    "what the last step sets": "{% set ns = namespace(k=0) %}"
+    + WALK.replace("BODY", "{% if loop.last %}{% set ns.k = ns.k + 1 %}{% endif %}{{ ns.k }}")
+    + "{{ ns.k }}",
+    "what is absent": WALK.replace(
+        "BODY", "{{ 'a' if m.x and loop.last or not m.y else m.x }}{% if m.items and not (m._z or m.z) %}b{% endif %}"
+    ),
+    "a loop over the loop": WALK.replace("BODY", "{% for o in loop %}{{ o[0].role }}{% endfor %}"),
     "what has changed": WALK.replace("BODY", "{{ loop.changed(m.role) }}"),
     "a cycle": "{% set c = cycler('a', 'b', 'c') %}" + WALK.replace("BODY", "{{ c.next() }}"),
     "an iterator": "{% set i = messages|map(attribute='role') %}" + WALK.replace("BODY", "{{ i|first }}"),
@@ -201,5 +214,5 @@ SOURCES = {
 }
 SOURCES = {name: source.replace("DONE", FOUND) for name, source in SOURCES.items()}
 STRANGE = {"a cycle", "what has changed", "a new namespace", "an iterator", "a dict of numbers", "what is set later"}
-STRANGE |= {"what is given, and set later"}
+STRANGE |= {"what is given, and set later", "a loop over the loop"}
 """Sources that cannot be told in stages."""

@@ -42,6 +42,8 @@ class State:
     """What was told of it for more than that."""
     exits: dict[Hashable, "Exit"] = field(default_factory=dict)
     """Of a loop: where it leads, by what its steps have changed."""
+    ends: dict[Hashable, Any] = field(default_factory=dict)
+    """Its last steps, to be gone on with: by where it began, and whether with the generation prompt."""
 
     def enter(self, sources: Sequence[Any]) -> "State":
         """This state, with these numbers."""

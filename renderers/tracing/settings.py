@@ -4,7 +4,7 @@ Only one prefix is told at a time: its numbers lie in the cells of a state when 
 namespaces are put back to what they were there when something has to be run.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from jinja2.utils import missing
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.found import Search
-from renderers.tracing.loops import Loop
+from renderers.tracing.loops import Ends, Loop
 from renderers.tracing.records import Exit, Known, Run, State, Step, Steps, bind, bounds_of
 from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
 from renderers.tracing.views import Strange, View
@@ -97,7 +97,7 @@ class Setting:
         asked.clear()
         context = self.restored(state)
         try:
-            text = "".join(self.stages[state.at].run(context))
+            text = "".join(filter(None, self.stages[state.at].run(context)))
         except REFUSALS as error:
             if not isinstance(error, Strange):
                 self.refusing = state, Known(bounds_of(cells), "", frozenset(asked), None, (), refused=True)
@@ -109,13 +109,24 @@ class Setting:
 
     def last_step(self, state: State, last: Step) -> Step:
         """The last step of a loop over messages, after the last but one. Nobody else will take it up."""
+        begin, end = state.vars[ITEMS]._ends
+        key = begin, self.of.prompting.value
+        loop, pieces = state.ends.pop(key, None) or self._ends(state, begin)
+        loop.put(end - begin - 1)
+        self.taken_up(state, last, loop)
+        steps, text = Steps(state.view, (), self.of.asked, last), ""
+        for piece in pieces:
+            if piece is None:  # it may go on from here
+                state.ends[key] = loop, pieces
+                break
+            text += piece
+        return steps.done(text)
+
+    def _ends(self, state: State, begin: int) -> tuple[Ends, Iterator[str | None]]:
+        """Last steps of a loop that begins at this message."""
         items = state.vars[ITEMS]
-        begin, end = items._ends
-        count = end - begin
-        loop = Loop(self.of.tail(items._whole, begin), items._counted(begin), count - 1, count, bool)
-        context = self.taken_up(state, last, loop)
-        steps = Steps(state.view, (), self.of.asked, last)
-        return steps.done("".join(self.stages[state.at].run(context)))
+        loop = Ends(self.of.tail(items._whole, begin), items._counted(begin))
+        return loop, self.stages[state.at].run(self.context)
 
     def taken_up(self, state: State, last: Step, loop: Loop) -> Context:
         """The context in which a loop goes on after a step."""

@@ -19,7 +19,7 @@ from renderers.tracing.asked import GIVEN, reads, variables
 from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, plain_tojson
 from renderers.tracing.found import Found
 from renderers.tracing.idle import cut_short
-from renderers.tracing.loops import Loop, loop
+from renderers.tracing.loops import Ends, Loop, loop
 from renderers.tracing.pure import names, pure_macros
 from renderers.tracing.searches import mark_ranges, mark_searches
 from renderers.tracing.views import VALUES
@@ -32,6 +32,8 @@ ITEMS = "0items"
 PROMPT = "add_generation_prompt"
 FRAMES = frozenset({"_loop_vars", "_block_vars"})
 """What jinja passes on to functions that ask for a context."""
+PAUSE = nodes.EnvironmentAttribute("pause")
+"""Here a step of a loop is done."""
 WHOLE = (nodes.Extends, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport)
 """What a template has as a whole."""
 
@@ -39,7 +41,8 @@ WHOLE = (nodes.Extends, nodes.Block, nodes.Include, nodes.Import, nodes.FromImpo
 class Stage(NamedTuple):
     """A part of a template, or a step of one of its loops."""
 
-    run: Callable[[Context], Iterator[str]]
+    run: Callable[[Context], Iterator[str | None]]
+    """None: a step of the loop is done, to its end."""
     loops: bool
     seen: frozenset[str]
     """The names that a loop's body can read."""
@@ -67,6 +70,12 @@ class SharedGenerator(PlainGenerator):
             self.write(", ")
         return self.write(")")
 
+    def visit_ExprStmt(self, node: nodes.ExprStmt, frame: Frame) -> None:  # noqa: N802
+        if node.node == PAUSE:
+            self.writeline("yield None", node)
+        else:
+            super().visit_ExprStmt(node, frame)
+
     def visit_Test(self, node: nodes.Test, frame: Frame) -> None:  # noqa: N802
         """Whether there is a generation prompt or not, somebody has said so."""
         if node.name == "defined" and isinstance(node.node, nodes.Name) and node.node.name == PROMPT:
@@ -91,8 +100,8 @@ class SharedEnvironment(PlainEnvironment):
     """The template in one piece."""
 
     code_generator_class = SharedGenerator
-    harmless = HARMLESS | dict.fromkeys((Loop, Found), HARMLESS[LoopContext])
-    loops = frozenset({Loop, Found, LoopContext})
+    harmless = HARMLESS | dict.fromkeys((Loop, Ends, Found), HARMLESS[LoopContext])
+    loops = frozenset({Loop, Ends, Found, LoopContext})
 
     def __init__(self, source: str):
         super().__init__()
@@ -207,6 +216,7 @@ def _parts(body: Iterable[nodes.Node]) -> list[list[nodes.Node]]:
         parts[-1].append(nodes.Assign(nodes.Name(ITEMS, "store", **at), node.iter, **at))
         node.iter = nodes.Name(ITEMS, "load", **at)
         node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load", **at), **at))
+        node.body.append(nodes.ExprStmt(PAUSE, **at))
         parts += [[node], []]
     return parts
 

@@ -142,7 +142,7 @@ class Walk:
         context = self.setting.taken_up(self.state, last, loop)
         bind(self.cells, last.bounds)
         told = Steps(self.state.view, self.cells, of.asked, last)
-        pieces.extend(self.setting.stages[self.state.at].run(context))
+        pieces.extend(filter(None, self.setting.stages[self.state.at].run(context)))
         if loop._running:  # it was left in the middle of a step
             over()
             self.run.broken = self.run.broken or steps is self.run.steps
