@@ -4,7 +4,6 @@ A `State` is what a template has set where a stage begins; two are one where onl
 What was told of it holds wherever these are within the `bounds` of what was asked of them (`watched`).
 """
 
-import operator
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -55,7 +54,10 @@ class State:
         """What was told alike."""
         cells = self.view.cells
         for known in reversed(self.wide):  # the next prefix is most like the last
-            if within(cells, known.bounds):
+            for at, low, high in known.bounds:  # as `within`
+                if not low <= cells[at].value <= high:
+                    break
+            else:
                 return known
         exact = self.exact.get(cells[0].value, ()) if self.exact else ()
         return next((known for known in exact if within(cells, known.bounds)), None)
@@ -74,17 +76,18 @@ class State:
         count = end - begin
         if count <= 0:
             return BEGIN, 0, 0
-        runs = self.runs.get((start, begin), ())
+        cells, runs = self.cells, self.runs.get((start, begin), ())
         for run in runs:
             steps, parted = run.steps, run.parted
             if parted is not None:
-                if parted < count and run.same < stop and within(self.cells, steps[parted].bounds):
+                if parted < count and run.same < stop and within(cells, steps[parted].bounds):
                     return steps[parted], None, run.same
             elif len(steps) >= count:
-                if within(self.cells, steps[count - 1].bounds):
-                    return steps[count - 1], 0, 0
+                last = steps[count - 1]
+                if within(cells, last.bounds):
+                    return last, 0, 0
                 before = steps[count - 2] if count > 1 else BEGIN
-                if not found and within(self.cells, before.bounds):
+                if not found and within(cells, before.bounds):
                     found = before, 1, 0
         alone = count == 1 and not runs and type(self.messages._skipped) is Number  # few others begin at this place
         return (BEGIN, 1, 0) if alone else found
@@ -168,7 +171,11 @@ class Run:
 
 
 def bounds_of(cells: Sequence[Cell]) -> Bounds:
-    return tuple([(at, cell.bounds[0], cell.bounds[1]) for at, cell in enumerate(cells) if cell.bounds is not ANY])
+    found: list[tuple[int, float, float]] = []
+    for at, cell in enumerate(cells):  # a comprehension would be slower
+        if cell.bounds is not ANY:
+            found.append((at, cell.bounds[0], cell.bounds[1]))
+    return tuple(found)
 
 
 def bind(cells: Sequence[Cell], bounds: Bounds) -> None:
@@ -194,28 +201,43 @@ class Steps:
 
     def __init__(self, view: View, cells: Sequence[Cell], asked: set[str], last: Step):
         self.view, self.cells, self.asked, self.last = view, cells, asked, last
-        self.values = [value for space in view.spaces for value in space.values()] if view.spaces else []
+        self.values = self._values()
         """What the namespaces hold."""
         self.known = [cell.bounds for cell in cells] if cells else []
 
     def done(self, text: str, seen: int = 0) -> Step:
         """Another step is."""
         bounds, changed, shaped, asked, written, _, _ = self.last
-        spaces, values = self.view.spaces, self.values
-        if spaces:
-            now = [value for space in spaces for value in space.values()] if spaces[1:] else [*spaces[0].values()]
-            if len(now) != len(values) or not all(map(operator.is_, now, values)):
-                self.values, changed = now, self._changed()
-                shaped = shape(changed)
-        if self.cells:
-            known = [cell.bounds for cell in self.cells]
-            if known != self.known:
-                self.known, bounds = known, bounds_of(self.cells)
+        if self._set():
+            self.values = self._values()
+            changed = self._changed()
+            shaped = shape(changed)
+        for at, cell in enumerate(self.cells):
+            if cell.bounds is not self.known[at]:
+                self.known = [cell.bounds for cell in self.cells]
+                bounds = bounds_of(self.cells)
+                break
         if len(asked) != len(self.asked):
             asked = frozenset(self.asked)
         step = bounds, changed, shaped, asked, written + len(text), text, seen
         self.last = tuple.__new__(Step, step)  # a third of the time
         return self.last
+
+    def _values(self) -> list[Any]:
+        values: list[Any] = []
+        for space in self.view.spaces:
+            values += space.values()
+        return values
+
+    def _set(self) -> bool:
+        """Whether a namespace holds something else than it did."""
+        at, values = 0, self.values
+        for space in self.view.spaces:
+            for value in space.values():  # a plain loop is quicker than what would be shorter
+                if at == len(values) or value is not values[at]:
+                    return True
+                at += 1
+        return at != len(values)
 
     def _changed(self) -> tuple[dict[str, Any], ...]:
         changed: list[dict[str, Any]] = []  # `list[…]()` would take as long as all of this

@@ -81,10 +81,10 @@ class Number:
         return self._cell.below(other - self._more + 1) if type(other) is int else self._exact <= other
 
     def __gt__(self, other: Any) -> bool:
-        return not self <= other if type(other) is int else self._exact > other
+        return not self._cell.below(other - self._more + 1) if type(other) is int else self._exact > other
 
     def __ge__(self, other: Any) -> bool:
-        return not self < other if type(other) is int else self._exact >= other
+        return not self._cell.below(other - self._more) if type(other) is int else self._exact >= other
 
     def __eq__(self, other: object) -> bool:
         return not self < other and self <= other if type(other) is int else self._exact == other
