@@ -102,7 +102,8 @@ class PlainGenerator(CodeGenerator):
             return super().visit_Getattr(node, frame)
         else:
             self._quick(f"of[{key}] if isinstance(of := ", node.node, frame, f", dict) and {key} in of")
-        return self.write(f" else environment.getattr(of, {key}))")
+        unless = "type(of) not in environment.dicts and " if getattr(node, "tested", False) else ""
+        return self.write(f" else {unless}environment.getattr(of, {key}))")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
         if not (isinstance(node.arg, nodes.Const) and type(node.arg.value) is str):
@@ -135,6 +136,20 @@ class PlainGenerator(CodeGenerator):
         self.write(after)
 
 
+def mark_tests(tree: nodes.Template) -> nodes.Template:
+    """The template, that does not ask what an absent attribute is where it is enough that there is none."""
+    for node in tree.find_all((nodes.If, nodes.CondExpr)):
+        tests = [node.test]
+        for test in tests:  # it grows
+            if isinstance(test, (nodes.And, nodes.Or)):
+                tests += (test.left, test.right)
+            elif isinstance(test, nodes.Not):
+                tests.append(test.node)
+            elif isinstance(test, nodes.Getattr):
+                test.tested = True  # type: ignore[attr-defined]
+    return tree
+
+
 class PlainEnvironment(ImmutableSandboxedEnvironment):
     """As transformers builds it. `strftime_now` is given to each render: there is no clock here."""
 
@@ -161,10 +176,10 @@ class PlainEnvironment(ImmutableSandboxedEnvironment):
         kind = type(obj)
         if kind is Namespace and attribute in obj.__dict__:
             return obj.__dict__[attribute]
+        if kind in DICTS and attribute not in DICT_NAMES and attribute not in obj and attribute[:1] != "_":
+            return self.undefined(None, obj, attribute)
         if attribute in self.harmless.get(kind, ()):
             return getattr(obj, attribute)
-        if kind in DICTS and attribute not in DICT_NAMES and attribute not in obj and attribute[:1] != "_":
-            return self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:

@@ -175,9 +175,10 @@ def _asking(item: nodes.Node, messages: nodes.Node, alone: list[nodes.Expr], sit
     test = alone[0]
     for part in alone[1:]:
         test = nodes.And(test, part)
-    note = nodes.ExprStmt(_own("note", nodes.Const(site), nodes.Getattr(nodes.Name("loop", "load"), "index0", "load")))
+    note = nodes.ExprStmt(_own("note", nodes.Const(site), nodes.Name(NUMBER, "load")))
     everything = _own("unsearched", nodes.Const(site), messages)
-    return nodes.For(item, everything, [nodes.If(test, [note], [], [])], [], None, False)
+    numbered = nodes.Tuple([nodes.Name(NUMBER, "store"), item], "store")
+    return nodes.For(numbered, everything, [nodes.If(test, [note], [], [])], [], None, False)
 
 
 def _own(name: str, *args: nodes.Node) -> nodes.Call:
@@ -185,8 +186,8 @@ def _own(name: str, *args: nodes.Node) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(name), given, [], None, None)
 
 
-AT, ITEM = "0at", "0item"
-"""Where a message is, and the message: no template can spell these."""
+AT, ITEM, NUMBER = "0at", "0item", "0number"
+"""Where a message is, the message, and where one is that may be found: no template can spell these."""
 INDEX0, INDEX = (nodes.Getattr(nodes.Name("loop", "load"), name, "load") for name in ("index0", "index"))
 MINUS = nodes.Neg(nodes.Const(1))
 

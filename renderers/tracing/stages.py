@@ -16,7 +16,7 @@ from jinja2.compiler import Frame
 from jinja2.runtime import Context, LoopContext, Macro
 
 from renderers.tracing.asked import GIVEN, reads, variables
-from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, plain_tojson
+from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, mark_tests, plain_tojson
 from renderers.tracing.found import Found
 from renderers.tracing.idle import cut_short
 from renderers.tracing.loops import Ends, Loop, loop
@@ -73,7 +73,7 @@ class SharedGenerator(PlainGenerator):
     def visit_ExprStmt(self, node: nodes.ExprStmt, frame: Frame) -> None:  # noqa: N802
         if node.node == PAUSE:
             self.writeline("yield None", node)
-        else:
+        elif not isinstance(node.node, nodes.Name):  # a name alone says where jinja is to look for it
             super().visit_ExprStmt(node, frame)
 
     def visit_Test(self, node: nodes.Test, frame: Frame) -> None:  # noqa: N802
@@ -115,13 +115,13 @@ class SharedEnvironment(PlainEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super(PlainEnvironment, self)._parse(source, name, filename)
         self.searches = mark_searches(tree, self)
-        return mark_ranges(cut_short(tree), self)
+        return mark_tests(mark_ranges(cut_short(tree), self))
 
     def unsearched(self, context: Context, site: int, messages: Any) -> list[Any]:
-        """All messages, where nobody has asked yet which of them a search may find."""
+        """All messages and their numbers, where nobody has asked yet which of them a search may find."""
         search = context.parent[TELLING].searches[site]
         search.noted = []
-        return messages._whole if isinstance(messages, Messages) and search.hits is None else []
+        return [*enumerate(messages._whole)] if isinstance(messages, Messages) and search.hits is None else []
 
     def note(self, context: Context, site: int, index: int) -> None:
         """A search may find this message."""
@@ -178,6 +178,8 @@ class SharedEnvironment(PlainEnvironment):
             later = frozenset().union(*(_closed(names, told) for names in named[at:])) - seen
             before = frozenset[str]().union(*stored[:at])
             known = (named[at] & (before | {"messages"})) - self.flags - {PROMPT} | (stored[at] & before)
+            if at % 2:  # or it would look for each of them at every step
+                known = named[at] - {"loop"} - _targets(part) - {macro.name for macro in macros[at]}
             part[:0] = [nodes.ExprStmt(nodes.Name(name, "load")) for name in sorted(known)]  # jinja looks there once
             self.stages += (Stage(self._compiled(part), bool(at % 2), seen, later),)
 
@@ -239,6 +241,11 @@ def _stored(part: Iterable[nodes.Node]) -> frozenset[str]:
         elif isinstance(node, (nodes.Assign, nodes.AssignBlock)):
             found |= {name.name for name in _all(node.target, nodes.Name)}
     return frozenset(found)
+
+
+def _targets(part: Iterable[nodes.Node]) -> set[str]:
+    """The names of what loops go over."""
+    return {name for node in part for loop in _all(node, nodes.For) for name in names(loop.target)}
 
 
 def _names(part: Iterable[nodes.Node]) -> frozenset[str]:
