@@ -32,14 +32,13 @@ And for the last of a kind, by its number alone, in one direction or the other:
     {% endfor %}
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
+from collections.abc import Iterable, Iterator
 from itertools import count, takewhile
-from typing import Any
 
 from jinja2 import Environment, nodes
 
 from renderers.tracing.idle import is_range, sought
+from renderers.tracing.numbered import asking, by_number, conjuncts, own
 from renderers.tracing.pure import names
 
 
@@ -59,7 +58,7 @@ def mark_ranges(tree: nodes.Template, environment: Environment) -> nodes.Templat
     """The template, with loops over numbers that do not ask how many there are before they have come so far."""
     for loop in tree.find_all(nodes.For):
         if is_range(loop.iter):
-            loop.iter = _own("numbers", loop.iter.node, *loop.iter.args).set_environment(environment)
+            loop.iter = own("numbers", loop.iter.node, *loop.iter.args).set_environment(environment)
     return tree
 
 
@@ -74,18 +73,18 @@ def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.N
             site, searching, (*_, last) = next(sites), sought(node), node.body
             assert searching, "or nothing would be decisive"
             assert isinstance(last, nodes.If), "or nothing would be decisive"
-            others = [part for part in _conjuncts(last.test) if part not in alone]
+            others = [part for part in conjuncts(last.test) if part not in alone]
             reads = any(not names(node.target).isdisjoint(names(part)) for part in (*others, *last.body))
-            out.append(_asking(node.target, node.iter.node, alone, site))
-            node.iter = _own("found", nodes.Const(site), node.iter.node, nodes.Const(reads))
+            out.append(asking(node.target, node.iter.node, alone, site))
+            node.iter = own("found", nodes.Const(site), node.iter.node, nodes.Const(reads))
             node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load")))
             node.body.append(nodes.If(nodes.Not(searching), [nodes.Break()], [], []))
-        node = _by_number(node, sites)
+        node = by_number(node, sites)
         alone = _choosing(node)
         if isinstance(node, nodes.For) and alone:
             site = next(sites)
-            out.append(_asking(node.target, node.iter, alone, site))
-            node.iter = _own("chosen", nodes.Const(site), node.iter)
+            out.append(asking(node.target, node.iter, alone, site))
+            node.iter = own("chosen", nodes.Const(site), node.iter)
         out.append(node)
     return out
 
@@ -98,7 +97,7 @@ def _choosing(loop: nodes.Node) -> list[nodes.Expr]:
     named = isinstance(loop.iter, nodes.Name) and isinstance(loop.target, nodes.Name)
     if not named or not isinstance(node, nodes.If) or node.elif_ or node.else_ or "loop" in names(node):
         return []
-    return [*takewhile(lambda part: names(part) == names(loop.target), _conjuncts(node.test))]
+    return [*takewhile(lambda part: names(part) == names(loop.target), conjuncts(node.test))]
 
 
 def _ahead(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.Node]:
@@ -112,9 +111,9 @@ def _ahead(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.Node]
         alone = _latching(node)
         if isinstance(node, nodes.For) and alone:
             site = next(sites)
-            out.append(_asking(node.target, node.iter, alone, site))
-            node.iter = _own("first", nodes.Const(site), node.iter)
-        out.append(_by_number(node, sites))
+            out.append(asking(node.target, node.iter, alone, site))
+            node.iter = own("first", nodes.Const(site), node.iter)
+        out.append(by_number(node, sites))
     return out
 
 
@@ -125,7 +124,7 @@ def _latching(loop: nodes.Node) -> list[nodes.Expr]:
     node = loop.body[0]
     if not isinstance(loop.target, nodes.Name) or not isinstance(node, nodes.If) or node.elif_ or node.else_:
         return []
-    alone = _conjuncts(node.test)
+    alone = conjuncts(node.test)
     sets = all(
         isinstance(one, nodes.Assign) and isinstance(one.target, nodes.NSRef) and isinstance(one.node, nodes.Const)
         for one in node.body
@@ -143,7 +142,7 @@ def _decisive(loop: nodes.For) -> list[nodes.Expr]:
     if any("loop" in names(node) for node in last.find_all(nodes.Name)) or not all(map(_counted, steps)):
         return []
     alone = list[nodes.Expr]()
-    for part in _conjuncts(last.test)[1:] if isinstance(last, nodes.If) else ():
+    for part in conjuncts(last.test)[1:] if isinstance(last, nodes.If) else ():
         if not names(part) or not names(part) <= names(loop.target):
             break
         alone.append(part)
@@ -164,99 +163,3 @@ def _counted(step: nodes.Node) -> bool:
         and isinstance(count.right, nodes.Getattr)
         and count.right.attr == "index0"
     )
-
-
-def _conjuncts(test: nodes.Node) -> list[Any]:
-    return [*_conjuncts(test.left), test.right] if isinstance(test, nodes.And) else [test]
-
-
-def _asking(item: nodes.Node, messages: nodes.Node, alone: list[nodes.Expr], site: int) -> nodes.For:
-    """A loop over all messages that notes those of which the conditions hold, where nobody has asked yet."""
-    test = alone[0]
-    for part in alone[1:]:
-        test = nodes.And(test, part)
-    note = nodes.ExprStmt(_own("note", nodes.Const(site), nodes.Name(NUMBER, "load")))
-    everything = _own("unsearched", nodes.Const(site), messages)
-    numbered = nodes.Tuple([nodes.Name(NUMBER, "store"), item], "store")
-    return nodes.For(numbered, everything, [nodes.If(test, [note], [], [])], [], None, False)
-
-
-def _own(name: str, *args: nodes.Node) -> nodes.Call:
-    given: list[Any] = [nodes.ContextReference(), *args]
-    return nodes.Call(nodes.EnvironmentAttribute(name), given, [], None, None)
-
-
-AT, ITEM, NUMBER = "0at", "0item", "0number"
-"""Where a message is, the message, and where one is that may be found: no template can spell these."""
-INDEX0, INDEX = (nodes.Getattr(nodes.Name("loop", "load"), name, "load") for name in ("index0", "index"))
-MINUS = nodes.Neg(nodes.Const(1))
-
-
-def _by_number(loop: nodes.Node, sites: Iterator[int]) -> nodes.Node:
-    """A search for the last message of a kind, by its number, as one question."""
-    if not isinstance(loop, nodes.For) or loop.test or loop.else_ or loop.recursive or len(loop.body) != 1:
-        return loop
-    node, target, (messages, backwards) = loop.body[0], loop.target, _numbered(loop.iter)
-    if not (messages and isinstance(node, nodes.If) and isinstance(target, nodes.Name)) or node.elif_ or node.else_:
-        return loop
-    at, item = nodes.Name(AT, "load"), nodes.Name(target.name, "load")
-    known = [(INDEX0, at), (INDEX, nodes.Add(at, nodes.Const(1))), (item, nodes.Name(ITEM, "load"))]
-    if messages is not loop.iter:
-        known = [(nodes.Getitem(messages, item, "load"), nodes.Name(ITEM, "load")), (item, at)]
-    parts, body = ([_replaced(part, known) for part in some] for some in (_conjuncts(node.test), node.body))
-    alone = [part for part in parts if names(part) == {ITEM}]
-    limits = [part for part in parts if names(part) != {ITEM}]
-    told = _breaks(body) if backwards else all(map(_notes, body))
-    if not alone or not told or len(limits) > 1 or not all(map(_is_limit, limits)):
-        return loop
-    site = next(sites)
-    place = _own("place", nodes.Const(site), messages, *(limit.ops[0].expr for limit in limits))
-    search = nodes.For(nodes.Name(AT, "store"), place, body, [], None, False)
-    followed = _own("followed", messages, *([loop.iter.node] if isinstance(loop.iter, nodes.Call) else []))
-    return nodes.If(followed, [_asking(nodes.Name(ITEM, "store"), messages, alone, site), search], [], [loop])
-
-
-def _numbered(items: nodes.Node) -> tuple[Any, bool]:
-    """The variable that a loop goes over, or of which it goes over the numbers, and whether from the end; or None."""
-    if isinstance(items, nodes.Name):
-        return items, False
-    if not isinstance(items, nodes.Call) or not isinstance(items.node, nodes.Name) or items.node.name != "range":
-        return None, False
-    for size in items.find_all(nodes.Filter):
-        for backwards, args in ((False, [size]), (True, [nodes.Sub(size, nodes.Const(1)), MINUS, MINUS])):
-            ranged = items == nodes.Call(items.node, args, [], None, None)
-            if ranged and size == nodes.Filter(size.node, "length", [], [], None, None):
-                return (size.node if isinstance(size.node, nodes.Name) else None), backwards
-    return None, False
-
-
-def _notes(step: nodes.Node) -> bool:
-    """Whether a step sets what depends on nothing but where it is."""
-    return isinstance(step, nodes.Assign) and isinstance(step.target, nodes.NSRef) and names(step.node) <= {AT}
-
-
-def _breaks(body: list[nodes.Node]) -> bool:
-    """Whether these statements are the last that a loop does, and know no more than where it is."""
-    return isinstance(body[-1], nodes.Break) and {"loop", ITEM}.isdisjoint(set[str]().union(*map(names, body)))
-
-
-def _is_limit(part: nodes.Node) -> bool:
-    """Whether this says that a message is before another, which no step changes."""
-    if not isinstance(part, nodes.Compare) or part.expr != nodes.Name(AT, "load") or len(part.ops) != 1:
-        return False
-    (test,) = part.ops
-    return test.op == "lt" and isinstance(test.expr, nodes.Name) and test.expr.name not in ("loop", AT, ITEM)
-
-
-def _replaced(node: Any, others: Sequence[tuple[nodes.Node, nodes.Node]]) -> Any:
-    """A copy, with others for these nodes."""
-    if isinstance(node, list):
-        return [_replaced(part, others) for part in node]
-    if not isinstance(node, nodes.Node):
-        return node
-    other = next((other for known, other in others if node == known), None)
-    if other is None:
-        other = copy(node)
-        for name, value in node.iter_fields():
-            setattr(other, name, _replaced(value, others))
-    return other
