@@ -19,6 +19,8 @@ class Search:
         self.noted: list[int] = []
         self.chosen: list[Any] | None = None
         """The messages of which they hold, where nobody goes over others."""
+        self.fits = True
+        """They are all that decides whether one is found."""
         self.last = Place(-1)
         """The last of them that is told, among all messages or among the chosen ones."""
 
@@ -28,6 +30,13 @@ class Search:
             self.hits = self.noted
             self.look(sofar)
         return self.hits
+
+    def decided(self, messages: Messages, *, alone: bool) -> bool:
+        """Whether it is known which messages may be found. alone: nothing else decides it, as far as was asked."""
+        if self.hits is None and not alone:
+            self.noted, self.fits = [], False
+        self.known(messages._sofar.value)
+        return self.fits
 
     def ahead(self, messages: Messages) -> list[Any]:
         """The first of these messages that is found, in a list."""

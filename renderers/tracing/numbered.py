@@ -58,6 +58,31 @@ def by_number(loop: nodes.Node, sites: Iterator[int]) -> nodes.Node:
     return nodes.If(followed, [asking(nodes.Name(ITEM, "store"), messages, alone, site), search], [], [loop])
 
 
+def latest_of(
+    loop: nodes.For, messages: nodes.Expr, searching: nodes.Getattr, macros: frozenset[str]
+) -> tuple[list[nodes.Expr], list[nodes.Node]] | None:
+    """When a search from the end finds a message, if that one and macros decide it, and what is set then, if that
+    depends on nothing but where it is."""
+    size = nodes.Filter(messages, "length", [], [], None, None)
+    known = [(nodes.Sub(nodes.Sub(size, nodes.Const(1)), INDEX0), nodes.Name(AT, "load"))]
+    item, parts, body = names(loop.target), list[nodes.Expr](), loop.body
+    while body and isinstance(body[-1], nodes.If):
+        *steps, last = body
+        for step in steps:
+            if not isinstance(step, nodes.Assign) or not isinstance(step.target, nodes.Name):
+                return None
+            known.insert(0, (nodes.Name(step.target.name, "load"), _replaced(step.node, known)))
+        parts += [_replaced(part, known) for part in conjuncts(last.test)]
+        body = None if last.elif_ or last.else_ else last.body
+    _, *alone = parts
+    body = [_replaced(step, known) for step in body or ()]
+    if not body or not all(map(_notes, body)) or not all(item <= names(part) <= item | macros for part in alone):
+        return None
+    ends = [step for step in body if step.target.attr == searching.attr]
+    end = nodes.Assign(nodes.NSRef(searching.node.name, searching.attr), nodes.Const(False))
+    return (alone, body) if ends == [end] else None
+
+
 def _numbered(items: nodes.Node) -> tuple[Any, bool]:
     """The variable that a loop goes over, or of which it goes over the numbers, and whether from the end; or None."""
     if isinstance(items, nodes.Name):

@@ -1,6 +1,10 @@
-"""Macros that tell the same of the same, so that nobody needs to ask them twice; and the names that a node has."""
+"""Macros that tell the same of the same, so that nobody needs to ask them twice; and the names that a node has.
+
+Some read nothing but their arguments. Others do of most arguments: whether they looked at more is seen while they tell.
+"""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from jinja2 import nodes
 
@@ -10,22 +14,31 @@ GLOBALS = frozenset({"range", "dict", "namespace", "raise_exception"})
 """Globals that answer the same whenever they are asked."""
 
 
-def pure_macros(tree: nodes.Template) -> frozenset[str]:
-    """Macros that read their arguments alone, and call no others."""
+def outer_names(tree: nodes.Template) -> dict[str, frozenset[str]]:
+    """Macros that tell the same of the same unless they look at one of these names, which they have from elsewhere."""
     named = Counter(macro.name for macro in tree.find_all(nodes.Macro))
     named.update(name.name for name in tree.find_all(nodes.Name) if name.ctx == "store")
-    named.update(macro.name for loop in tree.find_all(nodes.For) for macro in loop.find_all(nodes.Macro))
-    free = {macro.name: _free(macro) for macro in tree.find_all(nodes.Macro)}
-    pure = {name for name in free if named[name] == 1}
-    while impure := {name for name in pure if not free[name] <= pure}:
+    named.update(macro.name for part in tree.find_all((nodes.For, nodes.If)) for macro in part.find_all(nodes.Macro))
+    free = {macro.name: _free(macro) for macro in tree.find_all(nodes.Macro) if not _asks_more(macro)}
+    known = {name for name in free if named[name] == 1}
+    return {name: frozenset(free[name]) for name in known}
+
+
+def pure_macros(outer: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Macros that read their arguments alone, and call no others."""
+    pure = {*outer}
+    while impure := {name for name in pure if not outer[name] <= pure}:
         pure -= impure
     return frozenset(pure)
 
 
+def _asks_more(macro: nodes.Macro) -> bool:
+    """Whether a macro tells what it is not given by name."""
+    return any(True for _ in macro.find_all((nodes.Macro, nodes.CallBlock, nodes.Block, nodes.Include, nodes.Import)))
+
+
 def _free(macro: nodes.Macro) -> set[str]:
-    """The names that a macro has from elsewhere, but for globals; its own is enough to make it impure."""
-    if next(macro.find_all((nodes.Macro, nodes.CallBlock, nodes.Block, nodes.Include, nodes.Import)), None):
-        return {"caller"}
+    """The names that a macro has from elsewhere, but for globals."""
     return reads((macro,)) - {"loop", *GLOBALS}
 
 

@@ -32,20 +32,20 @@ And for the last of a kind, by its number alone, in one direction or the other:
     {% endfor %}
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count, takewhile
 
 from jinja2 import Environment, nodes
 
 from renderers.tracing.idle import is_range, sought
-from renderers.tracing.numbered import asking, by_number, conjuncts, own
+from renderers.tracing.numbered import AT, asking, by_number, conjuncts, latest_of, own
 from renderers.tracing.pure import names
 
 
-def mark_searches(tree: nodes.Template, environment: Environment) -> int:
-    """Rewrites the searches of a template; how many there are."""
+def mark_searches(tree: nodes.Template, environment: Environment, macros: Collection[str]) -> int:
+    """Rewrites the searches of a template; how many there are. macros: those that may be asked about a message."""
     sites = count()
-    tree.body = _backwards(tree.body, sites)
+    tree.body = _backwards(tree.body, sites, frozenset(macros))
     for node in tree.body:
         if isinstance(node, nodes.For):
             node.body = _ahead(node.body, sites)
@@ -62,23 +62,16 @@ def mark_ranges(tree: nodes.Template, environment: Environment) -> nodes.Templat
     return tree
 
 
-def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.Node]:
+def _backwards(body: Iterable[nodes.Node], sites: Iterator[int], macros: frozenset[str]) -> list[nodes.Node]:
     """These statements, with the searches from the end among them rewritten."""
     out = list[nodes.Node]()
     for node in body:
         if isinstance(node, nodes.If):
-            node.body, node.else_ = _backwards(node.body, sites), _backwards(node.else_, sites)
+            node.body, node.else_ = (_backwards(part, sites, macros) for part in (node.body, node.else_))
         alone = _decisive(node) if isinstance(node, nodes.For) else []
         if isinstance(node, nodes.For) and isinstance(node.iter, nodes.Getitem) and alone:
-            site, searching, (*_, last) = next(sites), sought(node), node.body
-            assert searching, "or nothing would be decisive"
-            assert isinstance(last, nodes.If), "or nothing would be decisive"
-            others = [part for part in conjuncts(last.test) if part not in alone]
-            reads = any(not names(node.target).isdisjoint(names(part)) for part in (*others, *last.body))
-            out.append(asking(node.target, node.iter.node, alone, site))
-            node.iter = own("found", nodes.Const(site), node.iter.node, nodes.Const(reads))
-            node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load")))
-            node.body.append(nodes.If(nodes.Not(searching), [nodes.Break()], [], []))
+            out += _from_end(node, node.iter.node, alone, sites, macros)
+            continue
         node = by_number(node, sites)
         alone = _choosing(node)
         if isinstance(node, nodes.For) and alone:
@@ -87,6 +80,31 @@ def _backwards(body: Iterable[nodes.Node], sites: Iterator[int]) -> list[nodes.N
             node.iter = own("chosen", nodes.Const(site), node.iter)
         out.append(node)
     return out
+
+
+def _from_end(
+    loop: nodes.For, messages: nodes.Expr, alone: list[nodes.Expr], sites: Iterator[int], macros: frozenset[str]
+) -> list[nodes.Node]:
+    """A search from the end over messages that may be found; or for the one that is, where that can be asked."""
+    site, searching, (*_, last) = next(sites), sought(loop), loop.body
+    assert searching, "or nothing would be decisive"
+    assert isinstance(last, nodes.If), "or nothing would be decisive"
+    others, latest = (
+        [part for part in conjuncts(last.test) if part not in alone],
+        latest_of(loop, messages, searching, macros),
+    )
+    reads = any(not names(loop.target).isdisjoint(names(part)) for part in (*others, *last.body))
+    loop.iter = own("found", nodes.Const(site), messages, nodes.Const(reads))
+    loop.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load")))
+    loop.body.append(nodes.If(nodes.Not(searching), [nodes.Break()], [], []))
+    search: list[nodes.Node] = [asking(loop.target, messages, alone, site), loop]
+    if not latest:
+        return search
+    site, (alone, body) = next(sites), latest
+    found = nodes.For(nodes.Name(AT, "store"), own("place", nodes.Const(site), messages), body, [], None, False)
+    decided = own("decided", nodes.Const(site), messages)
+    known = nodes.If(decided, [nodes.If(searching, [found], [], [])], [], search)
+    return [asking(loop.target, messages, alone, site), known]
 
 
 def _choosing(loop: nodes.Node) -> list[nodes.Expr]:

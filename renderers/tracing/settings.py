@@ -45,6 +45,10 @@ class Conversation:
     """What was spelled as JSON, or by a macro, by what it was made of, which is held."""
     asked: set[str] = field(default_factory=set)
     """The flags that the template looks at."""
+    asking: bool = False
+    """It asks which messages a search may find."""
+    looked: bool = False
+    """A macro looked at more than it was given."""
 
     @property
     def base(self) -> tuple[Cell, ...]:
@@ -92,14 +96,14 @@ class Setting:
 
     def run(self, state: State) -> Known:
         """A stage, told."""
-        cells, asked, self.refusing = state.view.cells, self.of.asked, None
+        cells, asked, self.refusing, self.of.asking = state.view.cells, self.of.asked, None, False
         bind(cells, ())
         asked.clear()
         context = self.restored(state)
         try:
             text = "".join(filter(None, self.stages[state.at].run(context)))
         except REFUSALS as error:
-            if not isinstance(error, Strange):
+            if not isinstance(error, Strange) and not self.of.asking:
                 self.refusing = state, Known(bounds_of(cells), "", frozenset(asked), None, (), refused=True)
             raise
         after, view = self.state(state.at + 1, context.vars) if state.at + 1 < len(self.stages) else (None, None)

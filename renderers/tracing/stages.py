@@ -8,6 +8,7 @@ piece, there are none, and every telling is a plain render.
 import operator
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import count, takewhile
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jinja2
@@ -17,12 +18,12 @@ from jinja2.runtime import Context, LoopContext, Macro
 
 from renderers.tracing.asked import GIVEN, reads, variables
 from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, mark_tests, plain_tojson
-from renderers.tracing.found import Found
+from renderers.tracing.found import Found, Search
 from renderers.tracing.idle import cut_short
 from renderers.tracing.loops import Ends, Loop, loop
-from renderers.tracing.pure import names, pure_macros
+from renderers.tracing.pure import names, outer_names, pure_macros
 from renderers.tracing.searches import mark_ranges, mark_searches
-from renderers.tracing.views import VALUES
+from renderers.tracing.views import VALUES, Strange
 from renderers.tracing.watched import Messages, Number, length
 
 TELLING = "the telling"
@@ -51,14 +52,31 @@ class Stage(NamedTuple):
 
 
 class SharedGenerator(PlainGenerator):
-    """Notes the flags that a template looks at."""
+    """Notes the flags that a template looks at, and that a macro looks at more than it is given."""
+
+    outer: frozenset[str] = frozenset()
+    """What the macro has from elsewhere that is written."""
 
     def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802 (jinja's names)
         flags = self.environment.flags  # type: ignore[attr-defined]
         noted = node.ctx == "load" and (node.name == PROMPT or node.name in flags)
-        self.write(f"(environment.ask(context, {node.name!r}) or " if noted else "")
+        outer = node.ctx == "load" and node.name in self.outer
+        self.write("(" if noted or outer else "")
+        self.write(f"environment.ask(context, {node.name!r}) or " if noted else "")
+        self.write("environment.look(context) or " if outer else "")
         super().visit_Name(node, frame)
-        self.write(")" if noted else "")
+        self.write(")" if noted or outer else "")
+
+    def visit_Macro(self, node: nodes.Macro, frame: Frame) -> None:  # noqa: N802
+        self.outer = self.environment.outer.get(node.name, frozenset())  # type: ignore[attr-defined]
+        super().visit_Macro(node, frame)
+        self.outer = frozenset()
+
+    def visit_NSRef(self, node: nodes.NSRef, frame: Frame) -> None:  # noqa: N802
+        if node.name in self.outer:
+            self.write(f"environment.change(context, {frame.symbols.ref(node.name)})[{node.attr!r}]")
+        else:
+            super().visit_NSRef(node, frame)
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
         """What is ours is called as it is: past the sandbox."""
@@ -89,8 +107,10 @@ class SharedEnvironment(PlainEnvironment):
 
     flags: frozenset[str] = frozenset()
     """The variables that it asks for, beside what every template is given."""
+    outer: Mapping[str, frozenset[str]] = MappingProxyType({})
+    """Its macros that tell the same of the same unless they look at one of these names."""
     pure: frozenset[str] = frozenset()
-    """Its macros that tell the same of the same."""
+    """Those of its macros that never do."""
     searches: int = 0
     """How often it searches its messages from the end."""
     late: frozenset[str] = frozenset()
@@ -107,21 +127,36 @@ class SharedEnvironment(PlainEnvironment):
         super().__init__()
         self.filters |= {"length": length, "count": length, "tojson": _tojson}
         tree = self.parse(source)
-        self.flags, self.pure = variables(tree) - GIVEN, pure_macros(tree)
+        self.flags = variables(tree) - GIVEN
         self.whole = self.from_string(source)
         if not any(_all(tree, kind) for kind in WHOLE):
             self._cut(_parts(tree.body))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super(PlainEnvironment, self)._parse(source, name, filename)
-        self.searches = mark_searches(tree, self)
+        free = outer_names(tree)
+        self.pure, self.outer = pure_macros(free), {name: free[name] - free.keys() for name in free}
+        self.searches = mark_searches(tree, self, free.keys())
         return mark_tests(mark_ranges(cut_short(tree), self))
 
     def unsearched(self, context: Context, site: int, messages: Any) -> list[Any]:
         """All messages and their numbers, where nobody has asked yet which of them a search may find."""
-        search = context.parent[TELLING].searches[site]
+        telling = context.parent[TELLING]
+        search, telling.looked = telling.searches[site], False
+        telling.asking = isinstance(messages, Messages) and search.hits is None
         search.noted = []
-        return [*enumerate(messages._whole)] if isinstance(messages, Messages) and search.hits is None else []
+        return [*enumerate(messages._whole)] if telling.asking else []
+
+    def _asked(self, context: Context, site: int) -> Search:
+        """A search of which it is known now which messages it may find, if it can be."""
+        telling = context.parent[TELLING]
+        telling.asking = False
+        return telling.searches[site]
+
+    def decided(self, context: Context, site: int, messages: Any) -> bool:
+        """Whether nothing but the messages decides which of them a search finds."""
+        search = self._asked(context, site)
+        return self.followed(context, messages) and search.decided(messages, alone=not context.parent[TELLING].looked)
 
     def note(self, context: Context, site: int, index: int) -> None:
         """A search may find this message."""
@@ -129,7 +164,7 @@ class SharedEnvironment(PlainEnvironment):
 
     def found(self, context: Context, site: int, messages: Any, exact: bool) -> Any:
         """What a search goes over."""
-        search = context.parent[TELLING].searches[site]
+        search = self._asked(context, site)
         if not self.followed(context, messages):
             return messages[::-1]
         search.known(messages._sofar.value)
@@ -137,17 +172,17 @@ class SharedEnvironment(PlainEnvironment):
 
     def first(self, context: Context, site: int, messages: Any) -> Any:
         """What a search ahead goes over."""
-        search = context.parent[TELLING].searches[site]
+        search = self._asked(context, site)
         return search.ahead(messages) if self.followed(context, messages) else messages
 
     def chosen(self, context: Context, site: int, messages: Any) -> Any:
         """What a loop goes over that does nothing for others."""
-        search = context.parent[TELLING].searches[site]
+        search = self._asked(context, site)
         return search.choose(messages) if self.followed(context, messages) else messages
 
     def place(self, context: Context, site: int, messages: Any, limit: Any = None) -> list[Any]:
         """What a search by number goes over."""
-        return context.parent[TELLING].searches[site].place(messages, limit)
+        return self._asked(context, site).place(messages, limit)
 
     def numbers(self, context: Context, call: Any, *args: Any) -> Iterable[int]:
         """A range to go over, which ends where somebody says so: until then nobody asks where it does."""
@@ -191,13 +226,30 @@ class SharedEnvironment(PlainEnvironment):
         return template.root_render_func
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """A pure macro tells the same of the same: it is asked once for all prefixes."""
-        if type(obj) is not Macro or obj.name not in self.pure or kwargs.keys() - FRAMES or not all(map(_fixed, args)):
+        """A macro tells the same of the same if it looks at nothing else: it is asked once for all prefixes."""
+        if type(obj) is not Macro or obj.name not in self.outer or kwargs.keys() - FRAMES or not all(map(_fixed, args)):
             return super().call(context, obj, *args, **kwargs)
-        known, asked = context.parent[TELLING].spelled, (obj.name, *map(_identity, args))
-        if asked not in known:
-            known[asked] = args, super().call(context, obj, *args, **kwargs)
-        return known[asked][1]
+        telling, asked = context.parent[TELLING], (obj.name, *map(_identity, args))
+        if asked in telling.spelled:
+            return telling.spelled[asked][1]
+        looked, telling.looked = telling.looked, False
+        text = super().call(context, obj, *args, **kwargs)
+        if not telling.looked:
+            telling.spelled[asked] = args, text
+        telling.looked = telling.looked or looked
+        return text
+
+    def look(self, context: Context) -> None:
+        """A macro looks at what it was not given."""
+        context.parent[TELLING].looked = True
+
+    def change(self, context: Context, space: Any) -> Any:
+        """A namespace that a macro changes: nobody may ask it what it would tell."""
+        telling = context.parent[TELLING]
+        telling.looked = True
+        if telling.asking:
+            raise Strange("a search that changes what it finds")
+        return space
 
     def ask(self, context: Context, flag: str) -> None:
         """The template looks at a flag, or whether it is to write the generation prompt."""
