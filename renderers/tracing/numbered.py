@@ -63,23 +63,22 @@ def latest_of(
 ) -> tuple[list[nodes.Expr], list[nodes.Node]] | None:
     """When a search from the end finds a message, if that one and macros decide it, and what is set then, if that
     depends on nothing but where it is."""
-    size = nodes.Filter(messages, "length", [], [], None, None)
-    known = [(nodes.Sub(nodes.Sub(size, nodes.Const(1)), INDEX0), nodes.Name(AT, "load"))]
-    item, parts, body = names(loop.target), list[nodes.Expr](), loop.body
-    while body and isinstance(body[-1], nodes.If):
-        *steps, last = body
-        for step in steps:
+    size, at = nodes.Filter(messages, "length", [], [], None, None), nodes.Name(AT, "load")
+    known: list[tuple[nodes.Node, nodes.Node]] = [(nodes.Sub(nodes.Sub(size, nodes.Const(1)), INDEX0), at)]
+    item, parts, body = names(loop.target), list[Any](), loop.body
+    while body and isinstance(last := body[-1], nodes.If):
+        for step in body[:-1]:
             if not isinstance(step, nodes.Assign) or not isinstance(step.target, nodes.Name):
                 return None
             known.insert(0, (nodes.Name(step.target.name, "load"), _replaced(step.node, known)))
         parts += [_replaced(part, known) for part in conjuncts(last.test)]
-        body = None if last.elif_ or last.else_ else last.body
+        body = [] if last.elif_ or last.else_ else last.body
     _, *alone = parts
-    body = [_replaced(step, known) for step in body or ()]
+    body = [_replaced(step, known) for step in body]
     if not body or not all(map(_notes, body)) or not all(item <= names(part) <= item | macros for part in alone):
         return None
     ends = [step for step in body if step.target.attr == searching.attr]
-    end = nodes.Assign(nodes.NSRef(searching.node.name, searching.attr), nodes.Const(False))
+    end = nodes.Assign(nodes.NSRef(*names(searching), searching.attr), nodes.Const(False))
     return (alone, body) if ends == [end] else None
 
 

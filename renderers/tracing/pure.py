@@ -18,10 +18,9 @@ def outer_names(tree: nodes.Template) -> dict[str, frozenset[str]]:
     """Macros that tell the same of the same unless they look at one of these names, which they have from elsewhere."""
     named = Counter(macro.name for macro in tree.find_all(nodes.Macro))
     named.update(name.name for name in tree.find_all(nodes.Name) if name.ctx == "store")
-    named.update(macro.name for part in tree.find_all((nodes.For, nodes.If)) for macro in part.find_all(nodes.Macro))
+    named.update(macro.name for loop in tree.find_all(nodes.For) for macro in loop.find_all(nodes.Macro))
     free = {macro.name: _free(macro) for macro in tree.find_all(nodes.Macro) if not _asks_more(macro)}
-    known = {name for name in free if named[name] == 1}
-    return {name: frozenset(free[name]) for name in known}
+    return {name: frozenset(free[name]) for name in free if named[name] == 1}
 
 
 def pure_macros(outer: Mapping[str, frozenset[str]]) -> frozenset[str]:

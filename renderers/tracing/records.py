@@ -13,6 +13,8 @@ from jinja2.utils import missing
 from renderers.tracing.views import VALUES, View, settled
 from renderers.tracing.watched import ANY, Cell, Messages, Number
 
+SAME = frozenset[str]()
+"""No flag is another."""
 Bounds = tuple[tuple[int, float, float], ...]
 """Between what a cell has to be, by its number: of those that were asked about."""
 
@@ -35,6 +37,10 @@ class State:
     """What a loop over messages goes over."""
     runs: dict[tuple[int, int], list["Run"]] = field(default_factory=dict)
     """How a loop went, by where it began in the text, and in the conversation."""
+    others: dict[tuple[int, int], list["Run"]] = field(default_factory=dict)
+    """How it went where flags were others: that holds as far as nobody looked at them."""
+    apart: frozenset[str] = frozenset()
+    """These flags."""
     exact: dict[int, list["Known"]] = field(default_factory=dict)
     """What was told of it for this many messages alone."""
     wide: list["Known"] = field(default_factory=list)
@@ -76,18 +82,18 @@ class State:
         count = end - begin
         if count <= 0:
             return BEGIN, 0, 0
-        cells, runs = self.cells, self.runs.get((start, begin), ())
-        for run in runs:
-            steps, parted = run.steps, run.parted
+        cells, runs, others = self.cells, self.runs.get((start, begin), ()), self.others.get((start, begin), ())
+        for at, run in enumerate((*runs, *others) if others else runs):
+            steps, parted, other = run.steps, run.parted, self.apart if at >= len(runs) else SAME
             if parted is not None:
-                if parted < count and run.same < stop and within(cells, steps[parted].bounds):
+                if parted < count and run.same < stop and holds(steps[parted], cells, other):
                     return steps[parted], None, run.same
             elif len(steps) >= count:
                 last = steps[count - 1]
-                if within(cells, last.bounds):
+                if holds(last, cells, other):
                     return last, 0, 0
                 before = steps[count - 2] if count > 1 else BEGIN
-                if not found and within(cells, before.bounds):
+                if not found and holds(before, cells, other):
                     found = before, 1, 0
         alone = count == 1 and not runs and type(self.messages._skipped) is Number  # few others begin at this place
         return (BEGIN, 1, 0) if alone else found
@@ -150,18 +156,18 @@ class Run:
     broken: bool = False
     """It ended with its last step."""
 
-    def valid(self, cells: Sequence[Cell], limit: int) -> int:
-        """How many of its first steps hold for these numbers."""
+    def valid(self, cells: Sequence[Cell], limit: int, other: frozenset[str]) -> int:
+        """How many of its first steps hold for these numbers, and these other flags."""
         steps = self.steps
         high = min(limit, len(steps))
-        if not high or within(cells, steps[high - 1].bounds):
+        if not high or holds(steps[high - 1], cells, other):
             return high
-        if high == 1 or within(cells, steps[high - 2].bounds):
+        if high == 1 or holds(steps[high - 2], cells, other):
             return high - 1
         low, high = 0, high - 2
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if within(cells, steps[middle - 1].bounds) else (low, middle - 1)
+            low, high = (middle, high) if holds(steps[middle - 1], cells, other) else (low, middle - 1)
         return low
 
     def branch(self, done: int) -> "Run":
@@ -191,6 +197,14 @@ def within(cells: Sequence[Cell], bounds: Bounds) -> bool:
         if not low <= cells[at].value <= high:
             return False
     return True
+
+
+def holds(step: Step, cells: Sequence[Cell], other: frozenset[str]) -> bool:
+    """Whether a step is told alike for these numbers, and these other flags."""
+    for at, low, high in step[0]:
+        if not low <= cells[at].value <= high:
+            return False
+    return not other or step.asked.isdisjoint(other)
 
 
 class Steps:

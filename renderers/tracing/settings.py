@@ -16,8 +16,11 @@ from renderers.tracing.found import Search
 from renderers.tracing.loops import Ends, Loop
 from renderers.tracing.records import Exit, Known, Run, State, Step, Steps, bind, bounds_of
 from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
-from renderers.tracing.views import Strange, View
+from renderers.tracing.views import VALUES, Strange, View
 from renderers.tracing.watched import Cell, Messages
+
+Flags = frozenset[tuple[str, Hashable]]
+"""Flags, by name, and what can be seen of them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,8 +40,8 @@ class Conversation:
     searches: list[Search]
     tails: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
     """Messages without the first few, by what they are of."""
-    runs: dict[Hashable, dict[tuple[int, int], list[Run]]] = field(default_factory=dict)
-    """How each loop went, by all that it could see, and by where it began."""
+    runs: dict[Hashable, dict[Flags, dict[tuple[int, int], list[Run]]]] = field(default_factory=dict)
+    """How each loop went, by all that it could see, flags apart, and by where it began."""
     exact: set[Hashable] = field(default_factory=set)
     """Loops that ask so much that no step is told as of the whole conversation."""
     spelled: dict[Hashable, tuple[Any, str]] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class Setting:
         self.context = of.template.whole.new_context(told, shared=True)
         self.begin = State(0, {}, self._view())
         self.states: dict[Hashable, State] = {}
-        self.sights: dict[Hashable, tuple[Hashable, tuple[str, ...], tuple[str, ...]]] = {}
+        self.sights: dict[Hashable, tuple[Hashable, Flags, tuple[str, ...], tuple[str, ...]]] = {}
         self.refusing: tuple[State, Known] | None = None
         """The stage that refused."""
 
@@ -161,10 +164,15 @@ class Setting:
     def state(self, at: int, values: Mapping[str, Any]) -> tuple[State, View]:
         """The state in which a stage begins, and what was seen there."""
         view, kept, keys = self._view(), dict[str, Any](), list[Hashable]()
-        given, seen, later = self._sights(at, tuple(values))
+        given, flags, seen, later = self._sights(at, tuple(values))
         for name in seen:
             key, kept[name] = view.hold(values[name])
-            keys.append(key)
+            if name not in self.of.template.flags:
+                keys.append(key)
+            elif type(values[name]) in VALUES:
+                flags |= {(name, key)}
+            else:
+                keys += name, key
         site, cells = (at, given, *keys), tuple(view.cells)
         for name in later:
             key, kept[name] = view.hold(values[name])
@@ -175,14 +183,17 @@ class Setting:
         if loops:
             kept[ITEMS] = items
             keys.append(view.key(items))
-        found = at, given, seen, later, *keys
+        found = at, given, flags, seen, later, *keys
         state = self.states.get(found)
         if state is None:
             state = self.states[found] = State(at, kept, view, view.cells[len(self.base) :])
             if followed:
                 state.messages = items if isinstance(items, Messages) else None
                 state.site, state.cells = (keys[-1] if state.messages else None, *site), cells
-                state.runs = self.of.runs.setdefault(state.site, {})
+                runs = self.of.runs.setdefault(state.site, {flags: {}})
+                first, others = next(iter(runs.items()))
+                state.runs, state.apart = runs.setdefault(flags, {}), frozenset([name for name, _ in first ^ flags])
+                state.others = others if state.apart else {}
         return state, view
 
     def leave(self, state: State, step: Step) -> tuple[State | None, Sequence[Any]]:
@@ -212,13 +223,15 @@ class Setting:
         places = [None if at is None or at[0] is None else (at[0], at[1]) for at in found]
         return Exit(after, view.sources, places, changed)
 
-    def _sights(self, at: int, names: tuple[str, ...]) -> tuple[Hashable, tuple[str, ...], tuple[str, ...]]:
-        """What a loop can see of what is given, and which of these variables; and which others matter later."""
+    def _sights(self, at: int, names: tuple[str, ...]) -> tuple[Hashable, Flags, tuple[str, ...], tuple[str, ...]]:
+        """What a loop can see of what is given, and of flags; and which of these variables, and which others matter
+        later."""
         if (at, names) not in self.sights:
             stage = self.stages[at]
-            given = [(name, self._given(name)) for name in stage.seen if name not in names]
+            given = frozenset([(name, self._given(name)) for name in stage.seen if name not in names])
+            flags = frozenset([item for item in given if item[0] in self.of.template.flags])
             seen, later = (tuple(sorted(known.intersection(names))) for known in (stage.seen, stage.later))
-            self.sights[at, names] = tuple(given), seen, later
+            self.sights[at, names] = given - flags, flags, seen, later
         return self.sights[at, names]
 
     def _given(self, name: str) -> Hashable:

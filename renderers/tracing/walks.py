@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.loops import Loop
-from renderers.tracing.records import BEGIN, Run, State, Step, Steps, bind
+from renderers.tracing.records import BEGIN, SAME, Run, State, Step, Steps, bind
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Setting
 from renderers.tracing.stages import ITEMS
@@ -37,6 +37,7 @@ class Walk:
         self.cells = state.cells if self.growing else (*state.cells, self.length._cell)
         self.count = max(end - begin, 0)
         self.runs = state.runs.setdefault((start, begin), [])
+        self.others = state.others.get((start, begin), ())
         self.run, self.done = Run(self.items), 0
         """A run whose first steps hold, and how many."""
         self.own: list[Step] = []
@@ -57,7 +58,7 @@ class Walk:
 
     def go(self) -> None:
         """Finds or tells all steps of this prefix."""
-        self._take_up(self.runs)
+        self._take_up(self.runs, self.others)
         if self._over():
             return
         more = self.done < self.count - 1 or self.done == len(self.run.steps)
@@ -76,14 +77,14 @@ class Walk:
             return True
         return self.done == self.count or (self.run.broken and self.done == len(self.run.steps))
 
-    def _take_up(self, runs: Sequence[Run]) -> None:
+    def _take_up(self, runs: Sequence[Run], others: Sequence[Run] = ()) -> None:
         """The run whose first steps hold for this prefix, as many as may be."""
         self.run, self.done, self.parted = Run(self.items), 0, None
-        for run in runs:
+        for at, run in enumerate((*runs, *others)):
             limit = self.count
             if not self.growing:
                 limit = [*map(operator.is_, self.items, run.items), False].index(False)
-            done = run.valid(self.cells, limit)
+            done = run.valid(self.cells, limit, self.state.apart if at >= len(runs) else SAME)
             while done and run.steps[done - 1].seen > limit:
                 done -= 1
             if done > self.done or (done == self.done and len(run.steps) > len(self.run.steps)):
@@ -114,10 +115,10 @@ class Walk:
         """Tells steps for others too: in the run that was taken up, or in another that begins as it does."""
         if self.run in self.runs:
             self.runs.remove(self.run)
-        if self.done < len(self.run.steps):
             self.runs.insert(0, self.run)
+        if self.run not in self.runs[:1] or self.done < len(self.run.steps):
             self.run = self.run.branch(self.done)
-        self.runs.insert(0, self.run)
+            self.runs.insert(0, self.run)
         del self.runs[MANY:]
         run, before = self.run, self.done
         run.items = self.items
