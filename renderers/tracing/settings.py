@@ -14,8 +14,9 @@ from jinja2.utils import missing
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.found import Search
 from renderers.tracing.loops import Ends, Loop
+from renderers.tracing.parts import ITEMS
 from renderers.tracing.records import Exit, Known, Run, State, Step, Steps, bind, bounds_of
-from renderers.tracing.stages import ITEMS, PROMPT, TELLING, SharedEnvironment
+from renderers.tracing.stages import PROMPT, TELLING, SharedEnvironment
 from renderers.tracing.views import VALUES, Strange, View
 from renderers.tracing.watched import Cell, Messages
 

@@ -6,7 +6,7 @@ piece, there are none, and every telling is a plain render.
 """
 
 import operator
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from itertools import count, takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,20 +21,17 @@ from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGener
 from renderers.tracing.found import Found, Search
 from renderers.tracing.idle import cut_short
 from renderers.tracing.loops import Ends, Loop, loop
-from renderers.tracing.pure import names, outer_names, pure_macros
+from renderers.tracing.parts import PAUSE, all_of, closed, names_of, parts_of, passed_on, stored, targets
+from renderers.tracing.pure import outer_names, pure_macros
 from renderers.tracing.searches import mark_ranges, mark_searches
 from renderers.tracing.views import VALUES, Strange
 from renderers.tracing.watched import Messages, Number, length
 
 TELLING = "the telling"
 """Under this key a context holds what notes how it goes: no template can spell it."""
-ITEMS = "0items"
-"""The variable of what a loop goes over: no template can spell it."""
 PROMPT = "add_generation_prompt"
 FRAMES = frozenset({"_loop_vars", "_block_vars"})
 """What jinja passes on to functions that ask for a context."""
-PAUSE = nodes.EnvironmentAttribute("pause")
-"""Here a step of a loop is done."""
 WHOLE = (nodes.Extends, nodes.Block, nodes.Include, nodes.Import, nodes.FromImport)
 """What a template has as a whole."""
 
@@ -129,8 +126,8 @@ class SharedEnvironment(PlainEnvironment):
         tree = self.parse(source)
         self.flags = variables(tree) - GIVEN
         self.whole = self.from_string(source)
-        if not any(_all(tree, kind) for kind in WHOLE):
-            self._cut(_parts(tree.body))
+        if not any(all_of(tree, kind) for kind in WHOLE):
+            self._cut(parts_of(tree.body))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super(PlainEnvironment, self)._parse(source, name, filename)
@@ -197,24 +194,24 @@ class SharedEnvironment(PlainEnvironment):
 
     def _cut(self, parts: list[list[nodes.Node]]) -> None:
         """Compiles the parts, unless a macro would see what is set after its own."""
-        stored = [_stored(part) for part in parts]
-        after = [frozenset[str]().union(*stored[at + 1 :]) for at in range(len(parts))]
-        macros = [[macro for node in part for macro in _all(node, nodes.Macro)] for part in parts]
+        sets = [stored(part) for part in parts]
+        after = [frozenset[str]().union(*sets[at + 1 :]) for at in range(len(parts))]
+        macros = [[macro for node in part for macro in all_of(node, nodes.Macro)] for part in parts]
         if any(not reads(part).isdisjoint(names) for part, names in zip(macros, after, strict=True)):
             return
-        named = [_names(part) for part in parts]
+        named = [names_of(part) for part in parts]
         self.late = frozenset().union(*(map(operator.and_, named, after)))
-        told = {macro.name: _names([macro]) for part in macros for macro in part if macro.name not in self.pure}
-        if any(_passed_on(node, told.keys()) for part in parts for node in part):
+        told = {macro.name: names_of([macro]) for part in macros for macro in part if macro.name not in self.pure}
+        if any(passed_on(node, told.keys()) for part in parts for node in part):
             told = dict.fromkeys(told, frozenset().union(*told.values()))  # under another name
             named = [part | told.keys() for part in named]
         for at, part in enumerate(parts):
-            seen = _closed(named[at], told) if at % 2 else frozenset()
-            later = frozenset().union(*(_closed(names, told) for names in named[at:])) - seen
-            before = frozenset[str]().union(*stored[:at])
-            known = (named[at] & (before | {"messages"})) - self.flags - {PROMPT} | (stored[at] & before)
+            seen = closed(named[at], told) if at % 2 else frozenset()
+            later = frozenset().union(*(closed(names, told) for names in named[at:])) - seen
+            before = frozenset[str]().union(*sets[:at])
+            known = (named[at] & (before | {"messages"})) - self.flags - {PROMPT} | (sets[at] & before)
             if at % 2:  # or it would look for each of them at every step
-                known = named[at] - {"loop"} - _targets(part) - {macro.name for macro in macros[at]}
+                known = named[at] - {"loop"} - targets(part) - {macro.name for macro in macros[at]}
             part[:0] = [nodes.ExprStmt(nodes.Name(name, "load")) for name in sorted(known)]  # jinja looks there once
             self.stages += (Stage(self._compiled(part), bool(at % 2), seen, later),)
 
@@ -257,71 +254,6 @@ class SharedEnvironment(PlainEnvironment):
         telling.asked.add(flag)
         if flag == PROMPT:
             telling.prompting.bounds = (telling.prompting.value,) * 2
-
-
-def _parts(body: Iterable[nodes.Node]) -> list[list[nodes.Node]]:
-    """What stands around loops, and these, in turn. What a loop goes over is found out in what stands before it."""
-    parts: list[list[nodes.Node]] = [[]]
-    for node in body:
-        if not isinstance(node, nodes.For) or node.recursive or node.test or node.else_ or not _named(node.iter):
-            parts[-1].append(node)
-            continue
-        at = {"lineno": node.lineno}
-        parts[-1].append(nodes.Assign(nodes.Name(ITEMS, "store", **at), node.iter, **at))
-        node.iter = nodes.Name(ITEMS, "load", **at)
-        node.body.insert(0, nodes.ExprStmt(nodes.Name("loop", "load", **at), **at))
-        node.body.append(nodes.ExprStmt(PAUSE, **at))
-        parts += [[node], []]
-    return parts
-
-
-def _named(items: nodes.Node) -> bool:
-    """Whether a loop may go over messages from their beginning on."""
-    sliced = isinstance(items, nodes.Getitem) and isinstance(items.arg, nodes.Slice) and items.arg.step is None
-    chosen = isinstance(items, nodes.Call) and items.node == nodes.EnvironmentAttribute("chosen")
-    return sliced or chosen or isinstance(items, (nodes.Name, nodes.Add))
-
-
-def _stored(part: Iterable[nodes.Node]) -> frozenset[str]:
-    """The names that statements set for those that follow."""
-    found = set[str]()
-    for node in part:
-        if isinstance(node, nodes.If):
-            found |= _stored([*node.body, *node.elif_, *node.else_])
-        elif isinstance(node, nodes.Macro):
-            found.add(node.name)
-        elif isinstance(node, (nodes.Assign, nodes.AssignBlock)):
-            found |= {name.name for name in _all(node.target, nodes.Name)}
-    return frozenset(found)
-
-
-def _targets(part: Iterable[nodes.Node]) -> set[str]:
-    """The names of what loops go over."""
-    return {name for node in part for loop in _all(node, nodes.For) for name in names(loop.target)}
-
-
-def _names(part: Iterable[nodes.Node]) -> frozenset[str]:
-    """All that these name, but for what a loop goes over."""
-    return frozenset(name for node in part for name in names(node)) - {ITEMS}
-
-
-def _closed(named: frozenset[str], told: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """These names, and all that macros among them name."""
-    while more := frozenset().union(*(told[name] for name in named & told.keys())) - named:
-        named |= more
-    return named
-
-
-def _passed_on(node: nodes.Node, macros: Collection[str]) -> bool:
-    """Whether a macro is named where it is not called."""
-    called = [call.node for call in _all(node, nodes.Call)]
-    loads = (name for name in _all(node, nodes.Name) if name.ctx == "load" and name.name in macros)
-    return any(all(name is not other for other in called) for name in loads)
-
-
-def _all(node: nodes.Node, kind: Any) -> list[Any]:
-    """The nodes of a kind, this one among them."""
-    return [*([node] if isinstance(node, kind) else []), *node.find_all(kind)]
 
 
 def _fixed(value: Any) -> bool:

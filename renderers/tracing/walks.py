@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.loops import Loop
+from renderers.tracing.parts import ITEMS
 from renderers.tracing.records import BEGIN, SAME, Run, State, Step, Steps, bind
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Setting
-from renderers.tracing.stages import ITEMS
 from renderers.tracing.views import Strange
 from renderers.tracing.watched import Cell, Messages, Number
 
