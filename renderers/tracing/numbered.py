@@ -45,7 +45,7 @@ def by_number(loop: nodes.Node, sites: Iterator[int]) -> nodes.Node:
     known = [(INDEX0, at), (INDEX, nodes.Add(at, nodes.Const(1))), (item, nodes.Name(ITEM, "load"))]
     if messages is not loop.iter:
         known = [(nodes.Getitem(messages, item, "load"), nodes.Name(ITEM, "load")), (item, at)]
-    parts, body = ([_replaced(part, known) for part in some] for some in (conjuncts(node.test), node.body))
+    parts, body = ([replaced(part, known) for part in some] for some in (conjuncts(node.test), node.body))
     alone = [part for part in parts if names(part) == {ITEM}]
     limits = [part for part in parts if names(part) != {ITEM}]
     told = _breaks(body) if backwards else all(map(_notes, body))
@@ -70,11 +70,11 @@ def latest_of(
         for step in body[:-1]:
             if not isinstance(step, nodes.Assign) or not isinstance(step.target, nodes.Name):
                 return None
-            known.insert(0, (nodes.Name(step.target.name, "load"), _replaced(step.node, known)))
-        parts += [_replaced(part, known) for part in conjuncts(last.test)]
+            known.insert(0, (nodes.Name(step.target.name, "load"), replaced(step.node, known)))
+        parts += [replaced(part, known) for part in conjuncts(last.test)]
         body = [] if last.elif_ or last.else_ else last.body
     _, *alone = parts
-    body = [_replaced(step, known) for step in body]
+    body = [replaced(step, known) for step in body]
     if not body or not all(map(_notes, body)) or not all(item <= names(part) <= item | macros for part in alone):
         return None
     ends = [step for step in body if step.target.attr == searching.attr]
@@ -114,15 +114,15 @@ def _is_limit(part: nodes.Node) -> bool:
     return test.op == "lt" and isinstance(test.expr, nodes.Name) and test.expr.name not in ("loop", AT, ITEM)
 
 
-def _replaced(node: Any, others: Sequence[tuple[nodes.Node, nodes.Node]]) -> Any:
+def replaced(node: Any, others: Sequence[tuple[nodes.Node, nodes.Node]]) -> Any:
     """A copy, with others for these nodes."""
     if isinstance(node, list):
-        return [_replaced(part, others) for part in node]
+        return [replaced(part, others) for part in node]
     if not isinstance(node, nodes.Node):
         return node
     other = next((other for known, other in others if node == known), None)
     if other is None:
         other = copy(node)
         for name, value in node.iter_fields():
-            setattr(other, name, _replaced(value, others))
+            setattr(other, name, replaced(value, others))
     return other

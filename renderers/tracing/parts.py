@@ -1,10 +1,12 @@
 """The parts of a template: what stands around its outermost loops over messages, and these; and what a part names."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from jinja2 import nodes
 
+from renderers.tracing.numbered import replaced
 from renderers.tracing.pure import names
 
 ITEMS = "0items"
@@ -16,7 +18,7 @@ PAUSE = nodes.EnvironmentAttribute("pause")
 def parts_of(body: Iterable[nodes.Node]) -> list[list[nodes.Node]]:
     """What stands around loops, and these, in turn. What a loop goes over is found out in what stands before it."""
     parts: list[list[nodes.Node]] = [[]]
-    for node in body:
+    for node in chain.from_iterable(map(_apart, body)):
         if not isinstance(node, nodes.For) or node.recursive or node.test or node.else_ or not _named(node.iter):
             parts[-1].append(node)
             continue
@@ -27,6 +29,20 @@ def parts_of(body: Iterable[nodes.Node]) -> list[list[nodes.Node]]:
         node.body.append(nodes.ExprStmt(PAUSE, **at))
         parts += [[node], []]
     return parts
+
+
+def _apart(node: nodes.Node) -> list[nodes.Node]:
+    """A loop over messages and a few more: over these, and over those."""
+    if not isinstance(node, nodes.For) or not isinstance(node.iter, nodes.Add):
+        return [node]
+    items, few = node.iter.left, node.iter.right
+    known = isinstance(few, nodes.Const) and type(few.value) is list  # jinja has computed it
+    asks = any("loop" in names(part) or all_of(part, nodes.Break) for part in node.body)
+    if not known or asks or node.recursive or node.test or node.else_:
+        return [node]
+    more = replaced(node, ())
+    more.iter, node.iter = few, nodes.Add(items, nodes.Const([]))
+    return [node, more]
 
 
 def _named(items: nodes.Node) -> bool:

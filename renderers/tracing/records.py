@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from jinja2.utils import missing
 
-from renderers.tracing.views import VALUES, View, settled
+from renderers.tracing.gathered import VALUES
+from renderers.tracing.views import View, settled
 from renderers.tracing.watched import ANY, Cell, Messages, Number
 
 SAME = frozenset[str]()
@@ -223,8 +224,8 @@ class Steps:
         """Another step is."""
         bounds, changed, shaped, asked, written, _, _ = self.last
         if self._set():
-            self.values = self._values()
             changed = self._changed()
+            self.values = self._values()
             shaped = shape(changed)
         for at, cell in enumerate(self.cells):
             if cell.bounds is not self.known[at]:
@@ -260,6 +261,7 @@ class Steps:
             for name, value in space.items():
                 if value is not held.get(name, missing):
                     new[name] = value if type(value) in VALUES else settled(value, self.view.fixed)
+                    space[name] = new[name]
             changed.append(new)
         return tuple(changed)
 

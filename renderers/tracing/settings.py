@@ -13,12 +13,13 @@ from jinja2.utils import missing
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.found import Search
+from renderers.tracing.gathered import VALUES, Fixed
 from renderers.tracing.loops import Ends, Loop
 from renderers.tracing.parts import ITEMS
 from renderers.tracing.records import Exit, Known, Run, State, Step, Steps, bind, bounds_of
 from renderers.tracing.stages import PROMPT, TELLING, SharedEnvironment
-from renderers.tracing.views import VALUES, Strange, View
-from renderers.tracing.watched import Cell, Messages
+from renderers.tracing.views import Strange, View
+from renderers.tracing.watched import Cell, Messages, Number, Size
 
 Flags = frozenset[tuple[str, Hashable]]
 """Flags, by name, and what can be seen of them."""
@@ -36,10 +37,10 @@ class Conversation:
     """How many messages are told."""
     prompting: Cell
     """Whether the generation prompt is."""
-    fixed: dict[int, Any]
+    fixed: Fixed
     """What stays what it is."""
     searches: list[Search]
-    tails: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    tails: dict[tuple[int, int, int], list[Any]] = field(default_factory=dict)
     """Messages without the first few, by what they are of."""
     runs: dict[Hashable, dict[Flags, dict[tuple[int, int], list[Run]]]] = field(default_factory=dict)
     """How each loop went, by all that it could see, flags apart, and by where it began."""
@@ -67,9 +68,10 @@ class Conversation:
 
     def tail(self, whole: list[Any], begin: int) -> list[Any]:
         """The messages from this one on."""
-        found = self.tails.get((id(whole), begin))
+        known = id(whole), begin, len(whole)  # a row may grow
+        found = self.tails.get(known)
         if found is None:
-            found = self.tails[id(whole), begin] = whole[begin:]
+            found = self.tails[known] = whole[begin:]
         return found
 
 
@@ -178,19 +180,22 @@ class Setting:
         for name in later:
             key, kept[name] = view.hold(values[name])
             keys.append(key)
-        items = values.get(ITEMS)
-        loops = self.stages[at].loops
-        followed = loops and isinstance(items, (Messages, list))
+        items, loops = values.get(ITEMS), self.stages[at].loops
         if loops:
-            kept[ITEMS] = items
-            keys.append(view.key(items))
+            key, kept[ITEMS] = view.hold(items)
+            items = kept[ITEMS]
+            keys.append(key)
+        growing = items if loops and isinstance(items, Messages) else None
+        if growing is not None and type(growing._sofar) is Size:
+            cells = *cells, growing._sofar
+        followed = loops and isinstance(items, (Messages, list))
         found = at, given, flags, seen, later, *keys
         state = self.states.get(found)
         if state is None:
             state = self.states[found] = State(at, kept, view, view.cells[len(self.base) :])
             if followed:
-                state.messages = items if isinstance(items, Messages) else None
-                state.site, state.cells = (keys[-1] if state.messages else None, *site), cells
+                state.messages = growing
+                state.site, state.cells = (None if growing is None else keys[-1], *site), cells
                 runs = self.of.runs.setdefault(state.site, {flags: {}})
                 first, others = next(iter(runs.items()))
                 state.runs, state.apart = runs.setdefault(flags, {}), frozenset([name for name, _ in first ^ flags])
@@ -210,6 +215,7 @@ class Setting:
             if at is not None:
                 held = state.view.held[at[0]].get(at[1], source)
                 source = changed[at[0]].get(at[1], held) if changed else held
+                source = Number(source._sofar) if isinstance(source, Messages) else source
             sources.append(source)
         return known.after, sources
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.found import Search
+from renderers.tracing.gathered import Fixed
 from renderers.tracing.records import State, Step
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Conversation, Setting
@@ -101,7 +102,7 @@ class Prefixes:
         generating: bool = False,
     ):
         self.plain, self.shared, self.given = ways.plain, ways.shared, given
-        fixed = {id(message): message for message in messages}
+        fixed = Fixed(messages, alike=ways.shared.gathers)
         searches = [Search() for _ in range(ways.shared.searches)]
         self.of = Conversation(ways.shared, list(messages), whole, Cell(len(messages)), Cell(0), fixed, searches)
         self.settings: dict[int, tuple[Setting, Any]] = {}

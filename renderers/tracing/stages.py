@@ -19,12 +19,13 @@ from jinja2.runtime import Context, LoopContext, Macro
 from renderers.tracing.asked import GIVEN, reads, variables
 from renderers.tracing.environment import HARMLESS, PlainEnvironment, PlainGenerator, mark_tests, plain_tojson
 from renderers.tracing.found import Found, Search
+from renderers.tracing.gathered import VALUES
 from renderers.tracing.idle import cut_short
 from renderers.tracing.loops import Ends, Loop, loop
 from renderers.tracing.parts import PAUSE, all_of, closed, names_of, parts_of, passed_on, stored, targets
 from renderers.tracing.pure import outer_names, pure_macros
 from renderers.tracing.searches import mark_ranges, mark_searches
-from renderers.tracing.views import VALUES, Strange
+from renderers.tracing.views import Strange
 from renderers.tracing.watched import Messages, Number, length
 
 TELLING = "the telling"
@@ -112,6 +113,8 @@ class SharedEnvironment(PlainEnvironment):
     """How often it searches its messages from the end."""
     late: frozenset[str] = frozenset()
     """Names that a stage sets and an earlier one reads: of what is given, none may have such a name."""
+    gathers: bool = True
+    """Whether it takes for the same what is alike."""
     stages: tuple[Stage, ...] = ()
     whole: jinja2.Template
     """The template in one piece."""
@@ -125,6 +128,7 @@ class SharedEnvironment(PlainEnvironment):
         self.filters |= {"length": length, "count": length, "tojson": _tojson}
         tree = self.parse(source)
         self.flags = variables(tree) - GIVEN
+        self.gathers = not any(test.name == "sameas" for test in tree.find_all(nodes.Test))
         self.whole = self.from_string(source)
         if not any(all_of(tree, kind) for kind in WHOLE):
             self._cut(parts_of(tree.body))
@@ -140,7 +144,7 @@ class SharedEnvironment(PlainEnvironment):
         """All messages and their numbers, where nobody has asked yet which of them a search may find."""
         telling = context.parent[TELLING]
         search, telling.looked = telling.searches[site], False
-        telling.asking = isinstance(messages, Messages) and search.hits is None
+        telling.asking = self.followed(context, messages) and search.hits is None
         search.noted = []
         return [*enumerate(messages._whole)] if telling.asking else []
 
@@ -269,6 +273,7 @@ def _identity(value: Any) -> Hashable:
 @jinja2.pass_context
 def _tojson(context: Context, value: Any, *args: Any, **kwargs: Any) -> str:
     """JSON, spelled once for all prefixes: tools are in each of them."""
+    value = value._exact if isinstance(value, Messages) else value
     if type(value) not in (dict, list):
         return plain_tojson(value, *args, **kwargs)
     known, asked = context.parent[TELLING].spelled, (id(value), args, *kwargs.items())

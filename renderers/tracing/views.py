@@ -12,9 +12,9 @@ from jinja2.runtime import Macro, Undefined
 from jinja2.utils import missing
 
 from renderers.tracing.environment import DictMaker, Namespace
-from renderers.tracing.watched import Cell, Messages, Number
+from renderers.tracing.gathered import VALUES, Fixed
+from renderers.tracing.watched import Cell, Messages, Number, Size
 
-VALUES = frozenset({str, int, bool, float, type(None)})
 FIXED = (type, FunctionType, MethodType, BuiltinFunctionType, DictMaker, type(missing))
 
 
@@ -29,7 +29,7 @@ class View:
     fixed: what stays what it is, such as the messages, by its identity.
     """
 
-    def __init__(self, base: Sequence[Cell], fixed: dict[int, Any]):
+    def __init__(self, base: Sequence[Cell], fixed: Fixed):
         self.base, self.fixed = base, fixed
         self.cells = [*base]
         self.sources: list[Any] = []
@@ -51,7 +51,7 @@ class View:
             return (
                 (kind, self.base.index(value._cell), value._more) if value._cell in self.base else (int, value._exact)
             )
-        if kind is Messages:
+        if kind is Messages and value._sofar in self.base:
             return kind, self.key(value._skipped), self.base.index(value._sofar), value._more
         if isinstance(value, FIXED):
             return id(value)
@@ -68,9 +68,9 @@ class View:
         if isinstance(value, (list, tuple)):
             fixed = self.fixed
             return type(value), *[id(item) if id(item) in fixed else self.key(item) for item in value]
-        if type(value) is dict and _is_json(value):
-            self.fixed[id(value)] = value
-            return id(value)
+        first = self.fixed.first(value)
+        if first is not None:
+            return id(first)
         if not isinstance(value, Namespace):
             raise Strange(type(value))
         held, number = dict[str, Any](), len(self.spaces)
@@ -86,8 +86,21 @@ class View:
 
     def hold(self, value: Any, name: tuple[int, str] | None = None) -> tuple[Hashable, Any]:
         """The key of a variable, and what to hold of it."""
+        if type(value) is list:
+            row = self.fixed.row(value)
+            return self._rowed(Messages(row, Size(len(value))), name) if row else (self.key(value), value)
+        if type(value) is Messages and type(value._sofar) is Size and type(value._skipped) is int:
+            return self._rowed(value, name)
         numbered = type(value) is Number and value._cell is not self.base[0]
         return self._numbered(value, name) if numbered else (self.key(value), value)
+
+    def _rowed(self, value: Messages, name: tuple[int, str] | None) -> tuple[Hashable, Any]:
+        """What is gathered, its size in a cell of its own."""
+        row, skipped, more = value._whole, value._skipped, value._more
+        self.cells.append(Size(0))
+        self.sources.append(Number(value._sofar))
+        self.names.append(name)
+        return (Size, id(row), skipped, more, len(self.cells)), Messages(row, self.cells[-1], skipped, more)
 
     def _numbered(self, value: Any, name: tuple[int, str] | None) -> tuple[Hashable, Any]:
         """A number, in a cell of its own."""
@@ -97,26 +110,20 @@ class View:
         return (Cell, len(self.cells)), Number(self.cells[-1])
 
 
-def settled(value: Any, fixed: dict[int, Any]) -> Any:
+def settled(value: Any, fixed: Fixed) -> Any:
     """A value as it will be in a longer conversation too: its numbers have to stay what they are."""
     if type(value) in VALUES or id(value) in fixed:
         return value
     if type(value) is Number:
         return value._exact
+    if type(value) is Messages:
+        return settled(value._exact, fixed)
     if type(value) is dict:
-        new = {name: settled(item, fixed) for name, item in value.items()}
-        if all(new[name] is item for name, item in value.items()):
-            fixed[id(value)] = new = value
-        return new
+        first = fixed.first(value)
+        return {name: settled(item, fixed) for name, item in value.items()} if first is None else first
     if type(value) in (list, tuple):
         items = [settled(item, fixed) for item in value]
         return value if all(map(operator.is_, items, value)) else type(value)(items)
     if not isinstance(value, (Macro, Undefined)):
         raise Strange(type(value))
     return value
-
-
-def _is_json(value: Any) -> bool:
-    if type(value) in (dict, list):
-        return all(map(_is_json, value.values() if type(value) is dict else value))
-    return type(value) in VALUES

@@ -15,7 +15,7 @@ from renderers.tracing.records import BEGIN, SAME, Run, State, Step, Steps, bind
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Setting
 from renderers.tracing.views import Strange
-from renderers.tracing.watched import Cell, Messages, Number
+from renderers.tracing.watched import Cell, Messages, Number, Size
 
 MANY = 5
 """Ways in which a loop went that are remembered."""
@@ -97,8 +97,10 @@ class Walk:
 
     def _as_of_all(self) -> None:
         """Tells its steps as of the whole conversation, and takes those that this prefix tells alike."""
-        sofar, left = self.of.sofar, self.count - self.done
-        told, sofar.value = sofar.value, len(self.of.messages)
+        sofar, items, left = self.of.sofar, self.state.vars[ITEMS], self.count - self.done
+        row = items._sofar if type(items._sofar) is Size else Cell(0)
+        told, size = sofar.value, row.value
+        sofar.value, row.value = len(self.of.messages), len(items._whole) - items._more
         try:
             self._extend()
         except Strange:
@@ -107,6 +109,7 @@ class Walk:
             pass
         finally:
             self.of.until(told)
+            row.value = size
         self._take_up(self.runs[:1])
         if self.count - self.done > left // 2 + 1 and self.parted is None:
             self.of.exact.add((self.state.site, self.start))

@@ -47,6 +47,12 @@ class Place(Cell):
     __slots__ = ()
 
 
+class Size(Cell):
+    """How much of a row of messages is gathered."""
+
+    __slots__ = ()
+
+
 class Number:
     """The value of a cell, and something added to it."""
 
@@ -195,6 +201,8 @@ class Messages:
         return item in self._exact
 
     def __add__(self, other: Any) -> Any:
+        if type(other) is list and not other:
+            return self
         return self._exact + (other._exact if isinstance(other, Messages) else other)
 
     def __radd__(self, other: Any) -> Any:
