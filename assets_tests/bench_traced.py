@@ -1,6 +1,7 @@
 """What tracing a chat template costs, beside the template alone: ratios of CPU time, each of one interleaved run.
 
-python -m assets_tests.bench_traced                        the official templates of seven families
+python -m assets_tests.bench_traced                        the official templates of ten families, one of each shape
+python -m assets_tests.bench_traced --all --rounds 5       every official template
 python -m assets_tests.bench_traced --only qwen3 glm-4.5 --rounds 20
 
 Two conversations of 40 turns: an agent's, with 8 tools, put together of two of the corpus that call one tool at a time
@@ -23,10 +24,14 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from assets_tests.bench_peers import corpus_and_tokenizers
 from assets_tests.timing import Work, interleaved
+from renderers.errors import TemplateError
 from renderers.registry import create_renderer
 from renderers.tracing.witness import TracedTemplate
 
-FAMILIES = ("qwen3", "kimi-k2-thinking", "glm-4.5", "minimax-m2", "llama-3.1", "gpt-oss", "deepseek-v3.1")
+FAMILIES = (
+    *("qwen3", "qwen3.6", "kimi-k2-thinking", "glm-4.5", "minimax-m2"),
+    *("llama-3.1", "gpt-oss", "deepseek-v3.1", "deepseek-v3.2", "ministral-3"),
+)
 TURNS = 40
 DAY = date(2025, 1, 1)
 CHAT = [
@@ -38,6 +43,7 @@ CHAT = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=FAMILIES, help="families")
+    parser.add_argument("--all", action="store_true", help="all families")
     parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
     corpus, folder = corpus_and_tokenizers()
@@ -45,9 +51,13 @@ def main() -> None:
     ratios = ("traced/jinja", "traced/ours", "proved/traced", "proved/jinja")
     for heading in ("family", "conversation", "proved turns", "jinja ms", *ratios):
         table.add_column(heading, justify="left" if heading in ("family", "conversation") else "right")
-    for family in asked.only:
+    for family in sorted(path.name for path in folder.iterdir()) if asked.all else asked.only:
         for name, (messages, tools) in conversations(corpus).items():
-            table.add_row(family, name, *measured(folder / family, messages, tools, asked.rounds))
+            try:
+                cells = measured(folder / family, messages, tools, asked.rounds)
+            except TemplateError:
+                cells = ["refused"]
+            table.add_row(family, name, *cells)
     Console(width=170).print(table)
 
 

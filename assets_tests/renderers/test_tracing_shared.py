@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 
-from assets_tests.renderers.walking import FOUND, NEW, OLD, SEARCH, SOURCES, SPLIT, STRANGE, WALK
+from assets_tests.renderers.walking import (
+    AFTER,
+    DEEP,
+    FOUND,
+    GATHERED,
+    MACRO,
+    NEW,
+    OLD,
+    SEARCH,
+    SOURCES,
+    SPLIT,
+    STRANGE,
+    WALK,
+)
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.runs import common
 from renderers.tracing.shared import NONE, Prefixes, Told
@@ -104,6 +117,32 @@ def test_a_search_is_run_once_wherever_it_finds_something():
         prefixes.tell(length, True)
     setting = prefixes._setting(NONE)
     assert (len(setting.begin.wide), setting.begin.exact) == (1, {})
+
+
+def test_a_search_by_what_a_macro_tells_is_run_once():
+    prefixes = shared(MACRO + DEEP + WALK.replace("BODY", AFTER))
+    for length in range(2, len(CONVERSATION) + 1):
+        prefixes.tell(length, True)
+    begin = prefixes._setting(NONE).begin
+    assert (len(begin.wide), begin.exact) == (1, {})
+
+
+def test_what_is_gathered_is_told_once():
+    counted = list[int]()
+    source = GATHERED + WALK.replace("messages", "told").replace("BODY", "{{ count() }}")
+    prefixes = shared(source, count=lambda: counted.append(1) or "")
+    counted.clear()
+    for length in range(2, len(CONVERSATION) + 1):
+        prefixes.tell(length, True)
+    assert not counted, "for the whole conversation they were told before"
+
+
+def test_steps_that_look_at_no_flag_are_lent_to_settings_with_another():
+    prefixes, counted = counting("{{ n if loop.index == 7 }}")
+    counted.clear()
+    for length in (6, 9, 9):
+        prefixes.tell(length, True, SWITCH)
+    assert len(counted) == 3, "the seventh, and those after it, once"
 
 
 def test_a_place_is_asked_for_once_wherever_it_is():

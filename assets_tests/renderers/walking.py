@@ -27,6 +27,17 @@ KIND = (
     "{% set ns = namespace(k=0) %}{% for m in messages %}{% if m.role == 'user' and n != 2 %}[{{ m.content }}"
     "{{ ns.k }}]{% set ns.k = ns.k + messages[0].content|length %}SET{% endif %}{% endfor %}"
 )
+GATHERED = (
+    "{% set ns = namespace(all=[]) %}{% for m in messages %}"
+    "{% set ns.all = ns.all + [{'role': m.role, 'content': m.content}] %}{% endfor %}{% set told = ns.all %}"
+)
+MACRO = "{% set ns = namespace(n=0) %}{% macro tell(c) %}{{ c }}{% endmacro %}"
+DEEP = (
+    "{% set ns = namespace(on=true, at=messages|length - 1, n=ns.n) %}{% for m in messages[::-1] %}"
+    "{% set index = (messages|length - 1) - loop.index0 %}{% if ns.on and m.role == 'user' %}"
+    "{% set content = tell(m.content)|trim %}{% if not (content.startswith('8') and content.endswith('.')) %}"
+    "{% set ns.on = false %}{% set ns.at = index %}{% endif %}{% endif %}{% endfor %}"
+)
 SOURCES = {
     "nothing of the rest": WALK.replace("BODY", ""),
     "last": WALK.replace("BODY", "{{ 'L' if loop.last }}"),
@@ -117,6 +128,35 @@ SOURCES = {
     "a late refusal": WALK.replace(
         "BODY", "{% if loop.length == 7 and loop.last %}{{ raise_exception('no') }}{% endif %}"
     ),
+    "a flag of one step": WALK.replace("BODY", "{{ 'N' if m.role == 'user' and n }}"),
+    "a flag that is set": "{% if n is not defined %}{% set n = false %}{% endif %}"
+    + WALK.replace("BODY", "{{ 'N' if loop.index == 7 and n }}{{ loop.last }}"),
+    "what was gathered": GATHERED + WALK.replace("messages", "told").replace("BODY", "{{ loop.last }}"),
+    "what was gathered, and one more": GATHERED.replace("in messages", "in messages + [{'role': 'z', 'content': 'z'}]")
+    + WALK.replace("messages", "told").replace("BODY", "{{ told|length - loop.index }}"),
+    "what was gathered, as JSON": GATHERED
+    + "{% set all = ns.all[1:] %}{{ all|tojson }}{{ all[-1].role }}"
+    + WALK.replace("messages", "all").replace("BODY", "{{ loop.nextitem.role }}"),
+    "what was gathered of neighbours": "{% set ns = namespace(all=[], some=[], role='') %}"
+    "{% for m in messages + [{'role': 'z', 'content': 'z'}] %}{% if m.role != ns.role %}{% if ns.some %}"
+    "{% set ns.all = ns.all + [{'role': ns.role, 'content': ns.some|join('+', attribute='content')}] %}{% endif %}"
+    "{% set ns.some = [m] %}{% set ns.role = m.role %}{% else %}{% set ns.some = ns.some + [m] %}{% endif %}"
+    "{% endfor %}{% set told = ns.all %}" + WALK.replace("messages", "told").replace("BODY", "{{ loop.first }}"),
+    "what was gathered, by where it was": GATHERED.replace(
+        "'content'", "'at': loop.index, 'left': loop.revindex, 'content'"
+    )
+    + WALK.replace("messages", "told").replace("BODY", "{{ m.at }}{{ m.left }}"),
+    "what is the same as another": GATHERED.replace("m.content", "'.'")
+    + WALK.replace("messages", "told").replace("BODY", "{{ m is sameas told[2] }}"),
+    "one and a few more": WALK.replace("in messages", "in messages[:1] + [{'role': 'x'}, {'role': 'y'}]"),
+    "a search by what a macro tells": MACRO + DEEP + WALK.replace("BODY", AFTER),
+    "a search by what a macro counts": MACRO.replace("{{ c }}", "{{ c }}{% set ns.n = ns.n + 1 %}")
+    + DEEP
+    + "{{ ns.n }}",
+    "a search by what a macro knows": MACRO.replace("{{ c }}", "{{ c }}{{ n }}") + DEEP + WALK.replace("BODY", AFTER),
+    "a search that says what it found": MACRO
+    + DEEP.replace("{% set ns.at = index %}", "{% set ns.at = index %}{{ content }}")
+    + WALK.replace("BODY", AFTER),
     "two loops": WALK.replace("BODY", "{{ loop.last }}") + WALK.replace("BODY", "{{ loop.first }}"),
     "two lists": "{% set k = messages|length - 2 if messages|length > 5 else 0 %}"
     + WALK.replace("in messages", "in messages[:k]").replace("BODY", "{{ loop.last }}")
@@ -214,5 +254,5 @@ SOURCES = {
 }
 SOURCES = {name: source.replace("DONE", FOUND) for name, source in SOURCES.items()}
 STRANGE = {"a cycle", "what has changed", "a new namespace", "an iterator", "a dict of numbers", "what is set later"}
-STRANGE |= {"what is given, and set later", "a loop over the loop"}
+STRANGE |= {"what is given, and set later", "a loop over the loop", "a search by what a macro counts"}
 """Sources that cannot be told in stages."""

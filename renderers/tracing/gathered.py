@@ -24,15 +24,32 @@ class Fixed(dict[int, Any]):
         """The first of all that nobody can tell apart."""
         self.rows: dict[tuple[int, int], list[Any]] = {}
         """The longest lists, by their first items."""
+        self.lists: dict[int, tuple[list[Any], list[Any] | None]] = {}
+        """Of lists, which nobody can change, the longest."""
 
     def row(self, items: list[Any]) -> list[Any] | None:
         """The longest list that begins as this one does; None: there is none, or it is no list of messages."""
         if len(items) < FEW or self.apart:
             return None
-        row = self.rows.get((id(items[0]), id(items[1])), ())
-        same = items[:-1] if all(map(operator.is_, items[:-1], row)) else []  # as most are
-        known = [*same, *[item if id(item) in self else self.first(item) for item in items[len(same) :]]]
-        if not all(known):
+        if id(items) not in self.lists:
+            self.lists[id(items)] = items, self._row(items)
+        return self.lists[id(items)][1]
+
+    def _row(self, items: list[Any]) -> list[Any] | None:
+        *same, last = items
+        row = self.rows.get((id(same[0]), id(items[1])), [])
+        if len(row) < len(same) or not all(map(operator.is_, same, row)):
+            return self._new_row(items)
+        last = last if id(last) in self else self.first(last)
+        if last is None:
+            return None
+        if len(row) == len(same):
+            row.append(last)
+        return row if row[len(same)] is last else None
+
+    def _new_row(self, items: list[Any]) -> list[Any] | None:
+        known = [item if id(item) in self else self.first(item) for item in items]
+        if None in known:
             return None
         row = self.rows.setdefault((id(known[0]), id(known[1])), known)
         if not all(map(operator.is_, known, row)):
