@@ -5,8 +5,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
-from itertools import compress, count, groupby
-from operator import itemgetter, ne
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 from renderers.tracing.strings import Text
@@ -14,7 +14,7 @@ from renderers.tracing.strings import Text
 SHORT, MANY = 64, 1 << 10
 """Texts of so many characters, and so many of them, are looked through for tokens once: most turns end alike."""
 STRETCH = 16
-"""Characters that are compared one by one."""
+"""Characters that are compared at first."""
 DEEP = 50
 """Branches of a tree of tokens, one in another."""
 
@@ -119,7 +119,7 @@ def common(one: str, other: str, guess: int = 0) -> int:
     low, step = 0, STRETCH
     while one[low : low + step] == other[low : low + step]:
         low, step = low + step, 2 * step
-    while step > STRETCH:
+    while step > 1:
         step //= 2
         low += step if one[low : low + step] == other[low : low + step] else 0
-    return next(compress(count(low), map(ne, one[low : low + step], other[low : low + step])))
+    return low
