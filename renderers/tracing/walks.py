@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from renderers.tracing.environment import REFUSALS
 from renderers.tracing.loops import Loop
 from renderers.tracing.parts import ITEMS
-from renderers.tracing.records import BEGIN, SAME, Run, State, Step, Steps, bind
+from renderers.tracing.records import BEGIN, SAME, Run, State, Step, Steps, bind, holds
 from renderers.tracing.runs import common
 from renderers.tracing.settings import Setting
 from renderers.tracing.views import Strange
@@ -81,10 +81,12 @@ class Walk:
         """The run whose first steps hold for this prefix, as many as may be."""
         self.run, self.done, self.parted = Run(self.items), 0, None
         for at, run in enumerate((*runs, *others)):
-            limit = self.count
+            limit, other = self.count, self.state.apart if at >= len(runs) else SAME
+            if other and not (self.done < len(run.steps) and holds(run.steps[self.done], self.cells, other)):
+                continue  # it has no more than what was found
             if not self.growing:
                 limit = [*map(operator.is_, self.items, run.items), False].index(False)
-            done = run.valid(self.cells, limit, self.state.apart if at >= len(runs) else SAME)
+            done = run.valid(self.cells, limit, other)
             while done and run.steps[done - 1].seen > limit:
                 done -= 1
             if done > self.done or (done == self.done and len(run.steps) > len(self.run.steps)):
