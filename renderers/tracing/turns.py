@@ -115,15 +115,16 @@ class Prover:
             return None
         if not prompt or not prompt.size:
             return self._after(self.header, i), Verdict.PROMPT_REFUSED, ""
-        if same > self.unsaid[i]:
-            return self._switched(i) or self._absent(prompt, self.unsaid[i])
+        switched = self._switched(i)
+        if switched or same > self.unsaid[i]:
+            return switched or self._absent(prompt, self.unsaid[i])
         if same >= self._history(i):
             told = self.prefixes.tell(i, False)
             if not told or told.same != same or told.between(same, same + 1) != prompt.between(same, same + 1):
-                return self._switched(i) or self._absent(prompt, same)  # the history is as it was: the prompt differs
+                return self._absent(prompt, same)  # the history is as it was: the prompt differs
         who = self.runs.owners[self.runs.at(same)]
         note = "before the first message" if who is None else f"at message {who}"
-        return self._switched(i) or (self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note)
+        return self._after(self.header, i), Verdict.HISTORY_REWRITTEN, note
 
     def _prompt(self, i: int) -> Told | None:
         """The prompt of this message; None where it is refused.
