@@ -143,7 +143,8 @@ class Prefixes:
         self.watched = None
         if not self.staged:
             return self._plainly(count, prompt, switch)[0]
-        self.of.until(count)
+        if self.of.sofar.value != count:
+            self.of.until(count)
         watched: list[frozenset[str]] = []
         self.watched = watched
         known = self.settings.get(id(switch))
