@@ -85,6 +85,8 @@ SOURCES = {
     + WALK.replace("BODY", "{{ tell(m, loop.index) }}{{ tell(m, loop.length) }}"),
     "a macro of a macro": "{% macro one(m) %}{{ m.role }}{% endmacro %}{% macro two(m) %}{{ one(m) }}{% endmacro %}"
     + WALK.replace("BODY", "{{ two(m) }}{{ two(m=m) }}"),
+    "a macro of one that a flag makes": "{% if n %}{% macro one(m) %}!{% endmacro %}{% endif %}"
+    "{% macro two(m) %}{{ one(m) }}{% endmacro %}" + WALK.replace("BODY", "{{ two(m.role) }}"),
     "a macro that looks around": "{% set ns = namespace(n=0) %}{% macro one() %}{{ ns.n }}{% endmacro %}"
     "{% macro two(m) %}{{ one() }}{{ m.role }}{% endmacro %}"
     + WALK.replace("BODY", "{% set ns.n = ns.n + 1 %}{{ two(m) }}"),

@@ -4,7 +4,7 @@ Some read nothing but their arguments. Others do of most arguments: whether they
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from jinja2 import nodes
 
@@ -23,10 +23,10 @@ def outer_names(tree: nodes.Template) -> dict[str, frozenset[str]]:
     return {name: frozenset(free[name]) for name in free if named[name] == 1}
 
 
-def pure_macros(outer: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Macros that read their arguments alone, and call no others."""
+def pure_macros(outer: Mapping[str, frozenset[str]], sure: Collection[str]) -> frozenset[str]:
+    """Macros that read their arguments alone, and call no others. sure: those that no condition may leave out."""
     pure = {*outer}
-    while impure := {name for name in pure if not outer[name] <= pure}:
+    while impure := {name for name in pure if not outer[name] <= pure.intersection(sure)}:
         pure -= impure
     return frozenset(pure)
 

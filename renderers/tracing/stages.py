@@ -136,7 +136,8 @@ class SharedEnvironment(PlainEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super(PlainEnvironment, self)._parse(source, name, filename)
         free = outer_names(tree)
-        self.pure, self.outer = pure_macros(free), {name: free[name] - free.keys() for name in free}
+        sure = free.keys() & {node.name for node in tree.body if isinstance(node, nodes.Macro)}
+        self.pure, self.outer = pure_macros(free, sure), {name: free[name] - sure for name in free}
         self.searches = mark_searches(tree, self, free.keys())
         return mark_tests(mark_ranges(cut_short(tree), self))
 
