@@ -120,7 +120,7 @@ class Setting:
     def last_step(self, state: State, last: Step) -> Step:
         """The last step of a loop over messages, after the last but one. Nobody else will take it up."""
         begin, end = state.vars[ITEMS]._ends
-        key = begin, self.of.prompting.value
+        key = begin, self.of.prompting.value, len(state.vars[ITEMS]._whole)  # a row may grow
         loop, pieces = state.ends.pop(key, None) or self._ends(state, begin)
         loop.put(end - begin - 1)
         self.taken_up(state, last, loop)
