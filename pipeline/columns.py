@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Folder = Union[Path, "UPath"]
 """On this machine, or in an object store."""
-GROUP_BYTES = 4 << 20
+GROUP_BYTES = 8 << 20
 """A row group is written when its rows are about as large; so much is in memory at a time."""
 GROUP_ROWS = 4096
 BATCH = 1 << 16

@@ -286,7 +286,7 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
         after("rendered", "qwen3", "glm", "coder"),
     ),
     "a fix below all of them": (
-        swap("renderers/segments.py", "(proved - lost | trusted)", "trusted"),
+        swap("renderers/segments.py", "if proof.verdict is PROVED}", "if not proof}"),
         after("rendered", *TARGETS),
     ),
     "a template bumped": (template, after("rendered", "traced")),
