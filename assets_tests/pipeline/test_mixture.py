@@ -1,22 +1,17 @@
 """Mixtures: what was asked for, what came of it, what left and why."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import numpy as np
 import pytest
 
+from assets_tests.pipeline.candidates import candidate, mixture, said
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.mixing.choosing import choose
 from pipeline.mixing.duplicates import clusters, duplicates
 from pipeline.mixing.mix import Candidate, mix
 from pipeline.mixing.quality import RULES, unworthy
 from pipeline.mixing.splitting import crossings, grouped, split, ties_of
-from pipeline.mixtures import Judge, Mixture, Quality, Source
-from pipeline.records import Conversation, MaskedRow, MixedRow, Reject
-from pipeline.resources.judge import ChatJudge
-from renderers.hub import from_hub
+from pipeline.mixtures import Quality, Source
+from pipeline.records import MixedRow, Reject
 
 LOREM = [
     "the",
@@ -41,33 +36,6 @@ LOREM = [
     "the",
     "sea",
 ]
-
-
-def said(name: str, *messages: dict | str, **fields) -> Conversation:
-    """A conversation; of texts, users and assistants by turns."""
-    roles = ("user", "assistant")
-    told = [{"role": roles[n % 2], "content": m} if isinstance(m, str) else m for n, m in enumerate(messages)]
-    base = {"trace_id": "", "prompt_id": "", "window": 0, "format": "messages"}
-    return Conversation(**{**base, **fields}, id=name, messages=from_hub(told))
-
-
-def candidate(source: str, name: str, tokens: int = 10, **fields) -> Candidate:
-    ids = np.arange(tokens, dtype=np.int32)
-    labels = np.where(ids > tokens // 2, ids, -100).astype(np.int32)
-    row = MaskedRow(
-        id=name,
-        conversation_id=name,
-        input_ids=ids,
-        labels=labels,
-        attention_mask=np.ones(tokens, np.int8),
-        trained={"answer": int((labels >= 0).sum())},
-    )
-    return Candidate(source, row, said(name, f"task {name}", f"answer {name}", **fields))
-
-
-def mixture(sources: dict[str, dict], **settings) -> Mixture:
-    asked = {name: {"batches": "*", **one} for name, one in sources.items()}
-    return Mixture.model_validate({"target": "t", "sources": asked, "curate": {"duplicates": "keep"}, **settings})
 
 
 def of(**sizes: list[int]) -> dict[str, list[Candidate]]:
@@ -250,89 +218,6 @@ def test_nothing_leaks_across_splits_whatever_ties_rows():
     assert 10 <= where.count("validation") <= 20
     assert crossings(ties, ["train", "test"] * 100)["task"] == 0
     assert crossings(ties, ["train"] * 100 + ["test"] * 100)["task"] == 40
-
-
-@pytest.fixture
-def grading():
-    """A server that grades by what it reads, and how often it was asked."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append(body["messages"][1]["content"])
-            grade = "2" if "bad" in asked[-1] else "I give it 9."
-            ends = "length" if "long" in asked[-1] else "stop"
-            told = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
-            told["usage"] = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
-            told["choices"] = [{"index": 0, "finish_reason": ends, "message": {"role": "assistant", "content": grade}}]
-            sent = json.dumps(told).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    server.shutdown()
-
-
-def test_a_judge_is_asked_once_and_never_beyond_its_budget(grading, tmp_path, monkeypatch):
-    url, asked = grading
-    monkeypatch.setenv("JUDGE_KEY", "k")
-    judge = Judge(base_url=url, model="m", key="JUDGE_KEY", max_calls=3)
-    found = {"a": [candidate("a", name) for name in ("good", "bad", "fine", "bad2", "bad3")]}
-    wanted = mixture({"a": {}}).model_copy(
-        update={"curate": mixture({"a": {}}).curate.model_copy(update={"judge": judge})}
-    )
-
-    def gone() -> set[str]:
-        made, told = mix(found, wanted, grams={}, grader=ChatJudge(judge, tmp_path / "grades"))
-        ungraded.append(len(told.ungraded))
-        return {row.id for row in made if isinstance(row, Reject) and row.reason == "misjudged"}
-
-    ungraded: list[int] = []
-    first = gone()
-    assert ungraded == [2]
-    assert len(asked) == 3
-    assert first < {"bad", "bad2", "bad3"}
-    assert gone() == {"bad", "bad2", "bad3"}, "what was graded before is free: the budget reaches the rest"
-    assert (len(asked), ungraded) == (5, [2, 0])
-    monkeypatch.delenv("JUDGE_KEY")
-    with pytest.raises(SettingsError, match="JUDGE_KEY is not set"):
-        ChatJudge(judge, tmp_path)
-
-
-def test_a_judge_keeps_to_its_dollars(grading, tmp_path, monkeypatch):
-    url, asked = grading
-    monkeypatch.setenv("JUDGE_KEY", "k")
-    settings = {
-        "base_url": url,
-        "provider": "openai",
-        "model": "gpt-5",
-        "key": "JUDGE_KEY",
-        "max_calls": 99,
-        "max_answer": 500,
-    }
-    grader = ChatJudge(Judge(**settings, max_usd=0.0125), tmp_path)  # an answer costs $0.00225, and might cost $0.0056
-    grades = [grader.grade(f"good {number}") for number in range(9)]
-    assert [grade is None for grade in grades] == [False] * 4 + [True] * 5
-    assert len(asked) == 4
-    assert 0.0089 < grader.usd < 0.0091
-    with pytest.raises(SettingsError, match="nobody tells a price of my-own"):
-        ChatJudge(Judge(**{**settings, "model": "my-own"}, max_usd=1), tmp_path)
-
-
-def test_a_judge_that_was_cut_off_has_not_graded_and_is_asked_again(grading, tmp_path, monkeypatch):
-    url, asked = grading
-    monkeypatch.setenv("JUDGE_KEY", "k")
-    grader = ChatJudge(Judge(base_url=url, model="m", key="JUDGE_KEY", max_calls=9), tmp_path)
-    assert [grader.grade("long and bad"), grader.grade("long and bad")] == [None, None]
-    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
