@@ -6,8 +6,9 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,13 @@ from pipeline.publishing.index import INDEX, Index, read_index, write_index
 from pipeline.publishing.proofs import ids_sha, mask_sha, root, sha
 from pipeline.publishing.publisher import Change
 from pipeline.publishing.shards import Dialog, Tensors, conversation_of, write_table
-from pipeline.records import Conversation, MaskedRow, RenderedRow
+from pipeline.records import Conversation, MaskedRow, RenderedRow, Shard
 from pipeline.resources.store import Store
 from pipeline.targets import Project
 from pipeline.verifying import verify
 
 ROOT = Path(__file__).parents[3]
+FILE = "qwen3/train/pi_tasks.parquet"
 
 
 def test_what_was_published_passes(folder: Path):
@@ -64,18 +66,26 @@ def test_a_change_of_any_byte_shows(folder: Path, examples: int, tmp_path: Path)
     assert verify(str(folder)).passed
 
 
+def claimed(folder: Path, shard: str, claim: Callable[[Shard], dict[str, Any]]) -> None:
+    """Makes the index say something else of a shard; its own hash fits."""
+    index = read_index((folder / INDEX).read_bytes())
+    shards = tuple(replace(one, **claim(one)) if one.id == shard else one for one in index.shards)
+    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+
+
+def rewritten(folder: Path, rows: Sequence[Tensors]) -> None:
+    """Writes other rows of a shard; hashes of the file and of all rows fit."""
+    table = write_table(folder, (("train", row) for row in rows), Tensors, config="qwen3", batch="pi_tasks")
+    held = {FILE: sha((folder / FILE).read_bytes())}
+    claimed(folder, "qwen3/pi_tasks", lambda shard: {"root": table.root, "files": {**shard.files, **held}})
+
+
 def forged(folder: Path, change: Callable[[Tensors], Tensors], *, at: int = 3) -> str:
     """A row changed, with every hash made to fit: those of the row, of the file, the root, and of the index."""
-    index = read_index((folder / INDEX).read_bytes())
-    shard = next(shard for shard in index.shards if shard.id == "qwen3/pi_tasks")
-    path = folder / "qwen3/train/pi_tasks.parquet"
-    rows = list(read_rows(open_rows(path), Tensors))
+    rows = list(read_rows(open_rows(folder / FILE), Tensors))
     changed = change(rows[at])
     rows[at] = replace(changed, ids_sha=ids_sha(changed.input_ids), mask_sha=mask_sha(changed.labels))
-    table = write_table(folder, (("train", row) for row in rows), Tensors, config="qwen3", batch="pi_tasks")
-    files = {**shard.files, "qwen3/train/pi_tasks.parquet": sha(path.read_bytes())}
-    shards = tuple(replace(s, root=table.root, files=files) if s is shard else s for s in index.shards)
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    rewritten(folder, rows)
     return changed.id
 
 
@@ -104,23 +114,21 @@ def test_a_row_whose_hashes_were_made_to_fit_is_found_by_rendering_it_again(fold
     row = forged(folder, FORGERIES[forgery])
     bad = verify(str(folder)).bad
     assert bad is not None
-    assert (bad.file, bad.row) == ("qwen3/train/pi_tasks.parquet", row)
+    assert (bad.file, bad.row) == (FILE, row)
 
 
 CLAIMS = {
-    "proved_turns": lambda shard: replace(shard, summary={**shard.summary, "proved_turns": 41_203}),
-    "trained_turns": lambda shard: replace(shard, summary={**shard.summary, "trained_turns": 41_203}),
-    "tokens": lambda shard: replace(shard, measured={**shard.measured, "tokens": 41_203}),
-    "trained answer": lambda shard: replace(shard, measured={**shard.measured, "trained answer": 41_203}),
-    "trained user": lambda shard: replace(shard, measured={**shard.measured, "trained user": 41_203}),
+    "proved_turns": lambda shard: {"summary": {**shard.summary, "proved_turns": 41_203}},
+    "trained_turns": lambda shard: {"summary": {**shard.summary, "trained_turns": 41_203}},
+    "tokens": lambda shard: {"measured": {**shard.measured, "tokens": 41_203}},
+    "trained answer": lambda shard: {"measured": {**shard.measured, "trained answer": 41_203}},
+    "trained user": lambda shard: {"measured": {**shard.measured, "trained user": 41_203}},
 }
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_verdict_or_a_count_that_rows_do_not_bear_out_is_found_though_every_hash_fits(folder: Path, claim: str):
-    index = read_index((folder / INDEX).read_bytes())
-    shards = tuple(CLAIMS[claim](one) if one.id == "qwen3/pi_tasks" else one for one in index.shards)
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    claimed(folder, "qwen3/pi_tasks", CLAIMS[claim])
     found = verify(str(folder))
     assert found.bad is not None
     assert found.bad.what.startswith(f"qwen3/pi_tasks is said to have {claim} 41203, counted again it is ")
@@ -132,26 +140,18 @@ ABOUT = ("messages", "agent pi", "format pi", "format codex", "model gpt-6", "st
 
 @pytest.mark.parametrize("name", ABOUT)
 def test_where_conversations_come_from_is_counted_again(folder: Path, name: str):
-    index = read_index((folder / INDEX).read_bytes())
-    shards = tuple(
-        replace(one, measured={**one.measured, name: 41_203}) if one.id == "conversations/pi_tasks" else one
-        for one in index.shards
-    )
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    claimed(folder, "conversations/pi_tasks", lambda shard: {"measured": {**shard.measured, name: 41_203}})
     found = verify(str(folder)).bad
     assert found is not None
     assert found.what.startswith(f"conversations/pi_tasks is said to have {name} 41203, counted again it is ")
 
 
 def test_a_count_of_where_conversations_come_from_cannot_be_left_out(folder: Path):
-    index = read_index((folder / INDEX).read_bytes())
-    shards = tuple(
-        replace(one, measured={k: n for k, n in one.measured.items() if k != "format pi"})
-        if one.id == "conversations/pi_tasks"
-        else one
-        for one in index.shards
+    claimed(
+        folder,
+        "conversations/pi_tasks",
+        lambda shard: {"measured": {name: n for name, n in shard.measured.items() if name != "format pi"}},
     )
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
     found = verify(str(folder)).bad
     assert found is not None
     assert "format pi None, counted again it is " in found.what
@@ -159,33 +159,22 @@ def test_a_count_of_where_conversations_come_from_cannot_be_left_out(folder: Pat
 
 @pytest.mark.parametrize("config", ["conversations", "qwen3", "traces"])
 def test_rows_are_counted_again(folder: Path, config: str):
-    index = read_index((folder / INDEX).read_bytes())
-    shards = tuple(
-        replace(one, rows={"train": 41_203}) if one.id == f"{config}/pi_tasks" else one for one in index.shards
-    )
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    claimed(folder, f"{config}/pi_tasks", lambda _: {"rows": {"train": 41_203}})
     found = verify(str(folder)).bad
     assert found is not None
     assert str(found).startswith(f"{config}/train/pi_tasks.parquet: it is said to have 41203 rows, counted again")
 
 
 def test_a_split_that_the_index_does_not_know_is_found_though_its_files_are_there(folder: Path):
-    index = read_index((folder / INDEX).read_bytes())
-    shards = tuple(replace(one, rows={}, root=root({})) if one.id == "traces/pi_tasks" else one for one in index.shards)
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    claimed(folder, "traces/pi_tasks", lambda _: {"rows": {}, "root": root({})})
     assert str(verify(str(folder)).bad) == (
         "traces/train/pi_tasks.parquet: it is the table of no split that the index knows"
     )
 
 
 def test_tools_that_nobody_was_offered_are_found_though_every_hash_fits(folder: Path):
-    index = read_index((folder / INDEX).read_bytes())
-    made_up = ({"type": "function", "function": {"name": "rm", "parameters": {}}},)
-    shards = tuple(
-        replace(one, tools=(*one.tools, *made_up)) if one.id == "conversations/pi_tasks" else one
-        for one in index.shards
-    )
-    (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+    made_up = {"type": "function", "function": {"name": "rm", "parameters": {}}}
+    claimed(folder, "conversations/pi_tasks", lambda shard: {"tools": (*shard.tools, made_up)})
     bad = verify(str(folder)).bad
     assert bad is not None
     assert str(bad) == "conversations/pi_tasks: its conversations were offered other tools than it says"
@@ -208,18 +197,9 @@ def test_a_file_that_was_added_or_taken_away_is_found(folder: Path):
 
 
 def test_a_row_that_is_missing_or_doubled_is_found(folder: Path):
-    path = folder / "qwen3/train/pi_tasks.parquet"
-    rows = list(read_rows(open_rows(path), Tensors))
+    rows = list(read_rows(open_rows(folder / FILE), Tensors))
     for some, what in ((rows[:-1], "the row is missing"), ([*rows, rows[-1]], "no conversation makes this row")):
-        index = read_index((folder / INDEX).read_bytes())
-        table = write_table(folder, (("train", row) for row in some), Tensors, config="qwen3", batch="pi_tasks")
-        shards = tuple(
-            replace(s, root=table.root, files={**s.files, "qwen3/train/pi_tasks.parquet": sha(path.read_bytes())})
-            if s.id == "qwen3/pi_tasks"
-            else s
-            for s in index.shards
-        )
-        (folder / INDEX).write_bytes(write_index(Index(shards=shards, files=index.files)))
+        rewritten(folder, some)
         bad = verify(str(folder)).bad
         assert bad is not None
         assert (bad.row, bad.what) == (rows[-1].id, what)
