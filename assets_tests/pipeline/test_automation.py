@@ -23,11 +23,15 @@ from pipeline.errors import SettingsError
 from pipeline.mixtures import Mixture
 from pipeline.partitions import BATCHES
 from pipeline.resources.store import Store
-from pipeline.sensors import MOST_PARTITIONS, WEBHOOK, failures, new_batches
+from pipeline.sensors import MOST_PARTITIONS, PRODUCE_NEW, WEBHOOK, failures, new_batches
 from pipeline.staleness import stale, upstream
 from pipeline.targets import EXAMPLE, Project, Target, load_project
 
 PIN = Target(model="owner/name", revision="0" * 40, renderer="traced")
+
+
+def tick(project: Project, instance: dg.DagsterInstance):
+    return new_batches(dg.build_sensor_context(instance=instance, resources={"project": project}))
 
 
 def watched(project: Project, job: str) -> tuple[dict[str, dg.AssetCheckEvaluation], dg.AssetMaterialization]:
@@ -164,21 +168,18 @@ def test_a_pin_is_red_where_the_latest_writes_otherwise_or_cannot_be_told(
 def test_more_partitions_than_dagster_bears_are_not_added_unless_that_was_asked_for(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    def tick(instance: dg.DagsterInstance):
-        return new_batches(dg.build_sensor_context(instance=instance, resources={"project": project}))
-
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(str(BATCHES.name), [f"b{n}" for n in range(4_999)])
-        refused = tick(instance)
+        refused = tick(project, instance)
         assert isinstance(refused, dg.SkipReason)
         assert "4,999 partitions and 2 new files are more than 5,000" in str(refused.skip_message)
         monkeypatch.setenv(MOST_PARTITIONS, "")  # as a compose file has it that was told nothing
-        assert isinstance(tick(instance), dg.SkipReason)
+        assert isinstance(tick(project, instance), dg.SkipReason)
         monkeypatch.setenv(MOST_PARTITIONS, "many")
         with pytest.raises(SettingsError, match=f"{MOST_PARTITIONS}=many: a number"):
-            tick(instance)
+            tick(project, instance)
         monkeypatch.setenv(MOST_PARTITIONS, "6000")
-        assert isinstance(tick(instance), dg.SensorResult)
+        assert isinstance(tick(project, instance), dg.SensorResult)
 
 
 @pytest.fixture
@@ -258,3 +259,32 @@ def test_a_backfill_must_be_told_of_what(made: Project, project: Project):
     assert "name batches, or --stale" in str(run(app, ["backfill", "-p", str(made.folder)]).exception)
     assert "no batch nowhere" in str(run(app, ["backfill", "nowhere", "-p", str(made.folder)]).exception)
     assert "no traces of pi_tasks" in str(run(app, ["backfill", "pi_tasks", "-p", str(project.folder)]).exception)
+
+
+def test_a_file_that_lands_becomes_a_partition_and_nothing_is_spent(project: Project):
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(project, instance)
+        assert isinstance(found, dg.SensorResult)
+        (request,) = found.dynamic_partitions_requests or ()
+        assert (request.partition_keys, found.run_requests) == (["codex_tasks", "pi_tasks"], [])
+        instance.add_dynamic_partitions(str(BATCHES.name), list(request.partition_keys))
+        assert isinstance(tick(project, instance), dg.SkipReason)
+
+
+def test_new_batches_are_produced_when_that_was_asked_for(project: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(PRODUCE_NEW, "1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(project, instance)
+    assert isinstance(found, dg.SensorResult)
+    assert [run.partition_key for run in found.run_requests or ()] == ["codex_tasks", "pi_tasks"]
+
+
+def test_a_file_whose_name_cannot_be_a_partition_is_named(project: Project):
+    shutil.rmtree(project.prompts)
+    project.prompts.mkdir()
+    for name in ("two words.jsonl", "a..b.jsonl", ".hidden.jsonl", "notes.md"):
+        (project.prompts / name).touch()
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(project, instance)
+    assert isinstance(found, dg.SkipReason)
+    assert (found.skip_message or "").startswith("a..b.jsonl, two words.jsonl: not a batch's name")

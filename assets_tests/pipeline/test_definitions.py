@@ -1,8 +1,6 @@
 """The graph as a snapshot, and what it does: make, refuse, survive."""
 
-import random
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +17,6 @@ from pipeline.errors import PublicationRefused, SettingsError
 from pipeline.partitions import BATCHES
 from pipeline.records import Conversation, MaskedRow, RenderedRow
 from pipeline.resources.store import ROWS, Store
-from pipeline.sensors import PRODUCE_NEW, new_batches
 from pipeline.staleness import stale, upstream
 from pipeline.targets import SETTINGS, Project, load_project
 
@@ -248,96 +245,3 @@ def spoil(row: MaskedRow) -> MaskedRow:
 def test_a_batch_without_a_file_says_so(project: Project, materialize: Callable[..., dg.ExecuteInProcessResult]):
     with pytest.raises(Exception, match=r"no file of batch 'nowhere'"):
         materialize(project, "nowhere")
-
-
-def tick(project: Project, instance: dg.DagsterInstance):
-    return new_batches(dg.build_sensor_context(instance=instance, resources={"project": project}))
-
-
-def test_a_file_that_lands_becomes_a_partition_and_nothing_is_spent(project: Project):
-    with dg.DagsterInstance.ephemeral() as instance:
-        found = tick(project, instance)
-        assert isinstance(found, dg.SensorResult)
-        (request,) = found.dynamic_partitions_requests or ()
-        assert (request.partition_keys, found.run_requests) == (["codex_tasks", "pi_tasks"], [])
-        instance.add_dynamic_partitions(str(BATCHES.name), list(request.partition_keys))
-        assert isinstance(tick(project, instance), dg.SkipReason)
-
-
-def test_new_batches_are_produced_when_that_was_asked_for(project: Project, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(PRODUCE_NEW, "1")
-    with dg.DagsterInstance.ephemeral() as instance:
-        found = tick(project, instance)
-    assert isinstance(found, dg.SensorResult)
-    assert [run.partition_key for run in found.run_requests or ()] == ["codex_tasks", "pi_tasks"]
-
-
-def test_a_file_whose_name_cannot_be_a_partition_is_named(project: Project):
-    shutil.rmtree(project.prompts)
-    project.prompts.mkdir()
-    for name in ("two words.jsonl", "a..b.jsonl", ".hidden.jsonl", "notes.md"):
-        (project.prompts / name).touch()
-    with dg.DagsterInstance.ephemeral() as instance:
-        found = tick(project, instance)
-    assert isinstance(found, dg.SkipReason)
-    assert (found.skip_message or "").startswith("a..b.jsonl, two words.jsonl: not a batch's name")
-
-
-RUN = """
-import os, signal, sys, time, random
-import dagster as dg
-from pathlib import Path
-from pipeline.definitions import definitions_of
-from pipeline.targets import load_project
-
-project, chance = load_project(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
-job = definitions_of(project).resolve_job_def("produce")
-batch = project.prompts / "pi_tasks.jsonl"
-lines = batch.read_text().splitlines()
-longest = 0.0
-
-def run():
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("prompt_batch", ["pi_tasks"])
-        assert job.execute_in_process(instance=instance, partition_key="pi_tasks").success
-
-for turn in range(int(sys.argv[3])):
-    batch.write_text("\\n".join(lines[: 5 if turn % 2 else 8]))
-    start = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        run()
-        os._exit(0)
-    if turn:
-        time.sleep(chance.uniform(0, longest))
-        os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    longest = longest or time.monotonic() - start
-    print(turn, flush=True)
-    sys.stdin.readline()
-"""
-
-
-def test_a_run_killed_at_any_moment_leaves_whole_partitions(
-    made: Project, materialize: Callable[..., dg.ExecuteInProcessResult]
-):
-    seed = random.Random(3).randrange(1000)
-    command = [*SCRIPT, RUN, str(made.folder), str(seed), "6"]
-    store = Store(made.data)
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        for turn in process.stdout:
-            for asset in upstream(made):
-                manifest = store.known(asset, "pi_tasks")
-                rows = list(store.read(asset, "pi_tasks", ROWS[asset.partition("/")[0]]))
-                rejects = list(store.rejects(asset, "pi_tasks"))
-                assert (len(rows), len(rejects)) == (manifest.rows, sum(manifest.rejects.values())), (turn, asset)
-            process.stdin.write("\n")
-            process.stdin.flush()
-    assert process.returncode == 0
-    materialize(made, "pi_tasks")
-    assert stale(load_project(made.folder), store) == []
-    assert not list(made.data.rglob(".new-*"))
