@@ -89,6 +89,7 @@ def corpus_and_tokenizers() -> tuple[Path, Path]:
         print("nothing to measure: corpus and tokenizers are in the reference folder; set TRACEMILL_REFERENCE")
         sys.exit()
     corpus = ROOT / ".cache" / "corpus.jsonl"
+    corpus.parent.mkdir(exist_ok=True)
     if not corpus.is_file():
         command = [sys.executable, folder / "perf" / "corpus.py", "--out", corpus]
         subprocess.run(command, check=True, capture_output=True)
