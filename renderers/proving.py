@@ -11,7 +11,7 @@ fact has changed (`messages.fact`): a long agent trace is proved in nearly linea
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from itertools import compress, groupby
 from typing import Protocol
@@ -20,7 +20,7 @@ import msgspec
 
 from renderers.errors import TemplateError
 from renderers.messages import PLACED, Request, Turn
-from renderers.segments import Kind, Origin, Phrase, Proof, Said, Segment, Told, Verdict, prompted, segments_of
+from renderers.segments import PROVED, Kind, Origin, Phrase, Proof, Said, Segment, Told, Verdict, prompted, segments_of
 
 Fact = Callable[[Turn], Hashable]
 
@@ -77,7 +77,7 @@ def prove(teller: Teller, request: Request, told: Sequence[Told], *, switches: M
         if one.proof.verdict in SWITCHED:
             flipped = flipped or [_Serving(teller, flip, told, note) for flip, note in _flips(request, switches)]
             others = (serving.prove(index) for serving in flipped)
-            proven[index] = next((other for other in others if other.proof.verdict is Verdict.PROVED), one)
+            proven[index] = next((other for other in others if other.proof.verdict is PROVED), one)
     return proven
 
 
@@ -99,7 +99,7 @@ class _Serving:
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
-        self.prompts = teller.prompts(request)
+        self.prompts, self.looks_ahead = teller.prompts(request), teller.looks_ahead
         self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
         """Messages with a view."""
         self.settled = request.facts if len(request.views) == len(self.watched) else None
@@ -131,14 +131,16 @@ class _Serving:
         if not holds(own, prompt):
             shown = "".join(segment.text for segment in segments_of(own))[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
+        if index + 2 == len(self.told) and not self.request.generating:  # it is the last message
+            return PROVED, self.note
         end = self.request.until(index + 1, generating=False)
         if self.since < index and self.settled:
             end.facts.update(self.settled)
         last = Turn(end, index)
-        seen_alike = not self.teller.looks_ahead and self.teller.view(last) == self.view(index)
+        seen_alike = not self.looks_ahead and self.teller.view(last) == self.view(index)
         if not seen_alike and not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
-        return Verdict.PROVED, self.note
+        return PROVED, self.note
 
     def first_change(self, index: int) -> int | None:
         """The first message that is told otherwise while this one is prompted for; -1 for what precedes them all."""
@@ -158,7 +160,7 @@ class _Serving:
     def first_view_change(self, before: Request) -> int | None:
         """The first watched message but the last that is viewed otherwise. Where facts are equal, so are views."""
         end, settled = Turn(before), self.settled
-        if settled is not None and settled == {fact: fact(end) for fact in settled}:
+        if self.since is math.inf and settled is not None and settled == {fact: fact(end) for fact in settled}:
             return None
         known, self.facts = self.facts, {fact: fact(end) for fact in self.facts}
         if known != self.facts:
@@ -268,34 +270,34 @@ def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
             texts.append(one.text)
             places.append(one.origin)
     origins = set(compress(places, texts))
-    missed = [field for field in _fields(request) if field not in origins]
-    missed = [field for field in missed if field[:3] not in origins and field[:1] not in origins]
+    missed = [field for field in _fields(request, origins) if field[:3] not in origins and field[:1] not in origins]
     if not missed:
         return ()
     lengths = {len(field) for field in missed}
     around = {origin[:length] for origin in origins if origin for length in lengths if length < len(origin)}
-    return tuple(field for field in missed if field not in around)
+    return tuple([field for field in missed if field not in around])
 
 
-def _fields(request: Request) -> list[Origin]:
-    """Every field that holds something."""
+def _fields(request: Request, told: Set[Origin | None]) -> list[Origin]:
+    """Every field that holds something, and is not told itself."""
     fields: list[Origin] = [("tools", index) for index, tool in enumerate(request.tools) if tool]
     for index, message in enumerate(request.messages):
         said, reasoning = message.content, message.reasoning
-        if reasoning and not reasoning.isspace():
-            fields.append(("messages", index, "reasoning_content"))
+        if reasoning and (at := ("messages", index, "reasoning_content")) not in told and not reasoning.isspace():
+            fields.append(at)
         if not isinstance(said, str):
             held = ((place, part) for place, part in enumerate(said) if part.kind != "text" or _holds(part.text))
             fields += [("messages", index, "content", place, part.kind) for place, part in held]
-        elif said and not said.isspace():
-            fields.append(("messages", index, "content"))
+        elif said and (at := ("messages", index, "content")) not in told and not said.isspace():
+            fields.append(at)
         for position, call in enumerate(message.tool_calls):
-            at = "messages", index, "tool_calls", position, "function"
-            if _holds(call.name):
-                fields.append((*at, "name"))
-            if _holds(_held(call.arguments)):
-                fields.append((*at, "arguments"))
-    return fields
+            at = "messages", index, "tool_calls", position, "function", "name"
+            if at not in told and _holds(call.name):
+                fields.append(at)
+            at = "messages", index, "tool_calls", position, "function", "arguments"
+            if at not in told and _holds(_held(call.arguments)):
+                fields.append(at)
+    return [field for field in fields if field not in told]
 
 
 def _holds(text: str) -> bool:
