@@ -168,8 +168,13 @@ def together(
 ) -> Told:
     """What is told of a message, as one phrase where it may be."""
     shape = joint(*shapes)
-    if shape is not None:
-        return (Phrase(shape, message, texts, origins),)
+    return (Phrase(shape, message, texts, origins),) if shape is not None else _apart(shapes, message, texts, origins)
+
+
+def _apart(
+    shapes: tuple[Shape, ...], message: int | None, texts: tuple[str, ...], origins: tuple[Origin | None, ...]
+) -> Told:
+    """A phrase a shape."""
     ends = list(accumulate(shape.places for shape in shapes))
     return tuple(
         Phrase(shape, message, texts[end - shape.places : end], origins[end - shape.places : end])
@@ -272,7 +277,7 @@ class Stream(msgspec.Struct, frozen=True, dict=True):
         found |= {proof.message for proof in self.proofs if proof.verdict is TRUSTED}
         return frozenset(found & self.stopped)
 
-    @property
+    @cached_property
     def stopped(self) -> frozenset[int | None]:
         """Messages that end with a stop."""
         return frozenset([one.message for one in self.told if one.shape.stops])
