@@ -84,21 +84,27 @@ class Assistant:
 
     def write(self, index: int, message: Message, *, opening: str, thinks: bool, stop: str) -> Told:
         told = self.prepare(message, thinks)
-        texts, origins = [], []
+        texts, origins, shapes = [], [], []
         if thinks and self._thought:
             texts.append(told.reasoning or "")
             origins.append(("messages", index, "reasoning_content" if message.reasoning else "content"))
-        data = content(index, told)
-        for said, origin in data:
+        said, calls, many = told.content, told.tool_calls, 1
+        if isinstance(said, str):  # as most are
             texts.append(said)
-            origins.append(origin)
-        calls = self.calls.write(index, told) if told.tool_calls and self.calls else ()
-        for one in calls:
-            texts += one.texts
-            origins += one.origins
-        frame = opening, thinks, bool(text(told.content)), bool(told.tool_calls), len(data), stop
+            origins.append(("messages", index, "content"))
+        else:
+            data = content(index, told)
+            texts += [part for part, _ in data]
+            origins += [origin for _, origin in data]
+            said, many = text(said), len(data)
+        frame = opening, thinks, said != "", calls != (), many, stop
+        if calls and self.calls:
+            for one in self.calls.write(index, told):
+                texts += one.texts
+                origins += one.origins
+                shapes.append(one.shape)
         before, after = self._frames.get(frame) or self._frames.setdefault(frame, self._framed(*frame))
-        return together((*before, *[one.shape for one in calls], *after), index, tuple(texts), tuple(origins))
+        return together((*before, *shapes, *after), index, tuple(texts), tuple(origins))
 
     def _framed(
         self, opening: str, thinks: bool, says: bool, calls: bool, texts: int, stop: str
@@ -228,8 +234,8 @@ class Template:
 
     def writing(self, turn: Turn) -> tuple[str, bool, str]:
         """What an assistant message opens with, whether it thinks, and its stop."""
-        told = self.assistant
-        thinks = told.thinks(turn) or (recalls(turn) and told.prepare(turn.message, True).reasoning)
+        told, flags = self.assistant, turn.request.flags
+        thinks = told.thinks(turn) or (flags and recalls(turn) and told.prepare(turn.message, True).reasoning)
         opening = told.open if isinstance(told.open, str) else told.open(turn)
         return opening, bool(thinks), told.stop if isinstance(told.stop, str) else told.stop(turn)
 
@@ -244,7 +250,7 @@ class Template:
         message = request.messages[index]
         role = message.role
         if role == "assistant":
-            seen: Any = self.view(turn)  # of the assistant, what `writing` found
+            seen: Any = request.views.get(index) or self.view(turn)  # of the assistant, what `writing` found
             opening, thinks, stop = seen
             return self.assistant.write(index, message, opening=opening, thinks=thinks, stop=stop)
         if not index and self.start and self.head(turn):
