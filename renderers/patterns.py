@@ -61,10 +61,10 @@ def today(turn: Turn, wanted: str) -> Data:
 
 def content(index: int, message: Message) -> Data:
     """What a message says: one text a part. That of a medium is the template's own words for it (`media.shown`)."""
-    said, origin = message.content, ("messages", index, "content")
+    said = message.content
     if isinstance(said, str):
-        return ((said, origin),)
-    return tuple((part.text, (*origin, position, part.kind)) for position, part in enumerate(said))
+        return ((said, ("messages", index, "content")),)
+    return tuple([(part.text, ("messages", index, "content", at, part.kind)) for at, part in enumerate(said)])
 
 
 def trimmed(index: int, message: Message) -> Data:
@@ -101,34 +101,42 @@ def fill(pattern: str, message: int | None, kind: Kind, words: Kind = Kind.SCAFF
 @cache
 def filling(pattern: str, kind: Kind, words: Kind = Kind.SCAFFOLD) -> Callable[..., Told]:
     """What writes a pattern out: takes a message, and data for each of its places in order."""
-    own = pieces(pattern)[::2]
-    if len(own) == 1:
+    if not pieces(pattern)[1:]:
         return lambda message, *_: (phrase(pattern, words, message),) if pattern else ()
-    seamed = any(own) and kind.sampled != words.sampled  # a phrase is either told or sampled
-    shapes: dict[tuple[int, ...], Shape] = {}
-
-    def shape_for(counts: tuple[int, ...]) -> Shape:
-        """With so many texts in each place."""
-        told = [own[0]]
-        for count, word in zip(counts, own[1:], strict=True):
-            told += [""] * count
-            told[-1] += word
-        places = chain.from_iterable(((kind, None), (words, word)) for word in told[1:])
-        shapes[counts] = Shape(tuple(part for part in ((words, told[0]), *places) if part[1] != ""))
-        return shapes[counts]
-
-    single = shape_for((1,)) if len(own) == 2 and not seamed else None
+    single, seamed = single_of(pattern, kind, words), _seamed(pattern, kind, words)
 
     def filled(message: int | None, *data: Data) -> Told:
         if single and len(data[0]) == 1:
             ((text, origin),) = data[0]
             return (Phrase(single, message, (text,), (origin,)),)
-        counts, pairs = tuple(map(len, data)), list(chain.from_iterable(data))
-        shape = shapes.get(counts) or shape_for(counts)
+        shape, pairs = _shape(pattern, kind, words, tuple(map(len, data))), list(chain.from_iterable(data))
         told = Phrase(shape, message, tuple([text for text, _ in pairs]), tuple([origin for _, origin in pairs]))
         return tuple(told.segments) if seamed else (told,)
 
     return filled
+
+
+def single_of(pattern: str, kind: Kind, words: Kind = Kind.SCAFFOLD) -> Shape | None:
+    """The shape of a pattern with one text in its one place, where that is one phrase."""
+    single = len(pieces(pattern)) == 3 and not _seamed(pattern, kind, words)
+    return _shape(pattern, kind, words, (1,)) if single else None
+
+
+def _seamed(pattern: str, kind: Kind, words: Kind) -> bool:
+    """Whether it is told in part and sampled in part: a phrase is either."""
+    return any(pieces(pattern)[::2]) and kind.sampled != words.sampled
+
+
+@cache
+def _shape(pattern: str, kind: Kind, words: Kind, counts: tuple[int, ...]) -> Shape:
+    """With so many texts in each place."""
+    first, *others = pieces(pattern)[::2]
+    told = [first]
+    for count, word in zip(counts, others, strict=True):
+        told += [""] * count
+        told[-1] += word
+    places = chain.from_iterable(((kind, None), (words, word)) for word in told[1:])
+    return Shape(tuple(part for part in ((words, told[0]), *places) if part[1] != ""))
 
 
 def holds_control(read: str) -> bool:
@@ -226,20 +234,24 @@ def _say(pattern: str, kind: Kind | None, data: Mapping[str, Data | Tell]) -> Br
     assert not unknown, f"{pattern!r} has places that nothing fills: {unknown}"
     words = Kind.TOOLS if kind is Kind.TOOLS else Kind.SCAFFOLD
     told = [data.get(place, content) for place in places]
-    alone = told == [content]
-    fills: dict[str, Callable[..., Told]] = {}
+    owned = words is not Kind.TOOLS  # tools are nobody's, whoever's turn they are told in
+    fills: dict[str, tuple[Shape | None, Callable[..., Told]]] = {}
+
+    def fill_for(role: str) -> tuple[Shape | None, Callable[..., Told]]:
+        own = kind or KIND_OF[role]
+        single = single_of(pattern, own, words) if told == [content] else None
+        return fills.setdefault(role, (single, filling(pattern, own, words)))
 
     def brick(turn: Turn) -> Told:
         index = turn.index
         if index is None:
-            return filling(pattern, kind or Kind.SCAFFOLD, words)(None, *(data[place] for place in places))
-        message = turn.request.messages[index]
-        role = message.role
-        filled = fills.get(role) or fills.setdefault(role, filling(pattern, kind or KIND_OF[role], words))
-        owner = None if words is Kind.TOOLS else index  # tools are nobody's, whoever's turn they are told in
-        if alone:
-            return filled(owner, content(index, message))
-        return filled(owner, *[one(index, message) if callable(one) else one for one in told])
+            return filling(pattern, kind or Kind.SCAFFOLD, words)(None, *[data[place] for place in places])
+        message, owner = turn.request.messages[index], index if owned else None
+        role, said = message.role, message.content
+        single, filled = fills.get(role) or fill_for(role)
+        if single and type(said) is str:
+            return (Phrase(single, owner, (said,), (("messages", index, "content"),)),)
+        return filled(owner, *[find(index, message) if callable(find) else find for find in told])
 
     vars(brick)[STEADY] = True
     return brick
@@ -269,18 +281,16 @@ def run(open: str, each: str, close: str, **data: Data | Tell) -> Brick:  # noqa
     told = say(each, None, **data)
 
     def brick(turn: Turn) -> Told:
-        role = turn.message.role
-        said = tuple(told(turn))
-        before = opening if turn.role(-1) != role else ()
-        after = closing if turn.role(1) != role else ()
+        messages, index, said = turn.request.messages, turn.index or 0, tuple(told(turn))
+        role = messages[index].role
+        before = opening if not index or messages[index - 1].role != role else ()
+        after = closing if index + 1 == len(messages) or messages[index + 1].role != role else ()
         if len(said) == 1:
             (one,) = said
-            return (
-                together((*before, one.shape, *after), turn.index, one.texts, one.origins) if before or after else said
-            )
+            return together((*before, one.shape, *after), index, one.texts, one.origins) if before or after else said
         shapes = (*before, *[one.shape for one in said], *after)
         texts = tuple([text for one in said for text in one.texts])
-        return together(shapes, turn.index, texts, tuple([origin for one in said for origin in one.origins]))
+        return together(shapes, index, texts, tuple([origin for one in said for origin in one.origins]))
 
     vars(brick)[STEADY] = True
     return brick
