@@ -99,7 +99,7 @@ class _Serving:
 
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
-        self.prompts, self.looks_ahead = teller.prompts(request), teller.looks_ahead
+        self.prompts = teller.prompts(request)
         self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
         """Messages with a view."""
         self.settled = request.facts if len(request.views) == len(self.watched) else None
@@ -137,7 +137,7 @@ class _Serving:
         if self.since < index and self.settled:
             end.facts.update(self.settled)
         last = Turn(end, index)
-        seen_alike = not self.looks_ahead and self.teller.view(last) == self.view(index)
+        seen_alike = not self.teller.looks_ahead and self.teller.view(last) == self.view(index)
         if not seen_alike and not _same(self.teller.turn(last), own):
             return Verdict.TURN_REWRITTEN, "it reads differently as the last message"
         return PROVED, self.note
