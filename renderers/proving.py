@@ -131,6 +131,8 @@ class _Serving:
         if not holds(own, prompt):
             shown = "".join(segment.text for segment in segments_of(own))[: len(prompt)]
             return Verdict.PROMPT_ABSENT, f"prompted with {prompt!r}, shown with {shown!r}"
+        if self.note and self.unsteady == index:
+            return Verdict.TURN_REWRITTEN, f"{self.note} tells it differently"
         if index + 2 == len(self.told) and not self.request.generating:  # it is the last message
             return PROVED, self.note
         end = self.request.until(index + 1, generating=False)

@@ -70,6 +70,16 @@ def test_what_a_switched_prompt_holds_is_scaffold():
     assert stream.trainable == {1}
 
 
+def test_a_switch_that_tells_the_turn_itself_otherwise_proves_nothing():
+    def told(turn: Turn, asked: str, flipped: str) -> str:
+        return f"<|im_start|>assistant\n{asked if turn.flags.get('enable_thinking', True) else flipped}"
+
+    opened = replace(QWEN3.template.assistant, open=lambda turn: told(turn, "", "so "), thinks=lambda turn: False)
+    template = replace(QWEN3.template, assistant=opened, prompt=lambda turn: told(turn, "<think>\n", ""))
+    (proof,) = replace(QWEN3, template=template).tell(Request((Message("user", "a"), Message("assistant", "b")))).proofs
+    assert proof.verdict is Verdict.PROMPT_ABSENT
+
+
 def test_a_turn_without_words_is_invisible():
     class Silent:
         def prompts(self, request):
