@@ -102,7 +102,7 @@ def shown(request: Request, media: Mapping[str, Medium]) -> Request:
 
     Raises TemplateError where it has none, or the role may show nothing.
     """
-    if all(isinstance(message.content, str) for message in request.messages):
+    if not [True for message in request.messages if not isinstance(message.content, str)]:
         return request
     counted = dict[str, int]()
     messages = (

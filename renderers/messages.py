@@ -97,6 +97,10 @@ class Request(msgspec.Struct, frozen=True, eq=False, gc=False):
         """This request with some fields changed, and nothing known of it yet."""
         return msgspec.structs.replace(self, **{"facts": {}, "views": {}, "whole": None, "places": {}, **changes})
 
+    def anew(self, flags: Mapping[str, Any]) -> "Request":
+        """The same with these flags, and nothing known of it yet."""
+        return Request(self.messages, self.tools, flags, self.generating, self.today, self.trusted)
+
     def until(self, index: int, *, generating: bool) -> "Request":
         """The messages before this one."""
         messages, whole = self.messages[:index], self.whole or self

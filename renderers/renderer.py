@@ -127,9 +127,8 @@ class Renderer:
             told = self.witness.tell(self._asked(request))
         except RecursionError as error:
             raise TemplateError("tools or arguments are nested too deep to be told") from error
-        messages = request.messages
-        weights = {index: m.weight for index, m in enumerate(messages) if m.weight is not None}
-        asked = next((index for index in range(len(messages) - 1, -1, -1) if messages[index].role == "user"), -1)
+        weights = {index: m.weight for index, m in enumerate(request.messages) if m.weight is not None}
+        asked = max([index for index, m in enumerate(request.messages) if m.role == "user"], default=-1)
         return told.but(asked=asked, weights=weights)
 
     def streams(self, request: Request, history: str = "last") -> list[Stream]:
@@ -220,7 +219,7 @@ class Renderer:
         return [self.tokenizer.control[stop] for stop in stops if stop in self.tokenizer.control]
 
     def _asked(self, request: Request) -> Request:
-        return request.but(flags={**self.flags, **request.flags})
+        return request.anew({**self.flags, **request.flags})
 
     @cached_property
     def _parser(self) -> Parser:

@@ -185,7 +185,7 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain, seeing, turn = request.but(), self._viewers, self.turn
+        plain, seeing, turn = request.anew(request.flags), self._viewers, self.turn
         told = [self.opening(plain)]
         told += [turn(Turn(request if m.role in seeing else plain, index)) for index, m in enumerate(request.messages)]
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
