@@ -30,7 +30,7 @@ def from_hub(messages: Iterable[Message | Mapping[str, Any]]) -> tuple[Message, 
     if all(isinstance(one, Message) for one in told):
         return cast(tuple[Message, ...], told)
     try:
-        return tuple([of_hub(one) for one in msgspec.convert(told, list[HubMessage])])
+        return of_hub(msgspec.convert(told, list[HubMessage]))
     except (msgspec.ValidationError, *NO_JSON):  # some must be looked into
         return tuple([message_of(index, raw) for index, raw in enumerate(told)])
 
@@ -71,13 +71,15 @@ class HubMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     name: str | None = None
 
 
-def of_hub(read: HubMessage) -> Message:
-    """What is read of such a message."""
-    calls: tuple[ToolCall, ...] = ()
-    if read.tool_calls:
-        asked = [(call.function.name, call.function.arguments, call.id) for call in read.tool_calls]
-        calls = tuple([ToolCall(name, _spelled(arguments), known) for name, arguments, known in asked])
-    return Message(read.role, read.content or "", read.reasoning_content, calls, read.tool_call_id, read.name)
+def of_hub(read: Iterable[HubMessage]) -> tuple[Message, ...]:
+    """What is read of such messages."""
+    told = []
+    for one in read:
+        calls: tuple[ToolCall, ...] = ()
+        if one.tool_calls:
+            calls = tuple([ToolCall(c.function.name, _spelled(c.function.arguments), c.id) for c in one.tool_calls])
+        told.append(Message(one.role, one.content or "", one.reasoning_content, calls, one.tool_call_id, one.name))
+    return tuple(told)
 
 
 def _spelled(arguments: Any) -> str:

@@ -67,7 +67,7 @@ class Usual:
         try:
             row = self.decode(line)
             offered, tools = offer(bytes(row.tools))
-            messages = tuple([of_hub(message) for message in row.messages])
+            messages = of_hub(row.messages)
             fields = {"metadata": row.metadata, "tools": offered, "model": row.model, "usage": row.usage, "id": row.id}
             pointers = pointers_of("messages", len(messages))
             return told_of(fields, plain(row.metadata), tools, messages, pointers) if messages else None
