@@ -78,7 +78,7 @@ def lines_of(file: TraceFile) -> Iterator[tuple[Place, int, bytes]]:
             place = Place(file.name, number)
             if number == 1 and line.startswith(BOM):
                 start, line = len(BOM), line[len(BOM) :]
-            if len(line) > LINE_BYTES or b"\0" in line:
+            if len(line) > LINE_BYTES or 0 in line:
                 raise refused("not_text", place, "no line of a text file; point to the session's .jsonl file")
             if not line.isspace():
                 yield place, start, line
