@@ -12,7 +12,7 @@ from pipeline.records.row import Row
 from renderers.messages import Message
 
 
-class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+class Place(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where a message stands in the raw trace."""
 
     file: str
