@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.converting.rows import Fields, Told, listed, named, plain, specs, spelled
+from pipeline.converting.rows import Fields, Told, listed, plain, specs, spelled, with_id
 from pipeline.errors import TraceError
 from pipeline.records import CUT, Flaw, Origin, Usage
 from renderers.hub import from_hub
@@ -54,10 +54,11 @@ def tell(row: Fields) -> Iterator[Told]:
     pointers = pointers_of(name, len(raw))
     if isinstance(row.get("system"), str) and not any(message.get("role") == "system" for message in raw):
         raw, pointers = [{"role": "system", "content": row["system"]}, *raw], ("/system", *pointers)
-    metadata = plain(row.get("metadata"))
     tools = specs(row.get("tools") or row.get("functions"))
+    recorded = row.get("tools") is not None or row.get("functions") is not None
+    said = plain(row.get("metadata")), row.get("model"), row.get("usage"), row.get("id")
     flaws = tuple(Flaw(index, CUT) for index, message in enumerate(raw) if message.get("finish_reason") == "length")
-    told = told_of(row, metadata, tools, from_hub(raw), pointers, flaws)
+    told = told_of(from_hub(raw), pointers, tools, recorded, *said, flaws)
     yield msgspec.structs.replace(told, **ours) if ours else told
 
 
@@ -82,25 +83,28 @@ def _whole(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def told_of(
-    row: Fields,
-    metadata: dict[str, Any],
-    tools: tuple[dict[str, Any], ...],
     messages: tuple[Message, ...],
     pointers: tuple[str, ...],
+    tools: tuple[dict[str, Any], ...],
+    recorded: bool,
+    metadata: dict[str, Any],
+    model: Any,
+    counts: Any,
+    called: Any,
     flaws: tuple[Flaw, ...] = (),
 ) -> Told:
     """These messages, and what else the row says."""
-    model = row.get("model") or metadata.get("model")
+    model = model or metadata.get("model")
     return Told(
         messages=messages,
         pointers=pointers,
         tools=tools,
-        tools_recorded=row.get("tools") is not None or row.get("functions") is not None,
+        tools_recorded=recorded,
         model=model if isinstance(model, str) else None,
         flaws=flaws,
-        origin=Origin(usage=usage(row.get("usage"))),
-        metadata=named(row, metadata),
-        called=row.get("id"),
+        origin=Origin() if counts is None else Origin(usage=usage(counts)),
+        metadata=with_id(metadata, called),
+        called=called,
     )
 
 

@@ -188,7 +188,10 @@ def plain(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def named(row: Fields, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+def named(row: Fields) -> dict[str, Any]:
     """The row's own metadata, and what it calls itself."""
-    metadata = plain(row.get("metadata")) if metadata is None else metadata
-    return {**metadata, **({"id": row["id"]} if isinstance(row.get("id"), str | int) else {})}
+    return with_id(plain(row.get("metadata")), row.get("id"))
+
+
+def with_id(metadata: dict[str, Any], called: Any) -> dict[str, Any]:
+    return {**metadata, "id": called} if isinstance(called, (str, int)) else metadata

@@ -66,11 +66,11 @@ class Usual:
         """A row as it is told; None where it has to be looked into."""
         try:
             row = self.decode(line)
-            offered, tools = offer(bytes(row.tools))
-            messages = of_hub(row.messages)
-            fields = {"metadata": row.metadata, "tools": offered, "model": row.model, "usage": row.usage, "id": row.id}
+            recorded, tools = offer(bytes(row.tools))
+            messages, metadata = of_hub(row.messages), plain(row.metadata) if row.metadata else {}
             pointers = pointers_of("messages", len(messages))
-            return told_of(fields, plain(row.metadata), tools, messages, pointers) if messages else None
+            told = told_of(messages, pointers, tools, recorded, metadata, row.model, row.usage, row.id)
+            return told if messages else None
         except (*NO_JSON, *MISSHAPEN, TraceError):
             return None
 
@@ -85,7 +85,7 @@ def decoder(columns: frozenset[str]) -> Callable[[bytes], Any]:
 
 
 @lru_cache(maxsize=256)
-def offer(tools: bytes) -> tuple[bool | None, tuple[dict[str, Any], ...]]:
+def offer(tools: bytes) -> tuple[bool, tuple[dict[str, Any], ...]]:
     """Whether tools were recorded, and which: decoded once for all rows that were offered the same."""
     value = msgspec.json.decode(tools)
-    return None if value is None else True, specs(value)
+    return value is not None, specs(value)
