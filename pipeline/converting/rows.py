@@ -7,10 +7,11 @@ it came from: a file, a data set of the Hub or one in memory.
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.converting.lines import BOM, LINE_BYTES, NO_JSON, at, decode, lines_of, opened, refused, repaired
 from pipeline.errors import TraceError
@@ -32,7 +33,6 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     date: dt.date | None = None
     status: Status = "unknown"
     flaws: tuple[Flaw, ...] = ()
-    unreadable: tuple[int, ...] = ()
     origin: Origin = Origin()
     metadata: dict[str, Any] = {}
     called: Any = None
@@ -113,51 +113,58 @@ def tell(
 ) -> Iterator[Conversation | Reject]:
     """The conversations of one row, the first called `name`, or the reason why it cannot be told."""
     try:
-        if isinstance(row, TraceError):
-            raise row
-        if not isinstance(row, (Told, Mapping)):
-            raise refused("invalid_row", place, "no JSON object; write one a row")
-        for part, told in enumerate(_shaped(telling, row, place)):
-            yield _conversation(trace, place, told, f"{name}.{part}" if part else name, number)
+        told = [row] if isinstance(row, Told) else _shaped(telling, row, place)
+        if not any(map(_answered, told)):
+            raise refused("no_completion", place, "the model says nothing in it; drop it")
+        for part, one in enumerate(told):
+            yield _conversation(trace, place, one, f"{name}.{part}" if part else name, number)
     except TraceError as error:
         yield Reject(id=name, stage="conversations", reason=error.reason, detail=str(error))
 
 
-def _shaped(telling: Telling, row: Fields | Told, place: Place) -> list[Told]:
+def _answered(told: Told) -> bool:
+    for message in reversed(told.messages):  # noqa: SIM110  # a generator costs more than this
+        if message.role == "assistant":
+            return True
+    return False
+
+
+def _shaped(telling: Telling, row: Any, place: Place) -> list[Told]:
+    if isinstance(row, TraceError):
+        raise row
+    if not isinstance(row, Mapping):
+        raise refused("invalid_row", place, "no JSON object; write one a row")
     try:
-        told = [row] if isinstance(row, Told) else list(telling(row))
+        return list(telling(row))
     except TraceError as error:
         raise refused(error.reason, place, str(error)) from error
     except RecursionError as error:
         raise refused("invalid_row", place, "nested too deeply; drop it") from error
     except MISSHAPEN as error:
         raise refused("invalid_row", place, f"{error!r}; correct the row") from error
-    if not any(message.role == "assistant" for one in told for message in one.messages):
-        raise refused("no_completion", place, "the model says nothing in it; drop it")
-    return told
 
 
 def _conversation(trace: Trace, place: Place, told: Told, name: str, window: int) -> Conversation:
     pointers = [place.pointer + pointer for pointer in told.pointers] if place.pointer else told.pointers
-    return Conversation(
+    file, line, time = place.file, place.line, place.time
+    row = Conversation(  # more than 15 keywords would go through a dict
         id=name,
         trace_id=trace.id,
         prompt_id=trace.prompt_id,
         window=window,
         messages=told.messages,
-        places=tuple(map(Place, repeat(place.file), repeat(place.line), pointers, repeat(place.time))),
+        places=tuple([Place(file, line, pointer, time) for pointer in pointers]),
         tools=told.tools,
         tools_recorded=told.tools_recorded,
         format=trace.format,
-        agent_version=told.agent_version,
         model=told.model,
         date=told.date,
         status=told.status,
         flaws=told.flaws,
-        unreadable=told.unreadable,
         origin=told.origin,
         metadata={**trace.metadata, **told.metadata},
     )
+    return row if told.agent_version is None else replace(row, agent_version=told.agent_version)
 
 
 def listed(value: Any, what: str) -> list[Any]:
