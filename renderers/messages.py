@@ -47,7 +47,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
 Content = str | tuple[Part, ...]
 
 
-class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the model asks of a tool."""
 
     name: str
@@ -56,7 +56,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str | None = None
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One message of a conversation."""
 
     role: Role

@@ -51,7 +51,7 @@ class Prompt(Row, frozen=True, kw_only=True):
 
 SESSIONS = ("*.jsonl", "*.jsonl.zst", "*.jsonl.gz")
 """What files of sessions are called: agents compress what they archive."""
-READ_BYTES = 1 << 16
+READ_BYTES = 1 << 20
 """At a time, of a file: lines are long."""
 
 
