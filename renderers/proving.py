@@ -5,13 +5,13 @@ generation prompt? Does it read the same as the last message? A no is a verdict 
 flipped, a flag that serving offers too, the answer may be yes: then the proof notes the switch.
 
 No prefix is rendered again. Of all that follows a message, its telling sees no more than the role of the next one and,
-if its role `sees` more (the assistant's does), the template's `view`. So views are compared, and those only where a
-fact has changed (`messages.fact`): a long agent trace is proved in nearly linear time.
+if its role is one of the `viewers` (the assistant's is), the template's `view`. So views are compared, and those only
+where a fact has changed (`messages.fact`): a long agent trace is proved in nearly linear time.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from itertools import compress, groupby
 from typing import Protocol
@@ -34,12 +34,13 @@ class Teller(Protocol):
 
     def turn(self, turn: Turn) -> Told: ...
 
-    def sees(self, role: str) -> bool:
-        """Whether telling a role depends on what follows, beyond the next role."""
+    @property
+    def viewers(self) -> Collection[str]:
+        """Roles of which the telling depends on what follows, beyond the next role."""
         ...
 
     def view(self, turn: Turn) -> Hashable:
-        """All that telling a message depends on beside the message, if its role `sees` anything."""
+        """All that telling a message depends on beside the message, if its role is one of the `viewers`."""
         ...
 
     def steady(self, role: str) -> bool:
@@ -100,7 +101,8 @@ class _Serving:
     def __init__(self, teller: Teller, request: Request, told: Sequence[Told], note: str):
         self.teller, self.request, self.told, self.note = teller, request, told, note
         self.prompts = teller.prompts(request)
-        self.watched = [index for index, message in enumerate(request.messages) if teller.sees(message.role)]
+        viewers = teller.viewers
+        self.watched = [index for index, message in enumerate(request.messages) if message.role in viewers]
         """Messages with a view."""
         self.settled = request.facts if len(request.views) == len(self.watched) else None
         """All that views have asked for as it is in the whole, where all messages have been told."""

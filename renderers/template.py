@@ -185,7 +185,7 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain, seeing, turn = request.anew(request.flags), self._viewers, self.turn
+        plain, seeing, turn = request.anew(request.flags), self.viewers, self.turn
         told = [self.opening(plain)]
         told += [turn(Turn(request if m.role in seeing else plain, index)) for index, m in enumerate(request.messages)]
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
@@ -206,30 +206,27 @@ class Template:
         told = (said for brick in self.start for said in brick(end))
         return tuple(told if isinstance(request.messages[0].content, str) else placed(segments_of(told), self.media))
 
-    def sees(self, role: str) -> bool:
-        """Whether telling a role depends on what follows, beyond the next role."""
-        return role in self._viewers
-
     def steady(self, role: str) -> bool:
         """Whether a role is told the same at the end as before a message of the assistant's."""
         return role in self._steady
 
     @cached_property
     def _steady(self) -> frozenset[str]:
-        steady = (role for role, brick in self.turns.items() if hasattr(brick, STEADY) and not self.sees(role))
+        steady = (role for role, brick in self.turns.items() if hasattr(brick, STEADY) and role not in self.viewers)
         return frozenset(() if self.looks_ahead else steady)
 
     def view(self, turn: Turn) -> Hashable:
-        """All that telling a message depends on beside the message, if its role `sees` anything: found once."""
+        """All that telling a message depends on beside it, if its role is one of the `viewers`: found once."""
         request, index = turn.request, turn.index
         assert index is not None, "the end of a conversation is no message"
         seen = request.views.get(index)
         if seen is None:
-            seen = request.views[index] = self._viewers[request.messages[index].role](turn)
+            seen = request.views[index] = self.viewers[request.messages[index].role](turn)
         return seen
 
     @cached_property
-    def _viewers(self) -> Mapping[str, Callable[[Turn], Hashable]]:
+    def viewers(self) -> Mapping[str, Callable[[Turn], Hashable]]:
+        """By role: what finds the view of those that have one."""
         return {"assistant": self.writing, **self.views}
 
     def writing(self, turn: Turn) -> tuple[str, bool, str]:

@@ -88,8 +88,7 @@ def test_a_turn_without_words_is_invisible():
         def turn(self, turn):
             return ()
 
-        def sees(self, role):
-            return False
+        viewers = ()
 
         def steady(self, role):
             return False
