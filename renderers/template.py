@@ -15,11 +15,12 @@ from renderers.errors import TemplateError
 from renderers.media import Medium, placed, shown
 from renderers.messages import Message, Request, Turn, last_user, text
 from renderers.patterns import FLAGGED, STEADY, Brick, content, fill, given
-from renderers.segments import PLACES, Kind, Shape, Told, literally, phrase, segments_of, together
+from renderers.segments import PLACES, Kind, Phrase, Shape, Told, joint, literally, phrase, segments_of, together
 from renderers.toolcalls import Calls
 
 PRESERVING = {"preserve_all_thinking": bool, "preserve_thinking_between_tool_calls": bool}
 """Flags of every template that tells thoughts: those of all history, or since the last user message, are told too."""
+Frame = tuple[tuple[Shape, ...], tuple[Shape, ...], Shape | None]
 Words = str | Callable[[Turn], str]
 """Words, or a choice of them for a turn."""
 
@@ -103,28 +104,27 @@ class Assistant:
                 texts += one.texts
                 origins += one.origins
                 shapes.append(one.shape)
-        before, after = self._frames.get(frame) or self._frames.setdefault(frame, self._framed(*frame))
+        before, after, whole = self._frames.get(frame) or self._frames.setdefault(frame, self._framed(*frame))
+        if whole is not None and not shapes:
+            return (Phrase(whole, index, tuple(texts), tuple(origins)),)
         return together((*before, *shapes, *after), index, tuple(texts), tuple(origins))
 
-    def _framed(
-        self, opening: str, thinks: bool, says: bool, calls: bool, texts: int, stop: str
-    ) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
-        """What stands up to the end of the content, and behind the calls."""
+    def _framed(self, opening: str, thinks: bool, says: bool, calls: bool, texts: int, stop: str) -> Frame:
+        """What stands up to the end of the content, and behind the calls; both as one, where that may be."""
         answer = (self.after_think * (thinks and says), self.before_content * says, self.before_answer * (not calls))
-        before = (
+        words = (
             (opening, Kind.SCAFFOLD),
             (self.no_think * (not thinks), Kind.REASONING),
-            *((words, Kind.ANSWER) for words in answer),
+            *((said, Kind.ANSWER) for said in answer),
         )
-        opens, *others = [(literally(words, kind),) if words else () for words, kind in before]
-        after = ((stop, Kind.STOP), (self.after, Kind.SCAFFOLD))
-        return (
-            (*opens, *self._thought * thinks, *chain.from_iterable(others), *(PLACES[Kind.ANSWER],) * texts),
-            tuple(literally(words, kind) for words, kind in after if words),
-        )
+        opens, *others = [(literally(said, kind),) if said else () for said, kind in words]
+        before = (*opens, *self._thought * thinks, *chain.from_iterable(others), *(PLACES[Kind.ANSWER],) * texts)
+        ends = ((stop, Kind.STOP), (self.after, Kind.SCAFFOLD))
+        after = tuple(literally(words, kind) for words, kind in ends if words)
+        return before, after, joint(*before, *after)
 
     @cached_property
-    def _frames(self) -> dict[tuple, tuple[tuple[Shape, ...], tuple[Shape, ...]]]:
+    def _frames(self) -> dict[tuple, Frame]:
         """Found once."""
         return {}
 
