@@ -149,9 +149,10 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
         return _reject(conversation, "no_completion", "there is no assistant message to learn from")
     if broken := _broken_arguments(conversation.messages):
         return _reject(conversation, "broken_arguments", broken)
-    if shown := _medium(answered):
+    odd = [index for index, m in enumerate(answered) if m.weight is not None or not isinstance(m.content, str)]
+    if odd and (shown := _medium(answered)):
         return _reject(conversation, "media", f"{shown}: a row holds ids, and nothing of what the model would see")
-    if parts := {n: m.weight for n, m in enumerate(answered) if m.weight not in (None, 0, 1)}:
+    if parts := {n: answered[n].weight for n in odd if answered[n].weight not in (None, 0, 1)}:
         return _reject(conversation, "fractional_weight", f"messages weigh {parts}: labels know only 0 and 1")
     try:
         streams = renderer.streams(request_of(conversation), history)
@@ -167,19 +168,21 @@ def _tell(conversation: Conversation, renderer: Renderer, history: str) -> Seque
 
 def request_of(conversation: Conversation) -> Request:
     """What is told of a conversation. What the model did not write weighs nothing."""
-    messages, flawed = conversation.answered, {flaw.message for flaw in conversation.flaws}
-    if flawed:
+    messages = conversation.answered
+    if flawed := {flaw.message for flaw in conversation.flaws} if conversation.flaws else ():
         messages = tuple([m.but(weight=0.0) if index in flawed else m for index, m in enumerate(messages)])
     return Request(messages, conversation.tools, today=conversation.date)
 
 
 def _broken_arguments(messages: Sequence[Message]) -> str:
     """Where a tool call's arguments are no JSON, and why."""
-    with suppress(ValueError, RecursionError):  # as most are
+    try:
         for message in messages:
             for call in message.tool_calls:
                 _skim(call.arguments)
         return ""
+    except (ValueError, RecursionError):  # those that are may still be what Python reads
+        pass
     for index, message in enumerate(messages):
         for number, call in enumerate(message.tool_calls):
             if error := _no_json(call.arguments):

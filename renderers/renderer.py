@@ -127,9 +127,10 @@ class Renderer:
             told = self.witness.tell(self._asked(request))
         except RecursionError as error:
             raise TemplateError("tools or arguments are nested too deep to be told") from error
-        weights = {index: m.weight for index, m in enumerate(request.messages) if m.weight is not None}
-        asked = max([index for index, m in enumerate(request.messages) if m.role == "user"], default=-1)
-        return told.but(asked=asked, weights=weights)
+        messages, asked = request.messages, len(request.messages) - 1
+        while asked >= 0 and messages[asked].role != "user":
+            asked -= 1
+        return told.but(asked=asked, weights={n: m.weight for n, m in enumerate(messages) if m.weight is not None})
 
     def streams(self, request: Request, history: str = "last") -> list[Stream]:
         """The rows of a conversation that are trained on: `history` is one of `HISTORIES`."""
