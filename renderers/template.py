@@ -5,7 +5,7 @@ What the model *writes* is one `Assistant`, and all of it is read back: it sees 
 which may hang on facts of the whole conversation. `proving` relies on both.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -185,7 +185,7 @@ class Template:
 
         Raises TemplateError for a conversation that this template has no words for.
         """
-        plain, seeing, turn = request.anew(request.flags), self.viewers, self.turn
+        plain, seeing, turn = request.anew(request.flags), self._viewers, self.turn
         told = [self.opening(plain)]
         told += [turn(Turn(request if m.role in seeing else plain, index)) for index, m in enumerate(request.messages)]
         assert not plain.facts, "what is told sees no facts: a proof would miss that one has changed"
@@ -212,7 +212,7 @@ class Template:
 
     @cached_property
     def _steady(self) -> frozenset[str]:
-        steady = (role for role, brick in self.turns.items() if hasattr(brick, STEADY) and role not in self.viewers)
+        steady = (role for role, brick in self.turns.items() if hasattr(brick, STEADY) and role not in self._viewers)
         return frozenset(() if self.looks_ahead else steady)
 
     def view(self, turn: Turn) -> Hashable:
@@ -221,11 +221,16 @@ class Template:
         assert index is not None, "the end of a conversation is no message"
         seen = request.views.get(index)
         if seen is None:
-            seen = request.views[index] = self.viewers[request.messages[index].role](turn)
+            seen = request.views[index] = self._viewers[request.messages[index].role](turn)
         return seen
 
+    @property
+    def viewers(self) -> Collection[str]:
+        """Roles of which the telling depends on what follows, beyond the next role."""
+        return self._viewers
+
     @cached_property
-    def viewers(self) -> Mapping[str, Callable[[Turn], Hashable]]:
+    def _viewers(self) -> Mapping[str, Callable[[Turn], Hashable]]:
         """By role: what finds the view of those that have one."""
         return {"assistant": self.writing, **self.views}
 
