@@ -4,19 +4,19 @@ Text is cut at control tokens, at the end of a row, and at the *seam* where what
 what was sampled of one message meets that of the next, because inference cuts there. Words of a template may spell
 control tokens; data may not.
 
-A shape is looked at once for each vocabulary: its words with NUL in place of their control tokens. From then on a row
-is one join of these and one `%`. Where that would not do (data holds a NUL, words end like a control token
+A shape is looked at once for each vocabulary: its words with NUL in place of their control tokens. From then on a batch
+is one join of these and its data. Where that would not do (data holds a NUL, words end like a control token
 begins), and where control tokens are read in data too, `cut` goes by segments.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from renderers.engines import CUT, Texts
+from renderers.engines import CUT, NO_TEXT, Texts
 from renderers.segments import Kind, Said, Segment, Shape, Stream
 from renderers.tokenizer import Part, Tokenizer
 
@@ -24,6 +24,8 @@ KINDS = tuple(Kind)
 CODE = {kind: code for code, kind in enumerate(KINDS)}
 SAMPLED = np.array([kind.sampled for kind in KINDS])
 NO_TOKEN = -1
+PLACE = NO_TEXT
+"""Of data between words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Wires(dict[Shape, int]):
         self.token_sizes = np.zeros(max(tokenizer.control.values(), default=0) + 2, np.int64)
         self.token_sizes[list(tokenizer.control.values())] = list(map(size_of, tokenizer.control))
         self.forms = list[bytes]()
-        """Of each shape: its words around `%s`, with `CUT` in place of control tokens, and at its seam,"""
+        """Of each shape: its words around `PLACE`, with `CUT` in place of control tokens, and at its seam,"""
         self.tokens, self.kinds, self.sizes = Ragged(np.int32), Ragged(np.int8), Ragged(np.int64)
         """its control tokens; of its segments the kinds, and the bytes (-1: data)."""
         self.unsafe = set[int]()
@@ -110,7 +112,7 @@ class Wires(dict[Shape, int]):
                 forms.append(CUT)
                 tokens.append(NO_TOKEN)
             row = next(read) if words is not None else ()
-            forms += [b"%s"] if words is None else [CUT if p.id is not None else _words(p.text) for p in row]
+            forms += [PLACE] if words is None else [CUT if p.id is not None else p.text.encode() for p in row]
             tokens += [part.id for part in row if part.id is not None]
         if CUT.decode() in "".join(said) or any(map(self._begins_token, said)):
             self.unsafe.add(len(self))
@@ -142,35 +144,44 @@ def weave(streams: Sequence[Stream], tokenizer: Tokenizer, *, seam: bool) -> tup
     """The pieces of a batch, by phrases; None where they must be found by segments."""
     if tokenizer.sticky:
         return None
-    wires, told = _wires(tokenizer, seam=seam), [one for stream in streams for one in stream.told]
-    known = [wires[one.shape] for one in told]
+    wires, phrases = _wires(tokenizer, seam=seam), [stream.told for stream in streams]
+    told = list(chain.from_iterable(phrases))
+    known = list(map(wires.__getitem__, [one.shape for one in told]))
     if not wires.unsafe.isdisjoint(known):
         return None
-    numbers = np.array(known, np.int64)
-    rows = sums(len(stream.told) for stream in streams)
+    numbers = np.fromiter(known, np.int64, len(known))
+    rows = sums(map(len, phrases))
     kinds, counts = wires.kinds.take(numbers)
     sizes = wires.sizes.take(numbers)[0]
-    data, texts = sizes < 0, [text.encode() for one in told for text in one.texts]
+    data, texts = sizes < 0, list(map(str.encode, chain.from_iterable([one.texts for one in told])))
     sizes[data] = np.fromiter(map(len, texts), np.int64, len(texts))
     layout = _layout(told, rows, kinds, counts, sizes)
-    seams, forms = _seams(layout, rows, counts) if seam else [], [wires.forms[number] for number in known]
+    seams, forms = _seams(layout, rows, counts) if seam else [], [b"", *[wires.forms[k] for k in known]]
     for k in seams:
-        forms[k] = CUT + forms[k]
+        forms[k + 1] = CUT + forms[k + 1]
+    for end in rows[1:].tolist():
+        forms[end] += CUT
     tokens, many = wires.tokens.take(numbers)
     tokens = np.insert(tokens, sums(many)[np.append(rows[1:], seams).astype(np.int64)], NO_TOKEN)
-    each = zip(pairwise(rows.tolist()), pairwise(sums(data)[layout.rows].tolist()), strict=True)
-    line = b"".join([b"".join((*forms[a:b], CUT)) % tuple(texts[c:d]) for (a, b), (c, d) in each])
+    line = _filled(b"".join(forms), texts)
     if np.count_nonzero(np.frombuffer(line, np.uint8) == 0) != len(tokens):  # data holds a `CUT`
         return None
     return Pieces(Texts(line), tokens, wires.token_sizes[tokens]), layout
 
 
+def _filled(form: bytes, texts: Sequence[bytes]) -> bytes:
+    """Words with a text at each `PLACE`."""
+    line = [b""] * (2 * len(texts) + 1)
+    line[::2], line[1::2] = form.split(PLACE), texts
+    return b"".join(line)
+
+
 def _layout(told: Sequence[Said], rows: np.ndarray, kinds: np.ndarray, counts: np.ndarray, sizes: np.ndarray) -> Layout:
-    messages = [-1 if one.message is None else one.message for one in told]
+    messages = np.fromiter([-1 if one.message is None else one.message for one in told], np.int64, len(told))
     shown, at = sizes > 0, sums(counts)
     empty = np.flatnonzero(~shown)
     shown[empty] = [type(told[k]) is Segment for k in (np.searchsorted(at, empty, side="right") - 1).tolist()]
-    return Layout(sizes, kinds, np.repeat(np.array(messages, np.int64), counts), shown, at[rows])
+    return Layout(sizes, kinds, np.repeat(messages, counts), shown, at[rows])
 
 
 def _seams(layout: Layout, rows: np.ndarray, counts: np.ndarray) -> list[int]:
@@ -255,11 +266,6 @@ def sums(sizes: Iterable[int] | np.ndarray, dtype: type = np.int64) -> np.ndarra
 def size_of(text: str) -> int:
     """Bytes of this text."""
     return len(text) if text.isascii() else len(text.encode())
-
-
-def _words(text: str) -> bytes:
-    """For a form."""
-    return text.encode().replace(b"%", b"%%")
 
 
 def _number(message: int | None) -> int:
