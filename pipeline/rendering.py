@@ -13,7 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, islice
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from pipeline.records import Conversation, Reject, RenderedRow, RowProof, Spans
 from renderers.errors import RendererError
 from renderers.messages import Message, Request
+from renderers.pieces import between
 from renderers.rendered import Batch, encode, woven_of
 from renderers.renderer import Renderer
 from renderers.segments import Origin, Proof, Stream, Verdict
@@ -97,12 +98,8 @@ def _ahead(batches: Iterable[list[Told]], tokenizer: Tokenizer) -> Iterator[list
             yield list(begun.popleft().rows())
 
 
-class Encoded(NamedTuple):
-    """A row of a batch."""
-
-    stream: Stream
-    ids: np.ndarray
-    spans: Spans
+Encoded = tuple[Stream, np.ndarray, Spans]
+"""A row of a batch."""
 
 
 class _Batch:
@@ -228,38 +225,39 @@ def _encode_alone(conversation: Conversation, stream: Stream, tokenizer: Tokeniz
 
 def _cut(batch: Batch) -> Iterator[Encoded]:
     """The rows of a batch, out of its columns."""
-    runs, at = batch.runs, batch.rows.tolist()
-    spans = Spans(runs.starts - batch.rows[runs.rows], runs.kinds, runs.messages)
-    begins = np.searchsorted(runs.rows, np.arange(len(batch) + 1)).tolist()
-    for row, stream in enumerate(batch.streams):
-        yield Encoded(stream, batch.ids[at[row] : at[row + 1]], spans[begins[row] : begins[row + 1]])
+    runs = batch.runs
+    begins = np.searchsorted(runs.rows, np.arange(len(batch) + 1))
+    columns = runs.starts - batch.rows[runs.rows], runs.kinds, runs.messages
+    spans = map(Spans, *[between(column, begins) for column in columns])
+    return zip(batch.streams, between(batch.ids, batch.rows), spans, strict=True)
 
 
 def _rows(conversation: Conversation, rows: Sequence[Encoded | Reject]) -> Sequence[RenderedRow | Reject]:
     """The whole, named as the conversation is, and rows that are named by the message that they end with; or a reject,
     if one of them is."""
-    flaws, made = {flaw.message: flaw.reason for flaw in conversation.flaws}, list[RenderedRow]()
-    for number, row in enumerate(rows):
+    flaws = {flaw.message: flaw.reason for flaw in conversation.flaws} if conversation.flaws else {}
+    made: list[RenderedRow] = []
+    for row in rows:
         if isinstance(row, Reject):
             return [row]
-        end = f"/{row.stream.proofs[-1].message}" if number else ""
-        made.append(_row(conversation, row, f"{conversation.id}{end}", flaws))
+        name = f"{conversation.id}/{row[0].proofs[-1].message}" if made else conversation.id
+        made.append(_row(conversation, row, name, flaws))
     return made
 
 
 def _row(conversation: Conversation, row: Encoded, name: str, flaws: Mapping[int, str]) -> RenderedRow:
-    stream = row.stream
+    stream, ids, spans = row
     return RenderedRow(
         id=name,
         conversation_id=conversation.id,
-        input_ids=row.ids,
-        spans=row.spans,
+        input_ids=ids,
+        spans=spans,
         proofs=_proofs(stream.proofs, flaws),
         lost=tuple(map(_spell, stream.lost)) if stream.lost else (),
         trainable=tuple(sorted(stream.trainable - flaws.keys() if flaws else stream.trainable)),
         asked=stream.asked,
         today=stream.today,
-        weights={message: weight for message, weight in stream.weights.items() if message not in flaws},
+        weights={m: weight for m, weight in stream.weights.items() if m not in flaws} if stream.weights else {},
     )
 
 

@@ -9,9 +9,10 @@ is one join of these and its data. Where that would not do (data holds a NUL, wo
 begins), and where control tokens are read in data too, `cut` goes by segments.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -261,6 +262,12 @@ def sums(sizes: Iterable[int] | np.ndarray, dtype: type = np.int64) -> np.ndarra
     begins = np.zeros(len(sizes) + 1, dtype)
     np.cumsum(sizes, out=begins[1:])
     return begins
+
+
+def between(line: Any, bounds: np.ndarray) -> Iterator[Any]:
+    """What lies between each two of these bounds."""
+    ends = bounds.tolist()
+    return map(line.__getitem__, map(slice, ends, ends[1:]))
 
 
 def size_of(text: str) -> int:

@@ -124,7 +124,7 @@ class Batch(Sequence[Rendered]):
         """What the tokens are."""
         held = np.flatnonzero(self._counts)
         columns = (
-            np.searchsorted(self._layout.rows, held, side="right") - 1,
+            np.repeat(np.arange(len(self)), np.diff(self._layout.rows))[held],
             self._layout.kinds[held],
             self._layout.messages[held],
         )
