@@ -15,7 +15,7 @@ from pipeline.fitting import Piece, left, pieces
 from pipeline.records import MaskedRow, Reject, RenderedRow, Spans
 from pipeline.targets import Target
 from renderers.masking import LossPolicy, RunColumns, learned_runs, masked, run_mask
-from renderers.pieces import KINDS, sums
+from renderers.pieces import KINDS, between, sums
 from renderers.rendered import Runs
 
 AT_ONCE, TOKENS_AT_ONCE = 256, 1 << 18
@@ -31,7 +31,7 @@ def mask(rows: Iterable[RenderedRow], target: Target) -> Iterator[MaskedRow | Re
         fitted = [_fit(row, target) for row in batch]
         made = _label(list(chain.from_iterable(fitted)), policy)
         for row, kept in zip(batch, fitted, strict=True):
-            found = [one for one in islice(made, len(kept)) if one]
+            found = list(filter(None, islice(made, len(kept))))
             yield from found
             if not found or kept[0].cut:
                 yield from _gone(row, kept, target, found)
@@ -58,34 +58,42 @@ def _fit(row: RenderedRow, target: Target) -> list[Piece]:
 def _label(kept: Sequence[Piece], policy: LossPolicy) -> Iterator[MaskedRow | None]:
     """Each with its labels; None where nothing is learned."""
     rows = [piece.row for piece in kept]
-    runs, ids = _end_to_end(rows), np.concatenate([np.empty(0, np.int32), *(row.input_ids for row in rows)])
+    told = [row.input_ids for row in rows]
+    ids, at = np.concatenate([np.empty(0, np.int32), *told]), sums(map(len, told))
+    runs = _end_to_end(rows, at)
     learned = learned_runs(rows, runs, policy)
-    width = len(KINDS)
-    cells = runs.rows[learned] * width + runs.kinds[learned]
-    counts = np.bincount(cells, runs.lengths[learned], len(rows) * width).astype(np.int64).reshape(-1, width)
     edges = np.column_stack((runs.starts, runs.starts + runs.lengths))[learned].ravel()
     within = np.repeat(np.arange(len(edges) + 1) % 2 > 0, np.diff(edges, prepend=0, append=len(ids)))
-    labels, ones, end = masked(ids, within), np.ones(len(ids), np.int8), 0
-    for piece, trained in zip(kept, counts[:, BY_NAME].tolist(), strict=True):
-        row, start, end = piece.row, end, end + len(piece.row.input_ids)
+    labels, ones = between(masked(ids, within), at), between(np.ones(len(ids), np.int8), at)
+    trained = _trained(runs, learned, len(rows))
+    for (row, stretches, cut), label, one, counts in zip(kept, labels, ones, trained, strict=True):
         made = MaskedRow(
             id=row.id,
             conversation_id=row.conversation_id,
             input_ids=row.input_ids,
-            labels=labels[start:end],
-            attention_mask=ones[start:end],
-            trained={name: count for name, count in zip(NAMES, trained, strict=True) if count},
-            parts=piece.stretches,
-            cut=piece.cut,
+            labels=label,
+            attention_mask=one,
+            trained=counts,
+            parts=stretches,
+            cut=cut,
         )
-        yield made if made.trained else None
+        yield made if counts else None
 
 
-def _end_to_end(rows: Sequence[RenderedRow]) -> Runs:
-    """The runs of all rows, end to end."""
+def _trained(runs: Runs, learned: np.ndarray, rows: int) -> Iterator[dict[str, int]]:
+    """The tokens of each row that are learned, by kind."""
+    width = len(KINDS)
+    cells = runs.rows[learned] * width + runs.kinds[learned]
+    counts = np.bincount(cells, runs.lengths[learned], rows * width).astype(np.int64).reshape(-1, width)[:, BY_NAME]
+    names = map(NAMES.__getitem__, np.nonzero(counts)[1].tolist())
+    pairs = list(zip(names, counts[counts > 0].tolist(), strict=True))
+    return map(dict, between(pairs, sums(np.count_nonzero(counts, axis=1))))
+
+
+def _end_to_end(rows: Sequence[RenderedRow], opens: np.ndarray) -> Runs:
+    """The runs of all rows, end to end. `opens`: where the tokens of each begin, and the end."""
     spans = [Spans.of(row.spans) for row in rows]
     owners = np.repeat(np.arange(len(rows)), list(map(len, spans)))
-    opens = sums(len(row.input_ids) for row in rows)
     begins, over = np.concatenate([one.starts for one in spans]) + opens[owners], opens[owners + 1]
     starts = np.maximum.accumulate(np.minimum(begins, over))  # broken spans break no other row
     ends = np.minimum(np.append(starts[1:], opens[-1]), over)

@@ -10,6 +10,7 @@ Decided run by run, on columns (`RunColumns`), because that is what stored rows 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -164,8 +165,11 @@ def learned_runs(rows: Sequence[Weighed], runs: Runs, policy: LossPolicy) -> np.
     """For each run of these rows, whether it is learned: bool, (runs,). As `trained_runs`, for many rows at once."""
     width = runs.messages.max(initial=-1) + 2
     trainable, weighs = np.zeros((len(rows), width), bool), np.ones((len(rows), width), bool)
-    told = [(n, message + 1) for n, row in enumerate(rows) for message in row.trainable if message + 1 < width]
-    trainable[tuple(np.array(told, np.int64).reshape(-1, 2).T)] = True
+    told = [row.trainable for row in rows]
+    owners = np.repeat(np.arange(len(rows)), list(map(len, told)))
+    messages = np.fromiter(chain.from_iterable(told), np.int64, len(owners))
+    known = messages + 1 < width
+    trainable[owners[known], messages[known] + 1] = True
     for n, row in enumerate(rows):
         for message, weight in row.weights.items():
             weighs[n, message + 1 : message + 2] = weight > 0
