@@ -11,6 +11,7 @@ from datetime import date
 from enum import StrEnum
 from functools import cache
 from itertools import chain, pairwise
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.records import Row, RowSpan, Spans
-from renderers.pieces import CODE, KINDS
+from renderers.pieces import CODE, KINDS, sums
 from renderers.segments import Kind
 
 FEW = 4096
@@ -150,7 +151,7 @@ class Struct:
         self.arrow = pa.struct([(name, column.arrow) for name, column in self.columns.items()])
 
     def pack(self, values: Sequence[Any]) -> pa.Array:
-        arrays = [column.pack([getattr(value, name) for value in values]) for name, column in self.columns.items()]
+        arrays = [column.pack(list(map(attrgetter(name), values))) for name, column in self.columns.items()]
         return pa.StructArray.from_arrays(arrays, fields=list(self.arrow))
 
     def unpack(self, array: Any) -> Sequence[Any]:
@@ -163,7 +164,7 @@ class Struct:
 
 
 def _offsets(values: Sequence[Any]) -> pa.Array:
-    return pa.array(np.cumsum([0, *map(len, values)], dtype=np.int32))
+    return pa.array(sums(map(len, values), np.int32))
 
 
 def _cut(array: Any, flat: Any) -> list[Any]:
