@@ -102,7 +102,8 @@ def shown(request: Request, media: Mapping[str, Medium]) -> Request:
 
     Raises TemplateError where it has none, or the role may show nothing.
     """
-    if not [True for message in request.messages if not isinstance(message.content, str)]:
+    parted = [message for message in request.messages if not isinstance(message.content, str)]
+    if not parted:
         return request
     counted = dict[str, int]()
     messages = (
