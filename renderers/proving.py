@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from renderers.errors import TemplateError
-from renderers.messages import PLACED, Request, Turn
+from renderers.messages import PLACED, Request, ToolCall, Turn
 from renderers.segments import PROVED, Kind, Origin, Phrase, Proof, Said, Segment, Told, Verdict, prompted, segments_of
 
 Fact = Callable[[Turn], Hashable]
@@ -218,7 +218,12 @@ def _same(one: Told, other: Told) -> bool:
 
 
 def _length(told: Told) -> int:
-    return sum([one.shape.length + sum(map(len, one.texts)) for one in told])
+    length = 0
+    for one in told:
+        length += one.shape.length
+        for text in one.texts:
+            length += len(text)
+    return length
 
 
 def _wire(told: Told) -> list[tuple[bool, str]]:
@@ -278,6 +283,8 @@ def lost_fields(request: Request, told: Sequence[Said]) -> tuple[Origin, ...]:
     if not missed:
         return ()
     lengths = {len(field) for field in missed}
+    if min(lengths) >= max(map(len, filter(None, origins)), default=0):
+        return tuple(missed)
     around = {origin[:length] for origin in origins if origin for length in lengths if length < len(origin)}
     return tuple([field for field in missed if field not in around])
 
@@ -294,14 +301,19 @@ def _fields(request: Request, told: Set[Origin | None]) -> list[Origin]:
             fields += [("messages", index, "content", place, part.kind) for place, part in held]
         elif said and (at := ("messages", index, "content")) not in told and not said.isspace():
             fields.append(at)
-        for position, call in enumerate(message.tool_calls):
-            at = "messages", index, "tool_calls", position, "function", "name"
-            if at not in told and _holds(call.name):
-                fields.append(at)
-            at = "messages", index, "tool_calls", position, "function", "arguments"
-            if at not in told and _holds(_held(call.arguments)):
-                fields.append(at)
+        if message.tool_calls:
+            fields += _called(index, message.tool_calls, told)
     return [field for field in fields if field not in told]
+
+
+def _called(index: int, calls: Iterable[ToolCall], told: Set[Origin | None]) -> Iterator[Origin]:
+    for position, call in enumerate(calls):
+        at = "messages", index, "tool_calls", position, "function", "name"
+        if at not in told and _holds(call.name):
+            yield at
+        at = "messages", index, "tool_calls", position, "function", "arguments"
+        if at not in told and _holds(_held(call.arguments)):
+            yield at
 
 
 def _holds(text: str) -> bool:

@@ -203,7 +203,7 @@ class Template:
         if not request.messages:
             raise TemplateError("an empty conversation: there is no message to tell")
         end = Turn(request)
-        told = (said for brick in self.start for said in brick(end))
+        told = [said for brick in self.start for said in brick(end)]
         return tuple(told if isinstance(request.messages[0].content, str) else placed(segments_of(told), self.media))
 
     def steady(self, role: str) -> bool:

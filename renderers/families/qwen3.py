@@ -55,11 +55,9 @@ def head(turn: Turn) -> Iterable[Said]:
     """One system turn: the system message, then the tools."""
     system = turn.first == "system"
     if not turn.tools:
-        yield from SYSTEM(turn.at(0)) if system else ()
-        return
-    yield from say("<|im_start|>system\n")(turn)
-    yield from say("{content}\n\n")(turn.at(0)) if system else ()
-    yield from offered(turn)
+        return SYSTEM(turn.at(0)) if system else ()
+    said = say("{content}\n\n")(turn.at(0)) if system else ()
+    return (*say("<|im_start|>system\n")(turn), *said, *offered(turn))
 
 
 @once
