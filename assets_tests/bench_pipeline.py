@@ -176,16 +176,21 @@ def end_to_end(asked: argparse.Namespace, target: Target, work: Path) -> None:
         "ours, nothing proved": lambda: made(asked.corpus, target, unproved, work / "unproved.parquet"),
         "datasets.map + assistant mask": lambda: mapped(asked.corpus, tokenizer, work / "mapped.parquet"),
     }
-    times = interleaved(cases, asked.rounds, clock=both)
     if asked.teich:
         (work / "teich.jinja").write_text((asked.tokenizer / "chat_template.jinja").read_text())
-        command = [asked.teich, "-c", TEICH, *map(str, (asked.corpus, asked.tokenizer, work / "teich.jinja"))]
-        told = subprocess.run([*command, str(work / "t.parquet")], capture_output=True, text=True, check=True).stdout
-        times["teich, prepare + mask"] = [np.array(json.loads(told.splitlines()[-1]))]
+        given = asked.corpus, asked.tokenizer, work / "teich.jinja", work / "teich.parquet"
+        cases["teich, prepare + mask"] = lambda: itself([asked.teich, "-c", TEICH, *map(str, given)])
+    times = interleaved(cases, asked.rounds, clock=both)
     count = sum(1 for _ in asked.corpus.open("rb"))
     for at, heading in enumerate(("wall ms", "CPU ms")):
         shown = {name: [float(one[at]) for one in rounds] for name, rounds in times.items()}
         show(f"{count:,} conversations, JSONL to masked Parquet, one process", shown, heading=heading)
+
+
+def itself(command: list[str]) -> np.ndarray:
+    """What a process says that it took, as `both` has it."""
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return np.array(json.loads(told.splitlines()[-1]))
 
 
 def both() -> np.ndarray:
