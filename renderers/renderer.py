@@ -15,10 +15,11 @@ from renderers.bridging import Bridge, Bridger
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.histories import HISTORIES
 from renderers.hub import from_hub
+from renderers.lost import lost_fields
 from renderers.media import Media, expanded
 from renderers.messages import Message, Request, Turn, tools_of
 from renderers.parsing import Listening, Parsed, Parser
-from renderers.proving import lost_fields, prove, seamed, trust
+from renderers.proving import prove, seamed, trust
 from renderers.rendered import Batch, Rendered, SpecialText, encode
 from renderers.segments import Stream, phrase
 from renderers.template import PRESERVING, Template, worded

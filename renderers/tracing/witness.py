@@ -14,8 +14,8 @@ import jinja2
 
 from renderers.errors import TemplateError, UnknownFlag
 from renderers.hub import to_hub
+from renderers.lost import lost_fields
 from renderers.messages import Message, Request
-from renderers.proving import lost_fields
 from renderers.segments import Proof, Stream
 from renderers.tracing.asked import GIVEN
 from renderers.tracing.environment import REFUSALS
